@@ -1,0 +1,112 @@
+"""Parses paths into nested records: `a.b[0].c`, `a[key=x].value`, `"odd key"`, and `.x` within an element of a list."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Step to the element of a list whose `key` equals `value`."""
+
+    key: str
+    value: str
+
+
+Step = str | int | Match
+"""Key of an object, position in a list from 0, or the element that has a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Steps from a record to a value. `relative`: from an element of the list that is read a row per element."""
+
+    steps: tuple[Step, ...]
+    relative: bool = False
+
+
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
+_KEY: Final = re.compile(rf'(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"]+)')
+_POSITION: Final = re.compile(r"\[(?P<position>\d{1,9})\]")
+_MATCH: Final = re.compile(
+    rf'\[(?:(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"=]+))=(?:(?P<quoted_value>{_QUOTED})|(?P<plain_value>[^\[\]"]+))\]'
+)
+_PLAIN_KEY: Final = re.compile(r'[^.\[\]"\s](?:[^.\[\]"]*[^.\[\]"\s])?')
+
+
+def parse_path(text: str) -> Path:
+    """Return the path that a text describes.
+
+    Args:
+        text: keys joined by points, `[0]` for a position and `[key=x]` for the element with this value. A key with a
+            point, bracket or quote is a JSON string. A path that begins with a point belongs to an element.
+
+    Raises:
+        ValueError: the text is no path. The message names the position, from 1.
+    """
+    relative = text.startswith(".")
+    if text == ".":
+        return Path((), relative=True)
+    steps: list[Step] = []
+    at = int(relative)
+    while True:
+        key = _KEY.match(text, at)
+        if key is not None:
+            steps.append(_unquoted(key["quoted"], key["plain"], text, at))
+            at = key.end()
+        elif not (text[at : at + 1] == "[" and relative and not steps):
+            raise _invalid(text, at, "a key is missing")
+        while text[at : at + 1] == "[":
+            step = _POSITION.match(text, at) or _MATCH.match(text, at)
+            if step is None:
+                raise _invalid(text, at, "give a position such as [0], or [key=value]")
+            steps.append(_bracket(step, text, at))
+            at = step.end()
+        if at == len(text):
+            return Path(tuple(steps), relative)
+        if text[at] != ".":
+            raise _invalid(text, at, "write a point between two keys, and a key with special characters in quotes")
+        at += 1
+
+
+def write_path(steps: Sequence[Step]) -> str:
+    """Return the text of a path, which `parse_path` reads."""
+    text = ""
+    for step in steps:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif isinstance(step, Match):
+            text += f"[{json.dumps(step.key, ensure_ascii=False)}={json.dumps(step.value, ensure_ascii=False)}]"
+        else:
+            key = step if _PLAIN_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
+            text += f".{key}" if text else key
+    return text
+
+
+def _bracket(step: re.Match[str], text: str, at: int) -> Step:
+    if step.re is _POSITION:
+        return int(step["position"])
+    return Match(
+        _unquoted(step["quoted"], step["plain"], text, at),
+        _unquoted(step["quoted_value"], step["plain_value"], text, at),
+    )
+
+
+def _unquoted(quoted: str | None, plain: str | None, text: str, at: int) -> str:
+    if quoted is None:
+        assert plain is not None
+        if plain != plain.strip():
+            raise _invalid(text, at, "write a key that begins or ends with a blank in quotes")
+        return plain
+    try:
+        return str(json.loads(quoted))
+    except ValueError:
+        raise _invalid(text, at, "a key in quotes is a JSON string") from None
+
+
+def _invalid(text: str, at: int, reason: str) -> ValueError:
+    return ValueError(f"{text!r} is no path, at character {at + 1}: {reason}")

@@ -1,0 +1,302 @@
+"""Reads values of nested records by paths. A value that is not text, a number or a boolean refuses its record."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import msgspec
+import numpy as np
+
+from connectors.tables.batches import Batch, Refusal, frame, shown
+from connectors.tables.json_path import Match, Path, Step, parse_path, write_path
+from features.errors import UsageError
+
+WHOLE_FLOATS_MAX: Final = 2**53
+"""Floats from here on do not hold every integer, so the digits of an id may be lost."""
+LOST_DIGITS: Final = "a float of this size has lost digits; store the column as integers, decimals or text"
+
+_DECODER: Final = msgspec.json.Decoder(float_hook=str)
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SPACED_COLON: Final = re.compile(r'"\s+:')
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Record that cannot be read: the reason and the text."""
+
+    reason: str
+    value: str
+
+
+class UnreadableValueError(Exception):
+    """Value that refuses its record. The arguments are reason and value."""
+
+
+def decode_json(text: str) -> Any:
+    """Return the content of a JSON text, or Unreadable.
+
+    Args:
+        text: JSON. Numbers with a point or exponent become their text, others int. An object with a key twice is
+            unreadable: one of the two values would be lost.
+    """
+    try:
+        value = _DECODER.decode(text)
+        if _has_key_twice(text, value):
+            return Unreadable("an object has a key twice", text)
+    except RecursionError:
+        return Unreadable("the JSON is nested too deeply", text)
+    except (msgspec.MsgspecError, ValueError) as error:
+        return Unreadable(f"this is not JSON: {error}", text)
+    return value
+
+
+def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | None, each: str | None) -> Batch:
+    """Return records as rows.
+
+    Args:
+        records: line, and the object or Unreadable.
+        columns: paths of the values. None: all top-level keys and nested values.
+        each: path of a list with a row per element. The columns that begin with a point are paths within the element.
+
+    Raises:
+        UsageError: a path is invalid, or begins with a point without `each`.
+    """
+    if columns is None:
+        return _whole_records(records)
+    columns = list(dict.fromkeys(columns))
+    paths = [read_path(column, each is not None) for column in columns]
+    list_steps = None if each is None else read_path(each, with_elements=False).steps
+    named = list(zip(columns, paths, strict=True))
+    outer = [(name, path.steps) for name, path in named if not path.relative]
+    inner = [(name, path.steps) for name, path in named if path.relative]
+    lines: list[int] = []
+    rows: list[tuple[str | None, ...]] = []
+    refused: list[Refusal] = []
+    for line, record in records:
+        if isinstance(record, Unreadable):
+            refused.append(Refusal(line, None, shown(record.value), record.reason))
+            continue
+        try:
+            column = ""
+            values: list[str | None] = []
+            for column, steps in outer:  # noqa: B007 - the column of a refusal
+                values.append(text_at(record, steps))
+            if list_steps is None:
+                lines.append(line)
+                rows.append(tuple(values))
+                continue
+            column = cast("str", each)
+            elements = _elements(record, list_steps)
+            expanded = []
+            for element in elements:
+                own = list(values)
+                for column, steps in inner:  # noqa: B007 - the column of a refusal
+                    own.append(text_at(element, steps))
+                expanded.append(tuple(own))
+            rows += expanded
+            lines += [line] * len(expanded)
+        except UnreadableValueError as error:
+            reason, value = error.args
+            refused.append(Refusal(line, column, shown(value), reason))
+    names = [name for name, _ in (*outer, *inner)]
+    table = zip(*rows, strict=True) if rows else ([] for _ in names)
+    batch = frame(lines, list(zip(names, table, strict=True)))
+    return Batch(batch.select(batch.columns[0], *columns), refused)
+
+
+def read_path(text: str, with_elements: bool) -> Path:
+    """Return the path of a column. Raises UsageError if it is invalid, or relative where no list is read."""
+    try:
+        path = parse_path(text)
+    except ValueError as error:
+        raise UsageError(f"{error}.", "Correct the mapping.") from None
+    if path.relative and not with_elements:
+        raise UsageError(f"{text!r} is a path within an element, but no list is read.", "Name the list in the mapping.")
+    return path
+
+
+def text_at(record: Any, steps: Sequence[Step]) -> str | None:
+    """Return the text of a value within a record, or None if it is missing.
+
+    Raises:
+        UnreadableValueError: the path leads to an object or a list, or does not fit the record.
+    """
+    value = _value_at(record, steps)
+    if value is None or type(value) is str:
+        return value
+    return text_of(value, steps)
+
+
+def text_of(value: Any, steps: Sequence[Step] = ()) -> str | None:
+    """Return the text of a typed value: integers for whole floats, plain decimals, true and false, ISO times.
+
+    Raises:
+        UnreadableValueError: the value is an object, a list, or has no exact text.
+    """
+    if isinstance(value, dict | list):
+        kind = "an object" if isinstance(value, dict) else "a list"
+        where = write_path(steps) or "the value"
+        raise UnreadableValueError(f"{where} is {kind}, not a value", str(value)[:200])
+    for kind_of_value, read in _TEXTS:
+        if isinstance(value, kind_of_value):
+            return read(value)
+    return None if value is None else str(value)
+
+
+def float_text(value: float) -> str | None:
+    """Return the shortest exact decimal of a float without exponent, an integer if it is whole; None for NaN.
+
+    Raises:
+        UnreadableValueError: the float is infinite, or so large that digits are lost.
+    """
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise UnreadableValueError("the number is infinite", str(value))
+    if value.is_integer():
+        if abs(value) >= WHOLE_FLOATS_MAX:
+            raise UnreadableValueError(LOST_DIGITS, repr(value))
+        return str(int(value))
+    return str(np.format_float_positional(value, trim="-"))
+
+
+def decimal_text(value: Decimal) -> str | None:
+    """Return a decimal without exponent and without zeros at the end; None for NaN."""
+    if not value.is_finite():
+        return None
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _bytes_text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise UnreadableValueError("the bytes are not UTF-8", value[:40].hex(" ")) from None
+
+
+def _value_at(record: Any, steps: Sequence[Step]) -> Any:
+    value = record
+    for depth, step in enumerate(steps):
+        if type(value) is str:
+            value = _inner_json(value, steps[:depth])
+        if value is None:
+            return None
+        if type(value) is dict and type(step) is str:
+            value = value.get(step)
+        elif type(value) is list and type(step) is int:
+            value = value[step] if step < len(value) else None
+        elif type(value) is list and type(step) is Match:
+            value = _matching(value, step, steps[:depth])
+        else:
+            what = "an object" if type(step) is str else "a list"
+            raise UnreadableValueError(f"{write_path(steps[:depth])} is not {what}", _brief(value))
+    return value
+
+
+def _matching(elements: list[Any], step: Match, steps: Sequence[Step]) -> Any:
+    """Return the element with the value. Two of them are refused: neither is the right one."""
+    matches = [one for one in elements if isinstance(one, dict) and text_of(one.get(step.key)) == step.value]
+    if len(matches) > 1:
+        where = f"{write_path(steps)} has {len(matches)} elements"
+        raise UnreadableValueError(f"{where} with {step.key}={step.value}", _brief(matches))
+    return matches[0] if matches else None
+
+
+def _elements(record: Any, steps: Sequence[Step]) -> list[Any]:
+    """Return the elements of a list; one missing element if it is empty or missing."""
+    value = _value_at(record, steps)
+    if type(value) is str:
+        value = _inner_json(value, steps)
+    if value is None:
+        return [None]
+    if not isinstance(value, list):
+        raise UnreadableValueError(f"{write_path(steps)} is not a list", _brief(value))
+    return value or [None]
+
+
+def _inner_json(text: str, steps: Sequence[Step]) -> Any:
+    """Return the object or list in a text that holds JSON; None for an empty text."""
+    if not text.strip():
+        return None
+    value = _cached_json(text)
+    if isinstance(value, Unreadable):
+        raise UnreadableValueError(f"{write_path(steps)} is text without an object or list in it", text)
+    return value
+
+
+@functools.lru_cache(maxsize=16)
+def _cached_json(text: str) -> Any:
+    """Return decoded JSON. Several columns have paths into the same text."""
+    return decode_json(text)
+
+
+def _brief(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)[:200]
+
+
+def _has_key_twice(text: str, value: Any) -> bool:
+    """Return whether an object of a JSON text has a key twice. The decoder keeps the last value of each key.
+
+    A pair has one `":`, except if a blank precedes the colon or the key ends with a backslash. So the cheap count is
+    never below the number of pairs, and a count that equals the number of decoded keys excludes repeated keys.
+    """
+    keys = _key_count(value)
+    counted = text.count('":') - text.count('\\":')
+    if counted == keys and '\\\\":' not in text and not _SPACED_COLON.search(text):
+        return False
+    return _STRING.sub("", text).count(":") != keys
+
+
+def _key_count(value: Any) -> int:
+    if type(value) is dict:
+        return len(value) + sum(_key_count(one) for one in value.values() if type(one) is dict or type(one) is list)
+    if type(value) is list:
+        return sum(_key_count(one) for one in value if type(one) is dict or type(one) is list)
+    return 0
+
+
+def _whole_records(records: Sequence[tuple[int, Any]]) -> Batch:
+    """Return all values of records: top-level keys, and values of nested objects by their paths. Lists are JSON."""
+    refused: list[Refusal] = []
+    lines: list[int] = []
+    rows: list[dict[str, str | None]] = []
+    for line, record in records:
+        if isinstance(record, Unreadable):
+            refused.append(Refusal(line, None, shown(record.value), record.reason))
+        else:
+            lines.append(line)
+            rows.append(dict(_leaves(record, ())))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return Batch(frame(lines, [(name, [row.get(name) for row in rows]) for name in names]), refused)
+
+
+def _leaves(value: dict[str, Any], steps: tuple[Step, ...]) -> Iterator[tuple[str, str | None]]:
+    for key, one in value.items():
+        path = (*steps, key)
+        if isinstance(one, dict):
+            yield from _leaves(one, path)
+        elif isinstance(one, list):
+            yield write_path(path), msgspec.json.encode(one).decode()
+        else:
+            yield write_path(path), text_of(one)
+
+
+_TEXTS: Final[tuple[tuple[type, Callable[[Any], str | None]], ...]] = (
+    (bool, lambda value: "true" if value else "false"),  # precedes int, of which it is a subclass
+    (int, str),
+    (float, float_text),
+    (Decimal, decimal_text),
+    (bytes, _bytes_text),
+    (dt.date, lambda value: value.isoformat()),
+    (dt.time, lambda value: value.isoformat()),
+)
+"""Type of a value -> its text."""
