@@ -49,7 +49,7 @@ def order_records(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows. All rows of an order id are among them."""
     rows = rows.sort(_CONTENT, nulls_last=True)
     several = pl.col("order_id").is_not_null() & (pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1)
-    rows = rows.with_columns(pl.when(several).then(pl.lit("order of several customers")).alias("reason"))
+    rows = rows.with_columns(pl.when(several).then(pl.lit("order id used twice, by several customers")).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null())
     single, more = _single(rows.filter(~pl.col("_grouped") & ~pl.col("_bad")))

@@ -34,8 +34,8 @@ from training.cleaning.change_log import record_text
 from training.cleaning.plan import CleaningPlan
 from training.cleaning.spelling import folded
 
-SOURCE_ROW: Final = "\0source line"
-"""Column with the line of a row in the original file; no file has a column of this name."""
+SOURCE_ROW: Final = " source line"
+"""Column with the line of a row in the original file. No file has it, because names have no blanks at their ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,8 @@ def _spooled(
         for one in batch.refused:
             unreadable.rows += 1
             (unreadable.leave_out if one.left_out else unreadable.count_refused)(one.reason, [one.line])
-        table = batch.rows.rename({LINE: SOURCE_ROW}).to_arrow(compat_level=pl.CompatLevel.oldest())
+        names = {name: name.replace("\0", " ") for name in batch.rows.columns}  # Parquet has no NUL in names
+        table = batch.rows.rename({**names, LINE: SOURCE_ROW}).to_arrow(compat_level=pl.CompatLevel.oldest())
         if sink is None:
             sink = pq.ParquetWriter(to, table.schema, compression="zstd")
         sink.write_table(table)
