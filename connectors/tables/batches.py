@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,6 +49,18 @@ class Batch:
 
     rows: pl.DataFrame
     refused: list[Refusal] = field(default_factory=list)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the search for reference cycles. It would inspect the lists of a batch many times; they have no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def frame(lines: Sequence[int], columns: Sequence[tuple[str, Sequence[str | None]]]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, frame, shown
+from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, collector_paused, frame, shown
 from connectors.tables.encodings import detect, encoding_fault, open_text
 from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile
@@ -62,12 +62,8 @@ def read_csv(log: LogFile, how: FileFormat, columns: Sequence[str] | None, rows_
         header = records.header() if how.columns is None else None
         names = list(how.columns or ()) if header is None else trimmed(header)
         positions = column_positions(log, names, columns)
-        while True:
-            first = records.next_line
-            rows = records.take(rows_max)
-            if not rows:
-                break
-            yield _batch(rows, records.lines_of(rows, first), len(names), positions, header, how)
+        while batch := _next_batch(records, len(names), positions, header, how, rows_max):
+            yield batch
 
 
 def read_whitespace(log: LogFile, how: FileFormat, columns: Sequence[str] | None, rows_max: int) -> Iterator[Batch]:
@@ -203,6 +199,24 @@ class _Records:
             raise ShopstreamError(f"{self._log.name} is no text: its header has NUL characters.", remedy)
 
 
+def _next_batch(
+    records: _Records,
+    width: int,
+    positions: Sequence[tuple[str, int]],
+    header: list[str] | None,
+    how: FileFormat,
+    rows_max: int,
+) -> Batch | None:
+    with collector_paused():
+        first = records.next_line
+        rows = records.take(rows_max)
+        if not rows:
+            return None
+        batch = _batch(rows, records.lines_of(rows, first), width, positions, header, how)
+        del rows  # before the collector runs again
+        return batch
+
+
 def _batch(
     rows: Sequence[list[str]],
     lines: Sequence[int],
@@ -229,7 +243,7 @@ def _batch(
         rows, lines = _without_headers(rows, lines, header, refused)
     values = list(zip(*rows, strict=True)) if rows else [()] * width
     table = frame(lines, [(name, values[position]) for name, position in positions])
-    if rows and any(value.startswith(MARK) for value in values[0]):
+    if MARK in "".join(values[0]):
         table = _without_marks(table, values[0], refused)
     refused.sort(key=lambda one: one.line)
     return Batch(without_missing(table, how), refused)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from connectors.tables.batches import Batch, shown
+from connectors.tables.batches import Batch, collector_paused, shown
 from connectors.tables.delimited import without_missing
 from connectors.tables.encodings import encoding_fault, open_text
 from connectors.tables.file_format import FileFormat
@@ -45,12 +45,21 @@ def read_json(
     try:
         whole = how.records is not None or _is_array(log, how)
         texts: Iterator[tuple[int, str | msgspec.Raw]] = _document(log, how) if whole else _lines(log, how)
-        while part := list(islice(texts, rows_max)):
-            batch = records_batch([(line, _decoded(text)) for line, text in part], columns, each)
+        while batch := _next_batch(texts, columns, each, rows_max):
             batch.rows = without_missing(batch.rows, how)
             yield batch
     except UnicodeDecodeError:
         raise encoding_fault(log, how) from None
+
+
+def _next_batch(
+    texts: Iterator[tuple[int, str | msgspec.Raw]], columns: Sequence[str] | None, each: str | None, rows_max: int
+) -> Batch | None:
+    with collector_paused():
+        records = [(line, _decoded(text)) for line, text in islice(texts, rows_max)]
+        batch = records_batch(records, columns, each) if records else None
+        del records  # before the collector runs again
+        return batch
 
 
 def _is_array(log: LogFile, how: FileFormat) -> bool:
