@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FIELDS: Final = ("Y", "y", "m", "b", "d", "j", "a", "H", "I", "p", "M", "S", "f", "z", "Z")
-"""Groups: the directives' codes. `b` and `a` are names, `f` is the digits of a fraction, `Z` is a zone's word."""
+"""Groups, each called like its directive: `b` and `a` are names, `f` is a fraction's digits, `Z` a zone's word."""
 
 EPOCHS: Final = {"epoch_s": 0, "epoch_ms": 3, "epoch_us": 6, "epoch_ns": 9}
 """Named format -> decimal decimals of a second that its unit stands for."""
@@ -233,7 +233,7 @@ def _group(tokens: list[_Token], at: int, before: _Token, after: _Token) -> str:
 
 
 def _names(names: tuple[str, ...]) -> str:
-    """Return an expression for names in any case, full or of three codes (September also of four)."""
+    """Return an expression for names in any case, full or as three characters (September also as four)."""
     return "|".join(f"{_any_case(name[:3])}(?:{_rest(name)})?" if len(name) > 3 else _any_case(name) for name in names)
 
 
@@ -242,6 +242,6 @@ def _rest(name: str) -> str:
     return f"{rest}|{_any_case('t')}" if name == "september" else rest
 
 
-def _any_case(codes: str) -> str:
-    # Classes instead of a flag: with the flag, both engines accept codes outside ASCII, but not the same ones.
-    return "".join(f"[{code.upper()}{code}]" for code in codes)
+def _any_case(name: str) -> str:
+    # Classes instead of a flag: with the flag, both engines accept characters outside ASCII, but not the same ones.
+    return "".join(f"[{character.upper()}{character}]" for character in name)
