@@ -69,8 +69,8 @@ def _reason(text: str, one: str, placeholders: Collection[str], allowed: Collect
     folded = one.casefold()
     if folded in placeholders or (only_zeros(folded) and folded not in allowed):
         return f'placeholder "{text}"'
-    if re.search(r"[\x00-\x1f\x7f-\x9f]", text):
-        return f"control character in the id {text!r}"
+    if "\0" in text:
+        return f"NUL character in the id {text!r}"
     if re.fullmatch(_SCIENTIFIC, text):
         return f"{text}: id in scientific notation has lost its digits"
     return None

@@ -13,6 +13,9 @@ import polars as pl
 LINE: Final = "\0line"
 """Column with the line of a row in its file, from 1: the row of Parquet and Excel, the element of a JSON array."""
 
+POSITION: Final = "\0position"
+"""Column of a list's rows with the position of the element, from 0; null for a record without elements."""
+
 UNNAMED: Final = "\0column {}"
 """Name of a column, by its position from 1, that has no name or shares its name with another column."""
 

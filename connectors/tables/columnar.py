@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, shown
+from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, shown
 from connectors.tables.delimited import column_positions, without_missing
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import Path, write_path
@@ -65,14 +65,15 @@ def read_parquet(
         sources = [_source(log, file.schema_arrow, name) for name in columns if name not in inner]
         list_source = None if each is None else _source(log, file.schema_arrow, each)
         line = 1
-        tops = sorted({names[one.position] for one in [*sources, *([list_source] if list_source else [])]})
+        positions = {one.position for one in [*sources, *([list_source] if list_source else [])]}
+        tops = [names[position] for position in sorted(positions)]  # in the order of the file
         unique = len(set(names)) == len(names)
         for part in file.iter_batches(rows_max, columns=tops if unique else None):
             table = pa.Table.from_batches([part])
             batch = _rows(table, sources, line, file.schema_arrow)
             if list_source is not None:
                 _expand(batch, table, list_source, inner, line, file.schema_arrow)
-            batch.rows = without_missing(batch.rows, how).select(LINE, *columns)
+            batch.rows = without_missing(batch.rows, how).select(LINE, *columns, *([] if list_source is None else [POSITION]))
             yield batch
             line += part.num_rows
 

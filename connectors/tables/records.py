@@ -13,8 +13,9 @@ from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
+import polars as pl
 
-from connectors.tables.batches import Batch, Refusal, frame, shown
+from connectors.tables.batches import LINE, POSITION, Batch, Refusal, frame, shown
 from connectors.tables.json_path import Match, Path, Step, parse_path, write_path
 from features.errors import UsageError
 
@@ -78,6 +79,7 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
     inner = [(name, path.steps) for name, path in named if path.relative]
     lines: list[int] = []
     rows: list[tuple[str | None, ...]] = []
+    positions: list[int | None] = []
     refused: list[Refusal] = []
     for line, record in records:
         if isinstance(record, Unreadable):
@@ -102,13 +104,17 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
                 expanded.append(tuple(own))
             rows += expanded
             lines += [line] * len(expanded)
+            positions += [None] if elements == [None] else range(len(expanded))
         except UnreadableValueError as error:
             reason, value = error.args
             refused.append(Refusal(line, column, shown(value), reason))
     names = [name for name, _ in (*outer, *inner)]
     table = zip(*rows, strict=True) if rows else ([] for _ in names)
     batch = frame(lines, list(zip(names, table, strict=True)))
-    return Batch(batch.select(batch.columns[0], *columns), refused)
+    batch = batch.select(LINE, *columns)
+    if list_steps is not None:
+        batch = batch.with_columns(pl.Series(POSITION, positions, dtype=pl.Int64))
+    return Batch(batch, refused)
 
 
 def read_path(text: str, with_elements: bool) -> Path:

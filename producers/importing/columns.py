@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from connectors.tables.batches import POSITION
 from connectors.formats.numbers import read_decimals
 from connectors.formats.timestamps import read_times, time_format, times_of
 from features.errors import UsageError
@@ -27,8 +28,6 @@ from producers.importing.sources import (
     names_in,
 )
 
-POSITION: Final = "\0position"
-"""Column with the position of a line in its record, from 0."""
 _EXACT: Final = pl.Decimal(38, 18)
 NO_TEXT: Final = pl.lit(None, pl.String)
 _NO_TIME: Final = pl.struct(

@@ -18,12 +18,12 @@ import polars as pl
 
 from connectors.tables.log_files import LogFile, log_files
 from connectors.formats.timestamps import MILLIS, times_of
-from connectors.tables.batches import LINE, Batch, Refusal
+from connectors.tables.batches import POSITION, Batch, Refusal
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
-from features.schema import STATUSES
+from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
-from producers.importing.columns import POSITION, Columns
+from producers.importing.columns import Columns
 from producers.importing.events import REPEATED, event_records
 from producers.importing.lookups import Lookups, read_lookups
 from producers.importing.mapping import ClickMapping, OrderMapping
@@ -90,8 +90,8 @@ class ImportReport:
 def import_logs(
     logs: Sequence[Log],
     out: Path,
-    now_ms: int,
     *,
+    now_ms: int = TS_MAX,
     force: bool = False,
     rows_max: int = ROWS_MAX,
     on_progress: Callable[[str, int], None] = lambda _file, _rows: None,
@@ -102,7 +102,7 @@ def import_logs(
     Args:
         logs: files, each with the name of its mapping and the mapping.
         out: folder of the archive.
-        now_ms: current time, epoch ms. A row more than a day ahead of it is refused.
+        now_ms: current time, epoch ms. A row more than a day ahead of it is refused. Default: no row is.
         force: whether to replace an existing archive.
         rows_max: approximate number of rows in memory at a time.
         on_progress: callback that receives the file's name and the number of rows read from it.
@@ -196,8 +196,9 @@ class _Reading:
             if one.left_out:
                 found.leave_out(one.reason, [one.line])
         rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
-        position = pl.int_range(pl.len()).over(LINE) if mapping.fields.lines else pl.lit(None, pl.Int64)
-        judged = judge(rows.with_columns(position.alias(POSITION)), plan)
+        if POSITION not in rows.columns:
+            rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
+        judged = judge(rows, plan)
         for reason, lines in judged.left_out.items():
             found.leave_out(reason, lines)
         self._refused(found, judged.refused)

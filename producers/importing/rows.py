@@ -14,7 +14,7 @@ import polars as pl
 
 from connectors.formats.ids import read_ids
 from connectors.formats.numbers import read_decimals
-from connectors.tables.reader import LINE
+from connectors.tables.batches import LINE, POSITION
 from features.records.rejections import form_of
 from features.schema import (
     AMOUNT_MAX,
@@ -28,7 +28,7 @@ from features.schema import (
     Item,
     Order,
 )
-from producers.importing.columns import NO_TEXT, POSITION, Columns, label, rates_of, replaced
+from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
 from producers.importing.mapping import ClickMapping, OrderColumns, OrderMapping
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
 from producers.importing.sources import ANY_WORD, Source
@@ -449,6 +449,7 @@ def _time_checks(*, grouped: bool, now_ms: int) -> list[Check]:
     ms, reason = _struct("ts", "ms"), _struct("ts", "reason")
     unreadable = reason.is_not_null() if grouped else ms.is_null()
     return [
+        Check("time before 1970 or after 9999", "ts", reason.str.starts_with("time before 1970"), reason),
         Check("no readable time", "ts", unreadable, reason),
         Check("time before 1970 or after 9999", "ts", ~ms.is_between(1, TS_MAX)),
         Check("time ahead of now", "ts", ms > now_ms + AHEAD_MS_MAX),

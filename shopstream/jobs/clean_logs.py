@@ -23,7 +23,7 @@ from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile, log_files
 from connectors.tables.reader import header, read_batches
 from features.errors import UsageError
-from features.schema import DEVICES, EVENT_TYPES, STATUSES, TS_MAX
+from features.schema import DEVICES, EVENT_TYPES, STATUSES
 from producers.importing.columns import Columns
 from producers.importing.importer import BATCH_ROWS, Log, import_logs
 from producers.importing.mapping import ClickMapping, OrderMapping
@@ -85,8 +85,8 @@ def clean_logs(
             on_step(f"reading {file.name}", number / len(files))
             prepared.append(_prepared(file, name, mapping, Path(folder) / f"{number}.parquet", plan, person))
         dirty = Path(folder) / "archive"
-        # the cleaning rules decide about times in the future, so the import keeps them
-        report = import_logs([one.log for one in prepared], dirty, TS_MAX)
+        # without a limit: the cleaning rules decide about times in the future
+        report = import_logs([one.log for one in prepared], dirty)
         entries = [_report_entry(one, found) for one, found in zip(prepared, report.files, strict=True)]
         name = ", ".join(file.name for file, _, _ in files)
         ids = pl.concat([one.ids for one in prepared])

@@ -46,7 +46,7 @@ def import_files(
         target = Path(folder) / "archive" if out is None else out
         try:
             return import_logs(
-                logs, target, wall_clock_ms(), force=force, on_progress=on_progress, on_refused=collect
+                logs, target, now_ms=wall_clock_ms(), force=force, on_progress=on_progress, on_refused=collect
             )
         finally:
             if refused_file is not None:

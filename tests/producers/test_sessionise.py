@@ -21,8 +21,9 @@ def sessions(clicks, session_id=None, event_id=None):
     frame = pl.DataFrame(
         {
             "_row": range(len(clicks)),
+            "event_type": ["page_view"] * len(clicks),
             "customer_id": [customer for customer, _ in clicks],
-            "ts": pl.Series([START + ts for _, ts in clicks], dtype=pl.Int64).cast(pl.Datetime("ms", "UTC")),
+            "ts": pl.Series([START + ts for _, ts in clicks], dtype=pl.Int64),
             "session_id": pl.Series(session_id or [None] * len(clicks), dtype=pl.String),
             "event_id": pl.Series(event_id or [None] * len(clicks), dtype=pl.String),
         }
@@ -49,13 +50,33 @@ def test_customers_do_not_share_sessions():
     ]
 
 
-def test_clicks_of_the_same_time_stay_in_file_order():
-    assert sessions([("c", 0)] * 3)["event_id"].to_list() == [f"c-{START}-{n}" for n in range(3)]
+def test_clicks_of_the_same_time_are_in_the_order_of_the_funnel_whatever_their_order_in_the_file():
+    types = ["purchase", "page_view", "add_to_cart"]
+    clicks = pl.DataFrame({"event_type": types, "customer_id": "c", "ts": START, "session_id": None, "event_id": None})
+    found = with_sessions(clicks.cast({"session_id": pl.String, "event_id": pl.String}))
+    assert found["event_type"].to_list() == ["page_view", "add_to_cart", "purchase"]
+    assert found["event_id"].to_list() == [f"c-{START}-{n}" for n in range(3)]
+
+
+def test_each_session_is_cut_a_day_after_its_own_first_click():
+    hour = 3_600_000
+    times = [0, *(n * 20 * 60_000 for n in range(1, 75)), 49 * hour - 20 * 60_000]  # every 20 minutes for 24 h 40 min
+    every = sorted({*times, *(24 * hour + n * 20 * 60_000 for n in range(75))})
+    found = sessions([("c", ts) for ts in every])
+    starts = found["session_id"].unique(maintain_order=True).to_list()
+    assert starts[:2] == [f"c-{START}", f"c-{START + 24 * hour}"]
+    spans = found.group_by("session_id").agg(pl.col("ts").max() - pl.col("ts").min())
+    assert spans["ts"].max() < DAY_MS
+
+
+def test_session_of_the_source_is_cut_a_day_after_its_first_click():
+    found = sessions([("c", 0), ("c", DAY_MS - 1), ("c", DAY_MS), ("d", 0)], session_id=["s"] * 4)
+    assert found["session_id"].to_list() == ["s", "s", f"s-{START + DAY_MS}", "s"]
 
 
 def test_session_lasts_less_than_a_day():
     found = sessions([("c", n * 60_000) for n in range(3_000)])
-    spans = found.group_by("session_id").agg(pl.col("ts").to_physical().max() - pl.col("ts").to_physical().min())
+    spans = found.group_by("session_id").agg(pl.col("ts").max() - pl.col("ts").min())
     assert len(spans) == 3
     assert spans["ts"].max() < DAY_MS
 
