@@ -73,7 +73,9 @@ def read_parquet(
             batch = _rows(table, sources, line, file.schema_arrow)
             if list_source is not None:
                 _expand(batch, table, list_source, inner, line, file.schema_arrow)
-            batch.rows = without_missing(batch.rows, how).select(LINE, *columns, *([] if list_source is None else [POSITION]))
+            batch.rows = without_missing(batch.rows, how).select(
+                LINE, *columns, *([] if list_source is None else [POSITION])
+            )
             yield batch
             line += part.num_rows
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import polars as pl
 
-from connectors.tables.batches import POSITION
 from connectors.formats.numbers import read_decimals
 from connectors.formats.timestamps import read_times, time_format, times_of
+from connectors.tables.batches import POSITION
 from features.errors import UsageError
 from producers.importing.lookups import Lookups
 from producers.importing.mapping import Time
@@ -30,9 +30,7 @@ from producers.importing.sources import (
 
 _EXACT: Final = pl.Decimal(38, 18)
 NO_TEXT: Final = pl.lit(None, pl.String)
-_NO_TIME: Final = pl.struct(
-    ms=pl.lit(None, pl.Int64), is_date=pl.lit(None, pl.Boolean), reason=pl.lit(None, pl.String)
-)
+_NO_TIME: Final = pl.struct(ms=pl.lit(None, pl.Int64), is_date=pl.lit(None, pl.Boolean), reason=pl.lit(None, pl.String))
 _TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
 _MOBILE: Final = r"(?i)android|mobi|iphone|ipod|phone"
 
@@ -194,7 +192,7 @@ class Columns:
         return replaced(text, named, words.get(ANY_WORD))
 
 
-def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | None | pl.Expr) -> pl.Expr:
+def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | pl.Expr | None) -> pl.Expr:
     """Return the words' values of a text, and the default for other texts. Null stays null."""
     other = default if isinstance(default, pl.Expr) else pl.lit(default, pl.String)
     keys, values = (pl.Series(list(texts), dtype=pl.String) for texts in (words.keys(), words.values()))
@@ -221,7 +219,9 @@ def _major_units(text: pl.Expr, decimals: int) -> pl.Expr:
     """Return an amount of minor units as a decimal. A text that is no whole number stays unreadable."""
     digits = text.str.strip_prefix("-").str.zfill(decimals + 1)
     sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
-    whole = pl.concat_str(sign, digits.str.head(-decimals), pl.lit("."), digits.str.tail(decimals)) if decimals else text
+    whole = (
+        pl.concat_str(sign, digits.str.head(-decimals), pl.lit("."), digits.str.tail(decimals)) if decimals else text
+    )
     return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " is no whole number")
 
 

@@ -11,8 +11,8 @@ from producers.importing.rows import EVENT_BYTES_MAX
 from producers.importing.sessionise import with_sessions
 
 EVENT_COLUMNS: Final = (
-    "event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category", "price", "quantity",
-    "channel", "country",
+    "event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category", "price",
+    "quantity", "channel", "country",
 )  # fmt: skip
 _MADE: Final = ("session_id", "event_id")
 REPEATED: Final = "repeats an event"

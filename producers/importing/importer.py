@@ -16,9 +16,9 @@ from typing import Final
 
 import polars as pl
 
-from connectors.tables.log_files import LogFile, log_files
 from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import POSITION, Batch, Refusal
+from connectors.tables.log_files import LogFile, log_files
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
 from features.schema import STATUSES, TS_MAX
@@ -30,7 +30,7 @@ from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
 from producers.importing.rows import Plan, click_plan, judge, order_plan
-from producers.importing.spill import Spill
+from producers.importing.spill import ROWS_PENDING_MAX, Spill
 
 ROWS_MAX: Final = 2_000_000
 BATCH_ROWS: Final = 200_000
@@ -118,7 +118,7 @@ def import_logs(
         ArchiveWriter(out, force=force) as archive,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.absolute().parent) as folder,
     ):
-        reading = _Reading(report, Path(folder), now_ms, on_progress, on_refused)
+        reading = _Reading(report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused)
         for file, name, mapping in _every_file(logs):
             reading.read(file, name, mapping)
         for topic, records in reading.assembled(rows_max):
@@ -144,15 +144,18 @@ class _Reading:
     """Reads files one after the other and keeps their typed rows until they can be assembled."""
 
     def __init__(
-        self, report: ImportReport, folder: Path, now_ms: int, on_progress: Callable[[str, int], None],
+        self, report: ImportReport,
+        folder: Path,
+        pending_max: int,
+        now_ms: int, on_progress: Callable[[str, int], None],
         on_refused: Refused,
     ) -> None:  # fmt: skip
         self._report = report
         self._now_ms = now_ms
         self._on_progress = on_progress
         self._on_refused = on_refused
-        self._orders = Spill(folder, "_key")
-        self._events = Spill(folder, "customer_id")
+        self._orders = Spill(folder, "_key", pending_max)
+        self._events = Spill(folder, "customer_id", pending_max)
         self._known_until_ms = 0
         self._currencies: Counter[str] = Counter()
 

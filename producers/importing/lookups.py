@@ -37,7 +37,9 @@ def read_lookups(mapping: OrderMapping | ClickMapping, log: LogFile) -> Lookups:
         for one in alternatives(source):
             if isinstance(one, Selection) and one.lookup is not None:
                 wanted[one.lookup.table].add(one.lookup)
-    return {name: _read(name, mapping.tables[name], lookups, mapping, log.path.parent) for name, lookups in wanted.items()}
+    return {
+        name: _read(name, mapping.tables[name], lookups, mapping, log.path.parent) for name, lookups in wanted.items()
+    }
 
 
 def _read(
@@ -48,7 +50,7 @@ def _read(
     frames = []
     for file in log_files([folder / table.file]):
         if how.format != "json" and (absent := set(columns) - set(header(file, how))):
-            raise UsageError(f"{file.name} has no column {sorted(absent)[0]}.", f"Correct tables.{name} in the mapping.")
+            raise UsageError(f"{file.name} has no column {min(absent)}.", f"Correct tables.{name} in the mapping.")
         for batch in read_batches(file, how, columns, rows_max=_BATCH_ROWS):
             if batch.refused:
                 first = batch.refused[0]

@@ -29,8 +29,8 @@ from producers.importing.sources import (
     Condition,
     Part,
     Path,
-    Paths,
     PathPart,
+    Paths,
     Selection,
     Source,
     Text,
@@ -77,7 +77,7 @@ class Time(PathPart):
     path: Annotated[Paths, Field(min_length=1)]
     format: Annotated[str, StringConstraints(min_length=1), AfterValidator(_known_format)] = "iso"
     zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
-    zones: dict[str, str] = {}
+    zones: dict[str, str] = Field(default_factory=dict)
     when: Condition | None = None
 
 
@@ -95,7 +95,7 @@ class Currency(PathPart):
     """Conversion factors to the shop's currency. A row in a currency without a rate is refused."""
 
     path: Path | None = None
-    rates: dict[str, Rate] = {}
+    rates: dict[str, Rate] = Field(default_factory=dict)
     """Currency -> rate. Without rates, all rows must have the same currency."""
     rate: Rate = Decimal(1)
     """Rate for all rows, if there is no currency column."""
@@ -156,7 +156,7 @@ class OrderColumns(Part):
     category: Source | None = None
     lines: OrderLines | None = None
     status: Source | None = None
-    statuses: dict[str, Status | None] = {}
+    statuses: dict[str, Status | None] = Field(default_factory=dict)
     """Word of the file -> status; null: the row is no order. `"*"` stands for the other words."""
     negative: Literal["refuse", "net"] = "refuse"
     """`net`: negative lines reduce their order; an order of which nothing remains is refunded."""
@@ -197,7 +197,10 @@ class ClickLines(Part):
     types: tuple[EventType, ...] = Field(default=(), strict=False)
     """Event types whose records have lines; all, if empty."""
     id: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(listed)] = ("{id}#{i}",)
-    """Text with paths in braces; `{id}` is the record's id and `{i}` the position from 0. The first complete one counts."""
+    """Texts with paths in braces, of which the first complete one counts.
+
+    `{id}` is the record's id, and `{i}` the position of the element from 0.
+    """
     product: Source | None = None
     category: Source | None = None
     price: Source | None = None
@@ -213,11 +216,11 @@ class ClickColumns(Part):
     session: Source | None = None
     """If it is missing or empty, sessions end after 30 minutes without a click."""
     type: Source
-    types: dict[str, EventType | None] = {}
+    types: dict[str, EventType | None] = Field(default_factory=dict)
     """Word of the file -> event type; null: the row is no click. `"*"` stands for the other words."""
     lines: ClickLines | None = None
     device: Source | None = None
-    devices: dict[str, Device] = {}
+    devices: dict[str, Device] = Field(default_factory=dict)
     device_default: Device = "desktop"
     """Device of rows without one."""
     product: Source | None = None
@@ -233,8 +236,8 @@ class _Common(Part):
     file: FileFormat
     time: Annotated[Times, Field(min_length=1)]
     ids: Ids = Ids()
-    tables: dict[str, Table] = {}
-    countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = {}
+    tables: dict[str, Table] = Field(default_factory=dict)
+    countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = Field(default_factory=dict)
     """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null, counted."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
@@ -281,8 +284,23 @@ class _Common(Part):
 
 
 SOURCES: Final = frozenset(
-    "id customer total quantity unit_price price product category status session channel country payment_method"
-    " type device".split()
+    [
+        "id",
+        "customer",
+        "total",
+        "quantity",
+        "unit_price",
+        "price",
+        "product",
+        "category",
+        "status",
+        "session",
+        "channel",
+        "country",
+        "payment_method",
+        "type",
+        "device",
+    ]
 )
 """Fields of a record, or of a line, that have a source."""
 
@@ -368,7 +386,9 @@ def load_mappings(
     return [(file, *load_mapping(name, answers)) for file, name in zip(files, every, strict=True)]
 
 
-def parse_mapping(text: str, origin: str, answers: MappingOf[str, str] = MappingProxyType({})) -> OrderMapping | ClickMapping:
+def parse_mapping(
+    text: str, origin: str, answers: MappingOf[str, str] = MappingProxyType({})
+) -> OrderMapping | ClickMapping:
     """Return the mapping of a YAML text.
 
     Args:

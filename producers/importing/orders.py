@@ -51,7 +51,7 @@ def order_records(rows: pl.DataFrame) -> Assembled:
     several = pl.col("order_id").is_not_null() & (pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1)
     rows = rows.with_columns(pl.when(several).then(pl.lit("order id used twice, by several customers")).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
-    rows = rows.filter(pl.col("reason").is_null())
+    rows = rows.filter(pl.col("reason").is_null()).drop("reason")
     single, more = _single(rows.filter(~pl.col("_grouped") & ~pl.col("_bad")))
     lines, others, dropped = _joined(rows.filter("_grouped"))
     records = pl.concat([single, lines]).select(ORDER_COLUMNS).sort("ts", "order_id", "updated_ts", "status", "total")

@@ -107,9 +107,18 @@ _REMEDIES: Final = (
     ("unknown device", 'Add the word to click.devices; "*" stands for the other words.'),
     ("amount below 0", "Leave refunds out by left_out, or write order.negative: net if they are lines of their order."),
     ("quantity not above 0", "Leave the rows out by left_out, or write order.negative: net for returned lines."),
-    ("no readable quantity", "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty."),
-    ("no readable", "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty values."),
-    ("order id used twice", "One order number has several customers: make ids unique per shop with order.id: {join: …}."),
+    (
+        "no readable quantity",
+        "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty.",
+    ),
+    (
+        "no readable",
+        "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty values.",
+    ),
+    (
+        "order id used twice",
+        "One order number has several customers: make ids unique per shop with order.id: {join: …}.",
+    ),
     ("order with different totals", "Write order.negative: net if each row has its own amount, or sum the lines."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),

@@ -105,7 +105,9 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         plan: expressions for this file.
     """
     rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
-    texts = rows.select(LINE, **plan.texts).with_columns(rows.select(rules)) if rules else rows.select(LINE, **plan.texts)
+    texts = (
+        rows.select(LINE, **plan.texts).with_columns(rows.select(rules)) if rules else rows.select(LINE, **plan.texts)
+    )
     read = texts.with_columns(**plan.values)
     left_out_rules = [
         *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
@@ -113,7 +115,9 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
     read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
     left_out = {
         left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in read.filter(pl.col("\0left_out").is_not_null()).group_by("\0left_out", maintain_order=True)
+        for (number,), part in read.filter(pl.col("\0left_out").is_not_null()).group_by(
+            "\0left_out", maintain_order=True
+        )
     }
     read = read.filter(pl.col("\0left_out").is_null())
     read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
@@ -196,7 +200,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
             _unreadable_id("customer_id") if grouped else _bad_id("customer_id"), _id_reason("customer_id"),
         ),
         *_time_checks(grouped=grouped, now_ms=now_ms),
-        Check("no readable time", "updated_ts", _struct("updated", "reason").is_not_null(), _struct("updated", "reason")),
+        Check("no readable time", "updated_ts", _updated_reason().is_not_null(), _updated_reason()),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(ORDER_BYTES_MAX, texts),
         *_word_checks(columns),
@@ -297,7 +301,8 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     ]  # fmt: skip
     output = {
         "_line": pl.col(LINE).cast(pl.Int64), "_bad": pl.col("\0check").is_not_null(),
-        "_is_date": _struct("ts", "is_date"), "_rate": pl.col("\0rate"), "_currency": pl.col("currency"), "_price": _value("price"),
+        "_is_date": _struct("ts", "is_date"), "_rate": pl.col("\0rate"), "_currency": pl.col("currency"),
+        "_price": _value("price"),
         "event_id": _value("event_id"), "event_type": pl.col("v_event_type"), "customer_id": _value("customer_id"),
         "session_id": _value("session_id"), "ts": _struct("ts", "ms"), "device": pl.col("v_device"),
         "product_id": _value("product_id"), "category": pl.col("category"),
@@ -319,9 +324,8 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     if lines.types:
         has_lines &= _replaced(texts["event_type"], mapping.click.types).is_in(lines.types).fill_null(False)
     own_id = texts["event_id"]
-    for name, source in (
-        ("product_id", lines.product), ("category", lines.category), ("price", lines.price), ("quantity", lines.quantity)
-    ):  # fmt: skip
+    own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
+    for name, source in own.items():
         if source is not None:
             texts[name] = pl.when(has_lines).then(columns.text(source)).otherwise(texts[name])
     ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
@@ -340,6 +344,10 @@ def _number(name: str) -> pl.Expr:
 
 def _struct(name: str, part: str) -> pl.Expr:
     return pl.col(f"\0{name}").struct.field(part)
+
+
+def _updated_reason() -> pl.Expr:
+    return _struct("updated", "reason")
 
 
 def _ids(mapping: OrderMapping | ClickMapping, *names: str) -> dict[str, pl.Expr]:

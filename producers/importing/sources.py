@@ -2,7 +2,7 @@
 
 A source is one of
 
-- a column of a table or a path of a JSON record: `total`, `customer.id`, `event_params[key=ga_session_id].value.int_value`
+- a column of a table or a path of a JSON record: `total`, `customer.id`, `event_params[key=session].value.int_value`
 - a constant: `{value: web}`
 - a path with operations: `{path: financial_status, words: {paid: placed}, missing: placed}`
 - a list of sources, of which the first with a value counts: `[user_id, anonymous_id]`

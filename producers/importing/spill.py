@@ -23,10 +23,12 @@ class Spill:
     Args:
         folder: folder for the files; the caller deletes it.
         key: column whose equal values come back in one part.
+        pending_max: rows in memory from which they are written.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, pending_max: int = ROWS_PENDING_MAX) -> None:
         self._folder = folder
+        self._pending_max = pending_max
         self._key = key
         self._pending: list[pl.DataFrame] = []
         self._pending_rows = 0
@@ -42,7 +44,7 @@ class Spill:
             self._rows[bucket] += count
         self._pending.append(rows)
         self._pending_rows += len(rows)
-        if self._pending_rows >= ROWS_PENDING_MAX:
+        if self._pending_rows >= self._pending_max:
             self._flush()
 
     def parts(self, rows_max: int) -> Iterator[pl.DataFrame]:
@@ -59,7 +61,7 @@ class Spill:
             writer.close()
         for group in groups:
             files = [self._file(bucket) for bucket in group if bucket in self._writers]
-            yield pl.concat([pl.read_ipc(file, memory_map=False) for file in files])
+            yield pl.concat([pl.read_ipc(file) for file in files])
 
     def _groups(self, rows_max: int) -> list[list[int]]:
         groups: list[list[int]] = []
@@ -74,6 +76,8 @@ class Spill:
         return groups
 
     def _flush(self) -> None:
+        if not self._pending:
+            return
         rows = pl.concat(self._pending).sort(_BUCKET, maintain_order=True)
         self._pending, self._pending_rows = [], 0
         for (bucket,), part in rows.partition_by(_BUCKET, as_dict=True, include_key=False).items():

@@ -15,7 +15,7 @@ from shopstream.cli.progress import progress
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
-    from shopstream.jobs.clean_logs import Log
+    from producers.importing.importer import Log
 
 
 def clean(

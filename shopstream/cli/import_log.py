@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from producers.importing.refusals import FileReport
 
 
-def import_log(
+def import_log(  # noqa: PLR0917 - typer makes an option of each
     files: Annotated[
         list[str] | None,
         typer.Argument(metavar="FILE", help="Files, folders or patterns, packed or not; - for standard input."),
@@ -97,9 +97,7 @@ def _answers(given: list[str]) -> dict[str, str]:
 def _print(console: Console, report: ImportReport) -> None:
     from connectors.clock import iso
 
-    files = [
-        (escape(file.file), file.mapping, *(f"{rows:,}" for rows in _counts(file))) for file in report.files
-    ]
+    files = [(escape(file.file), file.mapping, *(f"{rows:,}" for rows in _counts(file))) for file in report.files]
     headings = ("file", "mapping", "rows read", "left out", "refused", "used")
     console.print(table(None, headings, files, text_columns=2))
     rows = [

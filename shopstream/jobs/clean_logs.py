@@ -99,9 +99,7 @@ def _prepared(
     file: LogFile, name: str, mapping: OrderMapping | ClickMapping, to: Path, plan: CleaningPlan, person: Sequence[str]
 ) -> _Prepared:
     if mapping.fields.lines is not None:
-        raise UsageError(
-            f"{file.name}: clean does not read lists of lines.", "Import the log, then clean the archive."
-        )
+        raise UsageError(f"{file.name}: clean does not read lists of lines.", "Import the log, then clean the archive.")
     how = mapping.file
     raw = to.with_suffix(".raw.parquet")
     unreadable = _spooled(file, name, mapping, raw, person)
@@ -118,9 +116,7 @@ def _prepared(
         rows = rows.with_columns(pl.coalesce("new_id", col(customer).cast(pl.String)).alias(customer)).drop("new_id")
     rows.sink_parquet(to, maintain_order=True)
     words, respelt = _with_spellings(mapping, to, plan)
-    read = words.model_copy(
-        update={"file": FileFormat(format="parquet", decimal=how.decimal, thousands=how.thousands)}
-    )
+    read = words.model_copy(update={"file": FileFormat(format="parquet", decimal=how.decimal, thousands=how.thousands)})
     checks = {
         "rows": int(pl.scan_parquet(raw).select(pl.len()).collect().item()) + unreadable.rows,
         "repeated": repeated[SOURCE_ROW].head(plan.examples_max).to_list(),

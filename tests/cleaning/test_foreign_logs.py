@@ -44,9 +44,9 @@ def test_every_row_of_a_log_is_imported_or_in_the_change_log(orders, tmp_path):
     (file,) = report["source"]["files"]
     assert (file["rows"], file["used"]) == (7, 4)
     assert file["left_out"] == {"no readable time": 1, "unknown status": 1, "repeats another row": 1}
-    assert file["examples"]["no readable time"][0].startswith("row 4: ")
+    assert file["examples"]["no readable time"][0].startswith("line 6: ")
     assert "someday" in file["examples"]["no readable time"][0]
-    assert file["examples"]["repeats another row"] == ["row 1"]
+    assert file["examples"]["repeats another row"] == ["line 3"]
     assert (file["respelt"], file["zoneless"]) == (2, 5)
     assert report["rows"]["orders"] == {"in": 4, "out": 3, "dropped": 1, "unexplained": 0}
     records = read(tmp_path / "out", "orders").sort("ts")

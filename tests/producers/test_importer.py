@@ -139,7 +139,10 @@ F;cyd;29.03.2025 12:00;1;1,00;EUR
         "order id used twice, by several customers": 2,
     }
     a, b, weighed = sorted(records(tmp_path / "a"), key=lambda order: order["order_id"])
-    assert (weighed["total"], weighed["items"]) == (1.5, [{"product_id": None, "category": None, "quantity": None, "unit_price": 1.0}])
+    assert (weighed["total"], weighed["items"]) == (
+        1.5,
+        [{"product_id": None, "category": None, "quantity": None, "unit_price": 1.0}],
+    )
     assert a["total"] == 2000.80
     assert a["ts"] == 1743298200000  # 01:30 UTC, the earlier of its lines
     assert [line["quantity"] for line in a["items"]] == [2, 1]
