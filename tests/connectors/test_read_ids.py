@@ -79,7 +79,7 @@ def test_rows_keep_their_order_and_null_stays_null():
     assert read([]) == []
 
 
-def test_placeholders_are_case_folded_so_that_any_spelling_is_found():
+def test_placeholders_are_case_folded_and_trimmed():
     assert all(word == word.casefold() == word.strip() for word in PLACEHOLDERS)
 
 
