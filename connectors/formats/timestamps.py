@@ -339,7 +339,7 @@ def _excel_walls(text: pl.Series) -> _Walls:
     days = parts["whole"].cast(pl.Int64, strict=False)
     valid = (days >= _EXCEL_FIRST_DAY).fill_null(value=False).to_numpy().copy()
     fraction = ("0." + parts["fraction"].fill_null("0")).cast(pl.Float64)
-    clock = np.floor(fraction.to_numpy() * DAY_MS + 0.5).astype(np.int64)
+    clock = np.floor(fraction.to_numpy() * DAY_MS).astype(np.int64)
     wall = (days.fill_null(0).to_numpy() - _EXCEL_EPOCH_DAYS) * DAY_MS + clock
     return _Walls(wall, valid, clock == 0)
 

@@ -205,7 +205,7 @@ def test_iso_times_has_the_same_moments_and_all_years():
         ("20240301T101500+02", True), ("2024-03-01T10:15:00.5-0530", True), ("2024-03-01T10:15 -05:30", True),
     ],
 )  # fmt: skip
-def test_an_offset_is_found_at_the_end_of_a_time_but_not_of_a_date(text, has_offset):
+def test_an_offset_ends_a_time_but_not_a_date(text, has_offset):
     assert pl.Series([text]).str.contains(OFFSET).item() is has_offset
 
 

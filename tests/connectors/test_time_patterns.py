@@ -92,6 +92,7 @@ def test_a_year_of_two_digits_is_of_posix(text, year):
             "2024-06-01 12:00:00",
             "2024-06-01 12:00:00 is no time of the form %Y-%m-%d %H:%M:%S%z",
         ),
+        ("%d.%m.%y", "1.3.69", "time before 1970 or after 9999"),
         ("%Y/%j", "2023/366", "there is no day 2023 366"),
         ("%Y/%j", "2024/000", "there is no day 2024 000"),
     ],
