@@ -28,7 +28,7 @@ from shopstream.jobs.produce import wall_clock
 from shopstream.jobs.step import Step, run_steps
 from shopstream.runtime import run_workers
 from shopstream.runtime.bundles import FOLDER as BUNDLES
-from shopstream.runtime.messages import End
+from shopstream.runtime.protocol import End
 from shopstream.settings import Settings
 from training.options import Horizon
 

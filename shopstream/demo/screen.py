@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from consumers.metrics.reports import merged
-from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.worker_tables import by_role, live_table
 
 REFRESH_S: Final = 0.25

@@ -20,7 +20,19 @@ from typing import Final, Literal
 from connectors.clock import iso
 from consumers.metrics.definitions import Figure
 from consumers.metrics.reports import RateMeter, rows_of
-from shopstream.runtime.messages import (
+from shopstream.runtime.coordinator_types import (
+    Action,
+    Failure,
+    Kill,
+    Log,
+    Send,
+    Stage,
+    Start,
+    WorkerName,
+    WorkerPlan,
+    WorkerView,
+)
+from shopstream.runtime.protocol import (
     ConfirmEnd,
     Done,
     End,
@@ -34,18 +46,6 @@ from shopstream.runtime.messages import (
     Report,
     Stop,
     Up,
-)
-from shopstream.runtime.protocol import (
-    Action,
-    Failure,
-    Kill,
-    Log,
-    Send,
-    Stage,
-    Start,
-    WorkerName,
-    WorkerPlan,
-    WorkerView,
 )
 
 NOT_CHECKPOINTED: Final = "Records after its last checkpoint are read again at the next start."

@@ -20,8 +20,8 @@ from consumers.metrics.pipeline_index import PipelineDocuments
 from consumers.metrics.reports import metrics_file, pipeline_documents, write_metrics
 from shopstream.embedded import Endpoints
 from shopstream.runtime import worker_tables
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.health import Bounds
-from shopstream.runtime.protocol import WorkerView
 from shopstream.runtime.supervisor import RunOutcome, Supervisor
 from shopstream.settings import Settings
 

@@ -24,7 +24,7 @@ import psutil
 from consumers.metrics.definitions import Figure
 from features.errors import ShopstreamError
 from shopstream.runtime.children import die_with_parent
-from shopstream.runtime.messages import (
+from shopstream.runtime.protocol import (
     ConfirmEnd,
     Done,
     Down,

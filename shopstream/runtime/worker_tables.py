@@ -13,7 +13,7 @@ from rich.text import Text
 from connectors.clock import iso
 from consumers.metrics.definitions import DRIFT_PREFIX, Figure
 from consumers.metrics.reports import merged, rows_of
-from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.tables import table
 
 TIGHT: Final = (0, 1, 0, 0)

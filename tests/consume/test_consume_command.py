@@ -24,7 +24,7 @@ from producers.shop.shop import Shop
 from shopstream.cli.options import chosen
 from shopstream.jobs.consume import ROLES, Consumption, checked, instance_id
 from shopstream.jobs.produce import wall_clock
-from shopstream.runtime.protocol import WorkerName
+from shopstream.runtime.coordinator_types import WorkerName
 from shopstream.settings import Settings
 
 END_MS = 20_400 * DAY_MS

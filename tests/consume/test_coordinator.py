@@ -4,7 +4,8 @@ import pytest
 
 from shopstream.runtime import coordinator as coordinator_module
 from shopstream.runtime.coordinator import Coordinator
-from shopstream.runtime.messages import (
+from shopstream.runtime.coordinator_types import Kill, Log, Send, Start, WorkerName, WorkerPlan
+from shopstream.runtime.protocol import (
     ConfirmEnd,
     Done,
     Ends,
@@ -19,7 +20,6 @@ from shopstream.runtime.messages import (
     read_up,
     to_line,
 )
-from shopstream.runtime.protocol import Kill, Log, Send, Start, WorkerName, WorkerPlan
 
 A, B, C = WorkerName("features", 0), WorkerName("features", 1), WorkerName("features", 2)
 INDEX = WorkerName("index", 0)

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.runtime.messages import NO_END, Task
-from shopstream.runtime.protocol import WorkerPlan
+from shopstream.runtime.coordinator_types import WorkerPlan
+from shopstream.runtime.protocol import NO_END, Task
 from shopstream.runtime.supervisor import Supervisor
 
 TESTS = Path(__file__).parents[1]

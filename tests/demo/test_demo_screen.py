@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from shopstream.demo.screen import Screen
-from shopstream.runtime.protocol import WorkerName, WorkerView
+from shopstream.runtime.coordinator_types import WorkerName, WorkerView
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from shopstream.runtime.coordinator_types import WorkerName, WorkerView
 from shopstream.runtime.health import Bounds, alive, ready
-from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NOW_S = 1_000.0
 WELL = WorkerView(

@@ -19,9 +19,9 @@ from consumers.metrics.definitions import METRICS, CopyProgress, FeaturesProgres
 from consumers.metrics.reports import PIPELINE_FIELDS, figures, pipeline_documents
 from features.errors import ShopstreamError
 from shopstream.runtime import http_server
+from shopstream.runtime.coordinator_types import WorkerName, WorkerView
 from shopstream.runtime.health import Bounds
 from shopstream.runtime.metrics_endpoint import serve_metrics
-from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NO_METRICS = {"role", "last_error", "bundle", "drift"}
 
