@@ -67,7 +67,7 @@ def down(
         typer.confirm(f"Delete everything in {settings.home}?", abort=True)
     stopped = embedded.down(settings, console)
     for server in stopped:
-        how = "stopped" if server.by_itself else f"did not stop within {settings.stop_timeout_s:.0f} s and was killed"
+        how = "stopped" if server.graceful else f"did not stop within {settings.stop_timeout_s:.0f} s and was killed"
         console.print(f"{server.name} {how}", highlight=False)
     if not stopped:
         console.print("nothing was running")

@@ -297,7 +297,7 @@ class Stopped:
     """A server stopped by `down`."""
 
     name: str
-    by_itself: bool
+    graceful: bool
     """False if it had to be killed; its data survive that, the next start takes longer."""
 
 

@@ -138,7 +138,7 @@ def _readiness_reader(endpoints: Endpoints, client: aliases.Client, run: str, st
             f"Elasticsearch has no run {run}: no index {alias(run, aliases.ANCHOR_INDEX)}-... exists.",
             "`shopstream runs list` lists the runs.",
         )
-    known = {topic.topic for topic in kafka_admin.topic_counts(endpoints.kafka, f"{run}.")}
+    known = {topic.topic for topic in kafka_admin.topic_sizes(endpoints.kafka, f"{run}.")}
     absent = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
     if absent:
         raise ShopstreamError(

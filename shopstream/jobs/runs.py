@@ -16,7 +16,7 @@ from connectors.elasticsearch import aliases
 from connectors.elasticsearch.aliases import StoredIndex, drop, stored_indices
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.kafka import admin as kafka_admin
-from connectors.kafka.admin import GroupLag, TopicCount
+from connectors.kafka.admin import GroupLag, TopicSize
 from connectors.kafka.run_removal import drop_topics_and_groups
 from connectors.kafka.topic_settings import topic_configs
 from consumers.checkpoints.inventory import StoredState, remove_folder, remove_state, stored_states
@@ -56,7 +56,7 @@ class Run:
     """
 
     name: str
-    topics: list[TopicCount] = field(default_factory=list)
+    topics: list[TopicSize] = field(default_factory=list)
     groups: list[GroupLag] = field(default_factory=list)
     indices: list[StoredIndex] = field(default_factory=list)
     views: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ def overview(settings: Settings, state: str) -> Overview:
 def _add_kafka(settings: Settings, run_of: Any) -> None:
     endpoint = embedded.kafka_endpoint(settings)
     kafka_admin.check(endpoint, 5)
-    for topic in kafka_admin.topic_counts(endpoint):
+    for topic in kafka_admin.topic_sizes(endpoint):
         if (run := _named_after(topic.topic, ".", TOPICS)) is not None:
             run_of(run).topics.append(topic)
     for group in kafka_admin.group_lags(endpoint):

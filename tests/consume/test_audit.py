@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.client import ensure_topics
 from connectors.kafka.run_removal import drop_topics_and_groups
 from connectors.kafka.topic_settings import topic_configs
-from consumers.audit import TopicCount, audit_topics
+from consumers.audit import TopicAudit, audit_topics
 from consumers.dead_letters.producer import DeadLetter, open_dead_letters
 from features.errors import ShopstreamError
 
@@ -50,10 +50,10 @@ def test_audit_counts_duplicates_dead_letters_and_missing_records(servers, run_n
     letters.flush()
 
     found = audit_topics(properties, run_name)
-    assert found.topics["events"] == TopicCount(messages=5, dead_letters=1, distinct=3)
+    assert found.topics["events"] == TopicAudit(messages=5, dead_letters=1, distinct=3)
     assert found.topics["events"].repeated == 1
-    assert found.topics["orders"] == TopicCount(messages=3, dead_letters=0, distinct=2)
-    assert found.topics["customers"] == TopicCount(messages=3, dead_letters=0, distinct=2)
+    assert found.topics["orders"] == TopicAudit(messages=3, dead_letters=0, distinct=2)
+    assert found.topics["customers"] == TopicAudit(messages=3, dead_letters=0, distinct=2)
     assert (found.customers, found.profiles_unseen, found.sessions) == (3, 1, 2)
 
 
@@ -65,7 +65,7 @@ def test_audit_counts_neither_an_erased_profile_nor_its_tombstone(servers, run_n
         producer.produce(f"{run_name}.customers", value, key.encode(), partition=1)
     assert producer.flush(20) == 0
     found = audit_topics(servers.kafka.client_properties(), run_name)
-    assert found.topics["customers"] == TopicCount(messages=5, dead_letters=0, distinct=2)
+    assert found.topics["customers"] == TopicAudit(messages=5, dead_letters=0, distinct=2)
     assert found.profiles_unseen == 2
 
 

@@ -18,7 +18,7 @@ from connectors.kafka.client import ensure_topics
 from features.schema import DAY_MS
 from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream.cli.options import chosen
@@ -103,7 +103,7 @@ def sent(servers, run_name, history):
     properties = servers.kafka.client_properties()
     ensure_topics(properties, run_name, 4)
     report = replay(
-        Course(ArchiveRange(directory)),
+        ReplayOptions(ArchiveRange(directory)),
         lambda on_failure: Publisher(properties, run_name, on_failure),
         wall_clock(),
         lambda: False,

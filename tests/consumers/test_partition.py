@@ -24,7 +24,7 @@ from consumers.checkpoints.recovery import empty, restore, snapshot
 from consumers.state.partition import PartitionState
 from features.backfill import evaluate_all
 from features.schema import EVENT_LATENESS_MS, ORDER_LATENESS_MS
-from features.state.int48 import wide
+from features.state.int48 import read_int48
 
 TIMED = ("events", "orders")
 SINK = "elastic"
@@ -387,4 +387,4 @@ def test_orders_keep_their_winning_record_through_a_compaction():
     waiting = partition.orders_dirty.unwritten()
     found = [partition.order_records[row].order_id for row in waiting.tolist()]
     assert found == [old[3]["order_id"], old[4]["order_id"], f"o9-{501 * DAY}"]
-    assert np.array_equal(wide(partition.state.orders[waiting], "ts"), [DAY, DAY, 501 * DAY])
+    assert np.array_equal(read_int48(partition.state.orders[waiting], "ts"), [DAY, DAY, 501 * DAY])

@@ -15,7 +15,7 @@ from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.documents import SLICE_BYTES, Outcome, Rejected, SendError, Verdict
 from consumers.checkpoints.recovery import empty
 from consumers.features.documents import COUNTER_MAX, EPOCH_SHIFT, next_version
-from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.state.dirty_rows import DirtyRows
 from consumers.state.partition import PartitionState
 from features.state.tables import LINES_MAX, OPEN_CART
@@ -371,21 +371,21 @@ def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition)
     assert not np.any(partition.state.sessions["marks"][: partition.state.session_count] & OPEN_CART)
 
 
-def test_pace_limits_the_share_of_time_spent_on_writes():
+def test_emit_timer_limits_the_share_of_time_spent_on_writes():
     now = 0.0
-    pace = Pace(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
-    assert pace.due(behind=True)
-    pace.emitted(0.5)
+    timer = EmitTimer(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
+    assert timer.due(behind=True)
+    timer.emitted(0.5)
     now = 4.9
-    assert not pace.due(behind=True)
+    assert not timer.due(behind=True)
     now = 5.0
-    assert pace.due(behind=True)
-    pace.emitted(0.01)
+    assert timer.due(behind=True)
+    timer.emitted(0.01)
     now = 5.5
-    assert not pace.due(behind=True)
-    assert pace.due(behind=False), "caught up: at once"
-    pace.emitted(3.0)
+    assert not timer.due(behind=True)
+    assert timer.due(behind=False), "caught up: at once"
+    timer.emitted(3.0)
     now = 5.69
-    assert not pace.due(behind=False)
+    assert not timer.due(behind=False)
     now = 5.7
-    assert pace.due(behind=False)
+    assert timer.due(behind=False)

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from consume.command_line import call, environment, start
 from elasticsearch import Elasticsearch
 
-from connectors.kafka.admin import topic_counts
+from connectors.kafka.admin import topic_sizes
 
 EVENTS = 20_000
 SMALL = ["--customers", "200", "--events", str(EVENTS), "--days", "60"]
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def kafka_counts(servers, run):
-    return {count.topic.removeprefix(f"{run}."): count.messages for count in topic_counts(servers.kafka, f"{run}.")}
+    return {count.topic.removeprefix(f"{run}."): count.messages for count in topic_sizes(servers.kafka, f"{run}.")}
 
 
 def documents(servers, run):

@@ -18,7 +18,7 @@ from features.records.money import to_cents
 from features.schema import AMOUNT_MAX, EVENT_TYPES, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, TS_MAX
 from features.state import kernels, tables
 from features.state.hash_index import EMPTY, filled, find_row, home, mixed_key, row_bits
-from features.state.int48 import NEVER_MAX, NEVER_MIN, WIDE_MAX, high_part, joined, low_part, put_wide, wide
+from features.state.int48 import INT48_MAX, NEVER_MAX, NEVER_MIN, fill_int48, high_part, joined, low_part, read_int48
 from features.state.session_counts import session_counts, top_categories
 from features.state.state import State
 from features.state.tables import COUNT_MAX, NONE, carried_word, crowded, empty_slots
@@ -29,20 +29,20 @@ NOW = 1_700_000_000_000
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, WIDE_MAX), min_size=1))
+@given(st.lists(st.integers(0, INT48_MAX), min_size=1))
 def test_wide_number_reads_back_as_written(numbers):
     rows = np.zeros(len(numbers), PAIR)
     for row, number in zip(rows, numbers, strict=True):
         row["ts_low"], row["ts_high"] = low_part(np.int64(number)), high_part(np.int64(number))
         assert joined(row["ts_low"], row["ts_high"]) == number
-    assert wide(rows, "ts").tolist() == numbers
-    put_wide(rows[:1], "ts", numbers[-1])
-    assert wide(rows, "ts")[0] == numbers[-1]
+    assert read_int48(rows, "ts").tolist() == numbers
+    fill_int48(rows[:1], "ts", numbers[-1])
+    assert read_int48(rows, "ts")[0] == numbers[-1]
 
 
 def test_every_valid_number_is_below_the_never_marker():
     assert NEVER_MAX < 1, "the first valid time"
-    assert max(TS_MAX, int(to_cents(np.array([AMOUNT_MAX]))[0])) < NEVER_MIN == WIDE_MAX
+    assert max(TS_MAX, int(to_cents(np.array([AMOUNT_MAX]))[0])) < NEVER_MIN == INT48_MAX
     assert ORDER_CHANGE_MS_MAX < 1 << 40
 
 
@@ -77,8 +77,8 @@ def test_session_of_maximum_length_fits_a_row():
     columns = as_events([click(0, NOW), click(1, NOW)])
     state.apply_events(_at(columns, np.array([1, TS_MAX])))
     sessions = state.sessions[:1]
-    assert [wide(sessions, name)[0] for name in ("start", "last", "first_view")] == [1, TS_MAX, 1]
-    assert wide(sessions, "first_cart")[0] == NEVER_MIN
+    assert [read_int48(sessions, name)[0] for name in ("start", "last", "first_view")] == [1, TS_MAX, 1]
+    assert read_int48(sessions, "first_cart")[0] == NEVER_MIN
     row = evaluate_all(state, TS_MAX).row(0, named=True)
     assert (row["first_seen_ts"], row["last_seen_ts"], row["last_order_ts"]) == (1, TS_MAX, None)
 

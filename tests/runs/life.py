@@ -22,10 +22,10 @@ from consumers.archive.files import ArchiveFolder
 from consumers.features.build import open_features
 from features.schema import CUSTOMERS_FILE, DAY_MS
 from producers.archive.event_order import ArchiveRange
-from producers.dirt import Dirt
+from producers.dirt import MessageDirt
 from producers.live import LiveReport, live
 from producers.publisher import Publisher
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.shop import Shop, build
 from shopstream.jobs.produce import wall_clock
 
@@ -96,7 +96,7 @@ class Life:
             lambda _: None,
             start_ms=shop.end_ms,
             speed=self.scale.days_a_second * DAY_MS / 1_000,
-            dirt=Dirt(self.dirt, 3) if self.dirt else None,
+            dirt=MessageDirt(self.dirt, 3) if self.dirt else None,
         )
 
     def _consume(self) -> None:
@@ -125,7 +125,7 @@ def export(bench: Bench, folder: Path) -> Path:
 def run_again(bench: Bench, archive: Path, as_of: int) -> None:
     """An archive replayed into a run and consumed to its end, with rows at `as_of`."""
     report = replay(
-        Course(ArchiveRange(archive)),
+        ReplayOptions(ArchiveRange(archive)),
         lambda on_failure: Publisher(bench.properties, bench.run, on_failure),
         wall_clock(),
         lambda: False,

@@ -18,7 +18,7 @@ from consumers.checkpoints.inventory import StoredState, remove_state, stored_st
 from features.errors import ShopstreamError
 from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream.cli.app import build_app
@@ -176,7 +176,7 @@ def history(tmp_path_factory):
 
 
 def fill(bench: Bench, history: Path) -> None:
-    course = Course(ArchiveRange(history))
+    course = ReplayOptions(ArchiveRange(history))
     properties = bench.properties
     report = replay(
         course, lambda fail: Publisher(properties, bench.run, fail), wall_clock(), lambda: False, lambda _: None

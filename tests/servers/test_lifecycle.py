@@ -123,7 +123,7 @@ def test_restart_preserves_data_addresses_and_password(pair: Endpoints, settings
     with elastic(pair) as client:
         client.index(index="shop-customers", id="c1", document={"kept": True}, refresh=True)
 
-    assert {(stopped.name, stopped.by_itself) for stopped in embedded.down(settings)} == {
+    assert {(stopped.name, stopped.graceful) for stopped in embedded.down(settings)} == {
         ("kafka", True),
         ("elasticsearch", True),
     }

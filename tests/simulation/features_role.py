@@ -28,7 +28,7 @@ from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.checkpoints.store import CheckpointStore, DamagedError
 from consumers.dead_letters.producer import DeadLetters
 from consumers.features.consumer import FeaturesConsumer
-from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.features.topic_sink import TopicSink
 from consumers.features.transactional_topic import TransactionalTopic
 from features.schema import ALERT_TOPIC, SOURCE_TOPICS, topic_name
@@ -66,9 +66,9 @@ class FeaturesLife:
         )  # fmt: skip
         checkpoints._pool.shutdown()
         checkpoints._pool = Pool(worker, rng)  # type: ignore[assignment]
-        pace = Pace(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
+        emit_timer = EmitTimer(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
         self.consumer = FeaturesConsumer(
-            RUN, worker.source, checkpoints, sinks, letters, pace=pace, stale_after_s=4.0,  # type: ignore[arg-type]
+            RUN, worker.source, checkpoints, sinks, letters, emit_timer=emit_timer, stale_after_s=4.0,  # type: ignore[arg-type]
             scoring=PlayedScoring(role) if role.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 

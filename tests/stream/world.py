@@ -25,7 +25,7 @@ from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.checkpoints.store import Arrays, CheckpointStore, Manifest
 from consumers.dead_letters.producer import DeadLetter
 from consumers.features.consumer import FeaturesConsumer
-from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.metrics.definitions import FeaturesProgress
 from features.schema import SOURCE_TOPICS
 from features.scores.score import Scoring
@@ -149,7 +149,7 @@ class Worker:
         sinks = Sinks(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
         self.consumer = FeaturesConsumer(
             world.run, self.source, self.checkpoints, sinks, self.letters,  # type: ignore[arg-type]
-            pace=Pace(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
+            emit_timer=EmitTimer(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
             scoring=PlayedScoring(world) if world.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
