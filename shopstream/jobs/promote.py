@@ -74,16 +74,16 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """What readers of a view see now, and what they would see after the promotion.
+    """What readers of an alias set see now, and what they would see after the promotion.
 
     Attributes:
-        view: name of the view, such as `shop`.
-        present: run behind the view; None if there is none.
+        alias_set: name of the alias set, such as `shop`.
+        present: run behind the alias set; None if there is none.
         documents: number of documents of the present run, by index.
         next: completeness of the run to promote.
     """
 
-    view: str
+    alias_set: str
     present: str | None
     documents: Mapping[str, int]
     next: Readiness
@@ -98,7 +98,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
     """Compare both runs; if workers are active, wait for the run to promote to be complete.
 
     Args:
-        settings: servers, and the view: `settings.run`.
+        settings: servers, and the alias set: `settings.run`.
         run: name of the run to promote.
         state: local path or URI of its checkpoints.
         wait_s: maximum wait for completeness while workers are active.
@@ -121,7 +121,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
 
 
 def promote(settings: Settings, run: str) -> None:
-    """Point the aliases of the view `settings.run` to `run`.
+    """Point the aliases of the alias set `settings.run` to `run`.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer or refuses, or the run has no indices.

@@ -58,7 +58,7 @@ def test_incomplete_run_lists_its_missing_parts(changes, present, said):
 
 
 @pytest.mark.parametrize(
-    ("views", "view", "refused"),
+    ("alias_sets", "alias_set", "refused"),
     [
         (("b",), "shop", False),
         (("b", "shop"), "shop", True),
@@ -67,13 +67,13 @@ def test_incomplete_run_lists_its_missing_parts(changes, present, said):
         ((), "b", False),
     ],
 )
-def test_promoted_run_is_not_dropped(views, view, refused):
-    run = runs_job.Run("b", views=views)
+def test_promoted_run_is_not_dropped(alias_sets, alias_set, refused):
+    run = runs_job.Run("b", alias_sets=alias_sets)
     if not refused:
-        runs_job.check_droppable(run, view)
+        runs_job.check_droppable(run, alias_set)
         return
     with pytest.raises(ShopstreamError, match="is promoted: readers of") as caught:
-        runs_job.check_droppable(run, view)
+        runs_job.check_droppable(run, alias_set)
     assert "Promote another run" in caught.value.remedy
 
 

@@ -65,7 +65,7 @@ def test_replay_of_a_live_run_gives_equal_rows_at_the_same_as_of(benches, tmp_pa
 
 
 class Reader:
-    """Asks a view again and again, as a dashboard does, and notes whose documents it finds."""
+    """Asks an alias set again and again, as a dashboard does, and notes whose documents it finds."""
 
     def __init__(self, bench: Bench) -> None:
         self.answers: list[dict[tuple[str, str], int]] = []

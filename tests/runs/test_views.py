@@ -57,9 +57,9 @@ def put(client, run, number=3, month="2026.01"):
     client.indices.refresh(index=f"{run}-events-{month}")
 
 
-def seen(client, view, index="events"):
-    """Runs whose documents a reader of a view's alias finds."""
-    found = client.search(index=f"{view}-{index}", size=0, aggs={"of": {"terms": {"field": "_index", "size": 50}}})
+def seen(client, alias_set, index="events"):
+    """Runs whose documents a reader of an alias set find."""
+    found = client.search(index=f"{alias_set}-{index}", size=0, aggs={"of": {"terms": {"field": "_index", "size": 50}}})
     return {owner(bucket["key"], NAMES)[0] for bucket in found["aggregations"]["of"]["buckets"]}
 
 
