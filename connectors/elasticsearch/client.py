@@ -168,7 +168,7 @@ def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
             "Check user name and password, or the API key (it may have expired), in the settings.",
         )
     if status == 403 and not is_block(error.body):
-        return ShopstreamError(f"{what}: not allowed: {message}.", "Grant the user the rights, or use another user.")
+        return ShopstreamError(f"{what}: not allowed: {message}.", "Grant the permissions, or use another user.")
     return ShopstreamError(f"{what}: refused with {status}: {message}.")
 
 

@@ -280,7 +280,7 @@ def _trends_are_due(result: Round, settings: Settings, endpoints: Endpoints) -> 
 def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop, bundle: str | None) -> Audit:
     run = settings.run
     with (
-        screen.step("recounting Kafka with a plain consumer and Elasticsearch with its count API"),
+        screen.step("auditing Kafka with a plain consumer and Elasticsearch with its count API"),
         open_client(connection(endpoints)) as client,
     ):
         if (visible := run_of_alias_set(client, run)) not in (run, None):

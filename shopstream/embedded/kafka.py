@@ -24,7 +24,7 @@ from shopstream.embedded.process import Launch, run
 from shopstream.settings import Settings
 
 USERNAME: Final = "shopstream"
-"""User of a secure Kafka with all rights."""
+"""User of a secure Kafka with all permissions."""
 MECHANISM: Final = "SCRAM-SHA-512"
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 TEN_YEARS_MIN: Final = 10 * 365 * 24 * 60

@@ -321,7 +321,7 @@ def _behind(folder: Path) -> list[str]:
 
 
 def check_visible(settings: Settings) -> None:
-    """Check that the run is in Elasticsearch, with the rights of a reader.
+    """Check that the run is in Elasticsearch, with the permissions of a reader.
 
     Args:
         settings: settings with Elasticsearch and the run.

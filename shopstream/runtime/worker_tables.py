@@ -65,7 +65,7 @@ def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int 
         rate = sum(view.mean_records_per_s for view in workers)
         rows.append((role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate)))
     title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
-    columns = ("role", "read", "rejected", "late", "repeats", "written", "refused", "read/s")
+    columns = ("role", "read", "rejected", "late", "duplicates", "written", "refused", "read/s")
     return table(title, columns, rows, text_columns=1, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
 
 

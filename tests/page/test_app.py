@@ -1,4 +1,4 @@
-"""The page's server over the real Elasticsearch: who may ask what, and with which rights it asks."""
+"""The page's server over the real Elasticsearch: who may ask what, and with which permissions it asks."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_large_responses_are_compressed(served):
     assert json.loads(gzip.decompress(body))["boards"]
 
 
-# --- rights -----------------------------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------------------------
 def test_page_uses_the_read_only_user(server_settings, shop, no_mart):
     run = shop[0]
     with serve_dashboards.source(server_settings, no_mart) as source:

@@ -1,4 +1,4 @@
-"""A secure pair of servers, users with the rights of each duty, and authorities that nobody should trust."""
+"""A secure pair of servers, users with the permissions of each duty, and authorities that nobody should trust."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from consumers.permissions import KAFKA_DUTIES, elastic_role
 from shopstream.embedded import certificates
 
 RUN = "sec"
-"""The run that the users of the duties have rights on."""
+"""The run that the users of the duties have permissions on."""
 KAFKA_PASSWORD = "kafka-Pa55-of-a-duty"
 ELASTIC_PASSWORD = "elastic-Pa55-of-a-duty"
 
@@ -88,7 +88,7 @@ def write_elastic_users(folder: Path, users: dict[str, str], run: str = RUN) -> 
 
 
 def add_kafka_users(properties, users: dict[str, str], run: str = RUN) -> None:
-    """Users with the declared rights."""
+    """Users with the declared permissions."""
     admin = AdminClient(properties)
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     upserts = [UserScramCredentialUpsertion(name, info, KAFKA_PASSWORD.encode()) for name in users]
@@ -108,12 +108,12 @@ def bindings(name, duty, run):
         "group": ResourceType.GROUP,
         "transactional-id": ResourceType.TRANSACTIONAL_ID,
     }
-    for right in KAFKA_DUTIES[duty](run):
-        kind = kinds[right.resource]
-        pattern = ResourcePatternType.PREFIXED if right.prefixed else ResourcePatternType.LITERAL
-        for operation in right.operations:
+    for permission in KAFKA_DUTIES[duty](run):
+        kind = kinds[permission.resource]
+        pattern = ResourcePatternType.PREFIXED if permission.prefixed else ResourcePatternType.LITERAL
+        for operation in permission.operations:
             yield AclBinding(
-                kind, right.name.removesuffix("*"), pattern, f"User:{name}", "*",
+                kind, permission.name.removesuffix("*"), pattern, f"User:{name}", "*",
                 AclOperation[words.get(operation, operation.upper())], AclPermissionType.ALLOW,
             )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Rights as they are declared: of a run, and of no run whose name begins with that of the run."""
+"""Permissions as they are declared: of a run, and of no run whose name begins with that of the run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_kafka_permissions_match_no_topic_or_group_of_a_run_with_a_longer_name(d
         "group": [group_name(beside, group) for group in GROUPS],
         "transactional-id": [f"{group_name(beside, 'features')}-0-0123456789ab"],
     }
-    for right in KAFKA_DUTIES[duty]("shop"):
-        name = right.name.removesuffix("*")
-        fits = str.startswith if right.prefixed else str.__eq__
-        assert not [other for other in others[right.resource] if fits(other, name)], right
+    for permission in KAFKA_DUTIES[duty]("shop"):
+        name = permission.name.removesuffix("*")
+        fits = str.startswith if permission.prefixed else str.__eq__
+        assert not [other for other in others[permission.resource] if fits(other, name)], permission

@@ -1,4 +1,4 @@
-"""The whole way over TLS, each command by a user who has the rights of its duty and no others."""
+"""The whole way over TLS, each command by a user who has the permissions of its duty and no others."""
 
 from __future__ import annotations
 
