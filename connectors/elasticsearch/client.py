@@ -231,7 +231,7 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
         if error is not None and status != 404:
             raise ShopstreamError(
                 f"Documents of {index} could not be deleted: {error_text({'error': error})}.",
-                f"Grant the user the right `delete` on {index}."
+                f"Grant the user the permission `delete` on {index}."
                 if status == 403 and not is_block({"error": error})
                 else "",
             )

@@ -382,7 +382,7 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ShopstreamError(
                     f"Topic {name} could not be created: {error.args[0].str()}.",
-                    "Create it by hand, or grant the user the right to create topics.",
+                    "Create it by hand, or grant the user the permission to create topics.",
                 ) from error
         else:
             created.append(name)

@@ -134,7 +134,7 @@ def delete_dead_letters(
     except KafkaException as error:
         raise ShopstreamError(
             f"The dead letters of {topic} could not be deleted: {error.args[0].str()}.",
-            "Grant the user the right Delete on the topic.",
+            "Grant the user the permission Delete on the topic.",
         ) from error
     return counts[True], counts[False]
 

@@ -267,7 +267,7 @@ def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -
     except KafkaException as error:
         raise ShopstreamError(
             f"The settings of {topic} could not be changed: {error.args[0].str()}.",
-            "Grant the user the right AlterConfigs on the topic.",
+            "Grant the user the permission AlterConfigs on the topic.",
         ) from error
 
 

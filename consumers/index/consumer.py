@@ -359,7 +359,7 @@ class IndexRole:
                 offsets[partition] = due
         if not offsets:
             return
-        if self._dead_letters is not None and self._dead_letters.waiting:
+        if self._dead_letters is not None and self._dead_letters.in_flight:
             self._dead_letters.flush()
         try:
             self._source.commit(offsets)

@@ -25,7 +25,7 @@ from shopstream.settings import Settings
 
 ROLE_TOPICS: Final = {"features": SOURCE_TOPICS, "index": ("events",)}
 """Roles that write documents, and the topics they must have consumed to the end."""
-WAITING_SHARE_MAX: Final = 0.05
+PENDING_SHARE_MAX: Final = 0.05
 """Maximum share of documents that an active run may still have to write; some writes are always in progress."""
 POLL_S: Final = 1.0
 
@@ -40,14 +40,14 @@ class Readiness:
     Attributes:
         run: name of the run.
         behind: role -> uncommitted records before the ends of the first measurement.
-        waiting: rows of the current checkpoints whose documents are not acknowledged.
+        pending: rows of the current checkpoints whose documents are not acknowledged.
         active: whether workers of the role `features` are running.
         documents: number of documents by index.
     """
 
     run: str
     behind: Mapping[str, int]
-    waiting: int
+    pending: int
     active: bool
     documents: Mapping[str, int]
 
@@ -62,9 +62,9 @@ class Readiness:
             for role, records in self.behind.items()
             if records
         ]
-        bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
-        if self.waiting > bound:
-            reasons.append(f"{self.waiting:,} rows are not written to Elasticsearch yet")
+        bound = int(PENDING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
+        if self.pending > bound:
+            reasons.append(f"{self.pending:,} rows are not written to Elasticsearch yet")
         # alerts and measurements may be empty; without these a page of the dashboard would be empty
         gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
         if gone:

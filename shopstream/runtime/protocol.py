@@ -106,12 +106,12 @@ class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
     """Everything up to the end offsets is read; the worker waits for T.
 
     Attributes:
-        stream_ts: highest event time of its records, epoch ms; 0 without records.
+        max_event_time: highest event time of its records, epoch ms; 0 without records.
         owned: partition numbers of the worker; None before the first assignment.
         round: number of the last `ConfirmEnd` it received; 0 before the first.
     """
 
-    stream_ts: int
+    max_event_time: int
     owned: tuple[int, ...] | None
     round: int
 

@@ -147,7 +147,8 @@ class Reports:
 
 def _figures(view: WorkerView) -> dict[str, Any]:
     rates = {"records_per_s": round(view.records_per_s, 1), "rows_per_s": round(view.rows_per_s, 1)}
-    return {**view.figures, **rates, "restarts": view.restarts}
+    figures = {name: value for name, value in view.figures.items() if name != "last_error"}
+    return {**figures, **rates, "restarts": view.restarts}
 
 
 Shown = Callable[[Sequence[WorkerView]], None]

@@ -253,7 +253,7 @@ def test_document_rejected_by_elasticsearch_becomes_a_dead_letter(bench):
     assert (totals.written, totals.refused) == (19, 1)
     (kind,) = letters.counts
     assert kind.startswith("Elasticsearch refuses the document: document_parsing_exception")
-    assert letters.waiting == 0
+    assert letters.in_flight == 0
 
 
 def test_two_workers_share_the_partitions_until_both_reach_the_end(bench):

@@ -276,7 +276,7 @@ def test_dead_letters_keep_bytes_key_and_origin(properties, run_name):
     letters.send(DeadLetter("t.events", 2, 18, None, None, "the value is null é"))
     letters.send(DeadLetter("t.events", 2, 19, b"k", b"x" * 5_000_000, "not JSON: got 2"))
     letters.flush()
-    assert letters.waiting == 0
+    assert letters.in_flight == 0
     assert letters.counts["not JSON: got …"] == 2
     found = read_all(properties, f"{run_name}.dead-letter", 3)
     assert [(m.key(), m.value() and m.value()[:6]) for m in found] == [

@@ -103,7 +103,7 @@ def test_a_refused_deletion_is_logged_once_with_the_remedy(monkeypatch):
             documents.offer(measured(NOW_MS + second))
     (line,) = [line for line in logs if line["event"] == "old measurements are not deleted"]
     assert "security_exception" in line["error"]
-    assert line["remedy"] == "Grant the user the right `delete` on shop-pipeline-000001."
+    assert line["remedy"] == "Grant the user the permission `delete` on shop-pipeline-000001."
     assert client.searches == 3, "a refusal ends a check"
     assert documents.written == 3
 

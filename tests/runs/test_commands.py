@@ -35,7 +35,7 @@ DAY = 86_400_000
 
 
 def readiness(**changes):
-    given = {"run": "b", "behind": {"features": 0}, "waiting": 0, "active": False, "documents": {"events": 100}}
+    given = {"run": "b", "behind": {"features": 0}, "pending": 0, "active": False, "documents": {"events": 100}}
     return Readiness(**{**given, **changes})
 
 
@@ -45,9 +45,9 @@ def readiness(**changes):
         ({}, {"events": 90}, None),
         ({}, {"alerts": 3, "pipeline": 7}, None),
         ({"behind": {"features": 0, "index": 12}}, {}, "role index has 12 records"),
-        ({"waiting": 1}, {}, "1 rows are not written"),
-        ({"waiting": 5, "active": True}, {}, None),
-        ({"waiting": 6, "active": True}, {}, "6 rows are not written"),
+        ({"pending": 1}, {}, "1 rows are not written"),
+        ({"pending": 5, "active": True}, {}, None),
+        ({"pending": 6, "active": True}, {}, "6 rows are not written"),
         ({}, {"events": 90, "orders": 1}, "no documents in orders"),
         ({"documents": {"orders": 0}}, {"orders": 1}, "no documents in orders"),
     ],
