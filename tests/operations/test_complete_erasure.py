@@ -26,29 +26,12 @@ from operations.erasure_scene import (
     profile,
     spellings,
 )
-from operations.terminal import Terminal
-from stream.bench import Bench
 
-from connectors.elasticsearch.aliases import install
 from connectors.kafka.client import consumer_config, open_admin, open_consumer
 from consumers.erasure import profile_topic
-from consumers.index_definitions import run_definitions
 from features.schema import group_name
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture
-def bench(servers, run_name, tmp_path):
-    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, run_definitions(contact=True))
-    yield bench
-    bench.client.close()
-
-
-@pytest.fixture
-def terminal(bench, servers, tmp_path, monkeypatch):
-    return Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
 
 
 def flat(said):
@@ -132,7 +115,7 @@ def test_forget_leaves_no_byte_of_a_profile(bench, terminal, tmp_path):
     assert names["bob"] == BOB["name"]
 
 
-def test_alerts_of_an_earlier_version_are_reported_with_their_day(bench, terminal, tmp_path):
+def test_alerts_of_format_1_are_reported_with_their_day(bench, terminal, tmp_path):
     bench.publish([profile(ZOE), ("alerts", ZOE["customer_id"].encode(), msgspec.json.encode(old_alert(ZOE)))])
     said = flat(terminal.type("forget", ZOE["customer_id"], "--yes"))
     assert f"topic {bench.run}.alerts" in said

@@ -9,31 +9,14 @@ import sys
 import pytest
 from consume.command_line import environment, start
 from operations.erasure_scene import archive, forced, holders, people, with_letters
-from operations.terminal import Terminal
-from stream.bench import Bench
 
-from connectors.elasticsearch.aliases import install
 from connectors.kafka.client import open_admin, produce_all
 from consumers.dead_letters.store import read_topic
 from consumers.erasure import profile_topic
 from consumers.erasure.lock import erasure_lock
-from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture
-def bench(servers, run_name, tmp_path):
-    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, run_definitions(contact=True))
-    yield bench
-    bench.client.close()
-
-
-@pytest.fixture
-def terminal(bench, servers, tmp_path, monkeypatch):
-    return Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
 
 
 # --- at once ----------------------------------------------------------------------------------------------------------
@@ -70,7 +53,7 @@ def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
 
 
 def test_dead_letters_that_reappear_during_erasure_are_deleted_again(bench, terminal, tmp_path, monkeypatch):
-    """As an erasure of an earlier version does that works at the same time."""
+    """Another process writes copies of them during the first deletion."""
     (row,) = people(1)
     with_letters(bench, [row])
     admin = open_admin(bench.properties)

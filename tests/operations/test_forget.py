@@ -5,20 +5,13 @@ from __future__ import annotations
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from operations.erasure_scene import archive, event, profile
 from operations.terminal import Terminal
-from stream.bench import Bench
 
-from connectors.elasticsearch.aliases import install
-from connectors.kafka.client import consumer_config, open_consumer, produce_all
-from connectors.kafka.source import Source
-from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole
-from consumers.archive.files import ArchiveFolder
+from connectors.kafka.client import produce_all
 from consumers.checkpoints.store import CheckpointStore
-from consumers.index_definitions import run_definitions
-from features.schema import group_name
 
 pytestmark = pytest.mark.timeout(240)
-TS = 1_700_000_000_000
 ANN = {
     "customer_id": "ann",
     "name": "Ann Zacharias",
@@ -28,29 +21,6 @@ ANN = {
 }
 BOB = {"customer_id": "bob", "name": "Bob Yardley", "email": "bob.y@example.com", "gender": "gender-of-bob"}
 SECRETS = (b"Zacharias", b"ann.z@example", b"gender-of-ann")
-
-
-@pytest.fixture
-def bench(servers, run_name, tmp_path):
-    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, run_definitions(contact=True))
-    yield bench
-    bench.client.close()
-
-
-def profile(row, **changes):
-    return "customers", row["customer_id"].encode(), msgspec.json.encode({**row, **changes})
-
-
-def event(customer, name, **changes):
-    row = {"event_type": "search", "session_id": "s1", "device": "mobile", "ts": TS, "event_id": name}
-    return "events", customer.encode(), msgspec.json.encode({**row, "customer_id": customer, **changes})
-
-
-def archive(bench, folder):
-    config = consumer_config(bench.properties, group_name(bench.run, ROLE))
-    role = ArchiveRole(Source(open_consumer(config), bench.run, TOPICS), ArchiveFolder(folder, bench.run), bench.run)
-    role.run(lambda: False, bench.ends())
 
 
 def places(bench, folder):
