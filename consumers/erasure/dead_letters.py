@@ -140,7 +140,7 @@ def delete_dead_letters(
 
 
 def alerts_of(properties: Mapping[str, Any], run: str, person: Person) -> PersonalMessages:
-    """Return the customer's alerts with a field of the profile, which only earlier versions wrote."""
+    """Return the customer's alerts of format 1, which have a field of the profile."""
     topic = topic_name(run, ALERT_TOPIC)
     alerts = [
         message for message in read_topic(properties, topic) if message.key() == person.key and _has_profile(message)

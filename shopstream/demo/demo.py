@@ -186,8 +186,8 @@ def check_run(shop: Shop, settings: Settings, endpoints: Endpoints, screen: Scre
     return state
 
 
-class _EarlierState(msgspec.Struct, frozen=True):
-    """File `RUN.json` of earlier versions, which `seed_history` replaces by its own file."""
+class _StateFormat1(msgspec.Struct, frozen=True):
+    """File `RUN.json`: progress of the demo in format 1, which the state file of `seed_history` replaces."""
 
     shop: Shop
     phase: Literal["replaying", "replayed"]
@@ -197,23 +197,23 @@ class _EarlierState(msgspec.Struct, frozen=True):
 
 
 def demo_state(settings: Settings) -> HistoryState | None:
-    """Return how much of a history the demo has sent to a run, also if an earlier version has; None: nothing.
+    """Return how much of a history the demo has sent to a run; None: nothing. Converts a state of format 1.
 
     Raises:
         ShopstreamError: the file is damaged.
-        UsageError: an earlier version was interrupted and recorded no position.
+        UsageError: a state of format 1 is incomplete and records no position.
     """
     folder, run = settings.home / DEMO_FOLDER, settings.run
     file = folder / f"{run}.json"
-    state, earlier = read_state(folder, run), read_note(file, _EarlierState, STATE_REMEDY)
+    state, earlier = read_state(folder, run), read_note(file, _StateFormat1, STATE_REMEDY)
     if earlier is None:
         return state
     if state is None:
         whole, until_ms = earlier.phase == "replayed", earlier.until_ms
         if until_ms is None and not whole:
             raise UsageError(
-                f"An earlier version of the demo was interrupted while it sent the history to run {run}, and did "
-                "not record its position.",
+                f"The demo was interrupted while it sent the history to run {run}. Its state {file} has format 1, "
+                "which records no position.",
                 _REMEDY,
             )
         until_ms = earlier.shop.end_ms if until_ms is None else until_ms

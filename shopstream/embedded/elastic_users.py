@@ -43,7 +43,7 @@ def write_users(config: Path, admin_password: str, reader_password: str) -> None
 
 
 def has_admin(config: Path) -> bool:
-    """Return whether the files have the user `elastic`; earlier versions kept its password in the keystore."""
+    """Return whether the files have the user `elastic`; without it, the keystore holds the password (format 1)."""
     return any(line.startswith(f"{ADMIN}:") for line in _lines(config / "users"))
 
 

@@ -307,10 +307,10 @@ class KafkaServer:
 
 
 def _refuse_misread(data: Path) -> None:
-    """Refuse a data folder whose non-ASCII path Kafka misread under an earlier version."""
+    """Refuse a data folder whose non-ASCII path Kafka has misread: its log is in a folder with another name."""
     misread = Path(str(data).encode().decode("latin-1"))
     if misread != data and (misread / "meta.properties").is_file():
         raise ShopstreamError(
-            f"An earlier version of Shopstream put the log of this Kafka into {misread} by mistake.",
+            f"Kafka misread the path of the data folder: its log is in {misread}.",
             f"Move it: mv {shlex.quote(str(misread))} {shlex.quote(str(data))}",
         )

@@ -210,7 +210,7 @@ def _record_files(settings: Settings) -> Iterable[Path]:
 def _run_of_file(path: Path) -> str | None:
     suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
     if suffix is not None:
-        # the demo of earlier versions wrote RUN.json
+        # RUN.json is format 1 of the demo's progress
         name = path.stem.removeprefix("sent-") if path.parent.name == DEMO_FOLDER else path.stem
         return name if path.suffix == suffix and _is_run(name) else None
     roles = "|".join(consume_job.ROLES)

@@ -49,7 +49,7 @@ def test_existing_values_are_unchanged_and_missing_ones_are_added(env_tool):
 
 @pytest.mark.parametrize("value", ["", "(generated)", " "])
 def test_copy_of_the_example_gets_generated_secrets(value, env_tool, tmp_path):
-    """And before that, compose refuses it. `(generated)` stood in the example of earlier versions."""
+    """And before that, compose refuses it. `(generated)` means the same as an empty value."""
     folder = folder_with_example(tmp_path)
     names = {name for name, given in env_tool.settings(EXAMPLE).items() if given == ""}
     copied = re.sub(r"^(\w+)=$", rf"\1={value}", EXAMPLE, flags=re.MULTILINE)

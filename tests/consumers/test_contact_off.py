@@ -45,7 +45,7 @@ def restored(store, *, contact):
     return recover(store, 0, None, dict.fromkeys(SOURCE_TOPICS, 0), SINKS, partitions=1, contact=contact)[0]
 
 
-@pytest.mark.parametrize("said", [True, False], ids=["the first start", "a later one of an earlier version"])
+@pytest.mark.parametrize("said", [True, False], ids=["the first start", "a later one of format 1"])
 def test_checkpoint_with_contact_restored_without_it_marks_its_customers(tmp_path, said):
     partition = restored(kept(tmp_path, said=said), contact=False)
     assert not [s for s in SECRETS if s in b"".join(partition.profiles.values())]

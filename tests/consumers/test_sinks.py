@@ -304,7 +304,7 @@ def test_the_documents_of_the_largest_order_are_never_in_memory_together(partiti
 
 
 def test_surplus_lines_of_an_order_from_before_the_limit_are_voided(partition):
-    """A state of an earlier version counts up to 65,535 lines; a later record of fewer makes the others void."""
+    """A state of format 1 counts up to 65,535 lines; a later record of fewer makes the others void."""
     sink = Roomy(room=30_000)
     sinks = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=1)

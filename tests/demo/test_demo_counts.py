@@ -148,7 +148,7 @@ def settings(home, run="one"):
     return Settings(home=home, run=run)
 
 
-def earlier_file(home, run="one"):
+def file_of_format_1(home, run="one"):
     return home / "demo" / f"{run}.json"
 
 
@@ -173,8 +173,8 @@ def test_damaged_state_file_is_an_error(tmp_path):
         ({"phase": "replaying", "until_ms": 7, "live_open": True}, {"until_ms": 7, "sent_unknown": True}),
     ],
 )
-def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
-    file = earlier_file(settings(tmp_path).home)
+def test_a_state_of_format_1_is_read_once(tmp_path, fields, state):
+    file = file_of_format_1(settings(tmp_path).home)
     file.write_bytes(msgspec.json.encode({"shop": SHOP, "sent": {"events": 5}} | fields))
     expected = HistoryState(SHOP, **{"delivered": {"events": 5}} | state)
     assert demo_state(settings(tmp_path)) == expected
@@ -182,10 +182,10 @@ def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
     assert demo_state(settings(tmp_path)) == expected
 
 
-def test_an_earlier_version_that_recorded_no_position_is_refused(tmp_path):
-    file = earlier_file(settings(tmp_path).home)
+def test_a_state_of_format_1_without_position_is_refused(tmp_path):
+    file = file_of_format_1(settings(tmp_path).home)
     file.write_bytes(msgspec.json.encode({"shop": SHOP, "phase": "replaying"}))
-    with pytest.raises(UsageError, match="did not record its position"):
+    with pytest.raises(UsageError, match="has format 1"):
         demo_state(settings(tmp_path))
     assert file.exists()
 

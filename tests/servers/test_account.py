@@ -50,7 +50,7 @@ def test_new_folder_gets_an_unused_uid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @as_root
 def test_existing_folder_does_not_change_its_owner(tmp_path: Path) -> None:
-    """As those that earlier versions gave to nobody."""
+    """As folders of format 1, which belong to nobody."""
     os.chown(tmp_path, 65_534, 65_534)
     account = server_account(None, tmp_path, root=True)
     assert account is not None

@@ -144,7 +144,7 @@ def test_doctor_reports_a_damaged_cache(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="about root")
 def test_doctor_explains_the_account_of_elasticsearch(home: Path) -> None:
-    """A data folder of an earlier version belongs to nobody."""
+    """A data folder of format 1 belongs to nobody."""
     folder = home / "elasticsearch"
     folder.mkdir(parents=True)
     nobody = pwd.getpwnam("nobody")

@@ -1,4 +1,4 @@
-"""Who a process is: steps of the wall clock, records of earlier versions, records that are lost, locks."""
+"""Who a process is: steps of the wall clock, records of format 1, records that are lost, locks."""
 
 import json
 import os
@@ -90,12 +90,12 @@ def test_process_with_brackets_in_its_name_is_parsed(tmp_path: Path) -> None:
 
 
 def old_form(home: Path, pid: int) -> None:
-    """As earlier versions wrote it, by a clock that has been set since."""
+    """In format 1, by a clock that has been set since."""
     entry = {"version": "4.1.0", "port": 1, "inner_port": 2, "identity": {"pid": pid, "create_time": 12.5}}
     (home / state_file.RECORD_FILE).write_text(json.dumps({"kafka": entry, "elasticsearch": None}))
 
 
-def test_state_file_of_an_earlier_version_retains_its_running_server(broker: Launch, tmp_path: Path) -> None:
+def test_state_file_of_format_1_retains_its_running_server(broker: Launch, tmp_path: Path) -> None:
     found = started(broker, tmp_path)
     old_form(tmp_path, found.pid)
     known = state_file.read(tmp_path).kafka
@@ -108,7 +108,7 @@ def test_state_file_of_an_earlier_version_retains_its_running_server(broker: Lau
     assert found.process() is None
 
 
-def test_state_file_of_an_earlier_version_matches_no_foreign_process(tmp_path: Path) -> None:
+def test_state_file_of_format_1_matches_no_foreign_process(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     child = subprocess.Popen(["sleep", "60"])
     try:
