@@ -119,7 +119,7 @@ def consumer_config(
     Args:
         properties: librdkafka properties of the user. They override tuned defaults.
         group: name of the consumer group.
-        instance_id: id of a static member: a restart under the same id gets its partitions back at once.
+        instance_id: id of a static member: a restart under the same id gets its partitions back immediately.
         on_error: callback for errors of the whole client, called from `poll`/`consume`.
 
     Raises:

@@ -199,7 +199,7 @@ class State:
         }
         return any(size >= self._scan_at.get(name, SCAN_ROWS_MIN) for name, size in sizes.items())
 
-    def search_at_once(self) -> None:
+    def force_scan(self) -> None:
         """Make the next `expire` search every table, however small: for a state that is a part of a larger one."""
         self._scan_at = dict.fromkeys(("orders", "sessions", "recent", "ids"), 0)
 

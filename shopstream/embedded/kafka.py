@@ -98,7 +98,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "advertised.listeners": f"PLAINTEXT://{host}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data),
-        # one node: internal topics have one copy, and few partitions so that the first group starts at once
+        # one node: internal topics have one copy, and few partitions so that the first group starts immediately
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",

@@ -1,9 +1,9 @@
 """Worker process: receives its task, runs the role and exits on request. `python -m shopstream.runtime.worker FD`.
 
 The parent handles signals: Ctrl-C reaches all processes of a terminal, and a worker must finish its batch and
-checkpoint first. Without its parent, a worker ends at once, as after a crash, so that it never runs together with its
-successors. The end of the socket reveals this on every system. On Linux the kernel also kills the worker, even if its
-interpreter is stuck.
+checkpoint first. Without its parent, a worker ends immediately, as after a crash, so that it never runs together with
+its successors. The end of the socket reveals this on every system. On Linux the kernel also kills the worker, even if
+its interpreter is stuck.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ class Bucket:
     def _store_cells(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
         """Store the cells that changed."""
         state = partition.state
-        state.search_at_once()
+        state.force_scan()
         partition.expire()
         partition.reserve_bands()
         self._words = state.words

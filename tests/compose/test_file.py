@@ -91,7 +91,7 @@ def test_images_are_pinned_to_the_tested_versions(composed):
 
 
 def test_one_service_builds_the_image_and_the_others_depend_on_it(composed):
-    """Builds at once would export one name, which a current Docker refuses."""
+    """Builds at the same time would export one name, which a current Docker refuses."""
 
     def waits_for(name):
         direct = set(composed.services[name].depends_on)

@@ -383,7 +383,7 @@ def test_emit_timer_limits_the_share_of_time_spent_on_writes():
     timer.emitted(0.01)
     now = 5.5
     assert not timer.due(behind=True)
-    assert timer.due(behind=False), "caught up: at once"
+    assert timer.due(behind=False), "caught up: immediately"
     timer.emitted(3.0)
     now = 5.69
     assert not timer.due(behind=False)

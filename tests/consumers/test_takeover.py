@@ -149,7 +149,7 @@ def test_rows_are_held_back_while_the_owner_file_cannot_be_written(kept, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_owner", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         assert not checkpoints.may_write(0)
-    assert not checkpoints.may_write(0), "not tried again at once"
+    assert not checkpoints.may_write(0), "not tried again immediately"
     monkeypatch.setattr("consumers.checkpoints.coordinator.OWNER_PAUSE_S", 0.0)
     deadline_s = time.monotonic() + 10
     while not checkpoints.may_write(0):

@@ -1,4 +1,4 @@
-"""Erasures at once, and erasures that are ended in the middle: what is called last leaves nothing."""
+"""Concurrent erasures, and erasures that are ended in the middle: what is called last leaves nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from features.errors import ShopstreamError
 pytestmark = pytest.mark.timeout(600)
 
 
-# --- at once ----------------------------------------------------------------------------------------------------------
+# --- concurrent ------------------------------------------------------------------------------------------------------
 def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     rows = people(4)
     home = tmp_path / "home"

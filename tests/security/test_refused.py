@@ -1,4 +1,4 @@
-"""A door that stays shut says so at once: what is wrong, what to do, exit code 1; nothing tries for ever."""
+"""A door that stays shut says so immediately: what is wrong, what to do, exit code 1; nothing tries for ever."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_up_killed_at_any_step_is_completed_by_the_next_one(number: int, setting
     lines = command_lines()
     assert sum(kafka.owns(settings.home, line) for line in lines) == 1
     assert sum(elasticsearch.owns(settings.home, line) for line in lines) == 1
-    # healthy at once: `up` has waited for servers that were still starting
+    # healthy immediately: `up` has waited for servers that were still starting
     admin = AdminClient(embedded.endpoints(settings).kafka.client_properties())
     for future in admin.create_topics([NewTopic("shop.kept", 1, 1)]).values():
         future.result(timeout=30)

@@ -42,7 +42,7 @@ class Coordinator:
     refused: int = 0
 
     def join(self, instance: str, process: int) -> None:
-        """A process joins. One that takes over a known instance id gets its partitions at once."""
+        """A process joins. One that takes over a known instance id gets its partitions immediately."""
         known = instance in self.members
         self.members[instance] = process
         if not known:

@@ -82,7 +82,7 @@ class Store:
             self._names[path].data = self._names[path].synced = data
 
     def change(self, change: Change) -> None:
-        """Seen at once by everybody, durable later; the folder that a user has named is there."""
+        """Seen immediately by everybody, durable later; the folder that a user has named is there."""
         change.apply(self._names)
         is_folder = change.inode is not None and change.inode.is_folder
         if is_folder and change.added is not None and change.added.rpartition("/")[0] == "":

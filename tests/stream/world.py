@@ -283,7 +283,7 @@ class PlayedStore(CheckpointStore):
 
 
 class PlayedPool:
-    """Stands for the thread that writes checkpoints: what it is given is done at once, later, or never."""
+    """Stands for the thread that writes checkpoints: what it is given is done immediately, later, or never."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
