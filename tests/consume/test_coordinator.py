@@ -361,5 +361,5 @@ def test_a_warning_of_a_worker_is_logged_with_its_name():
 
 
 def test_a_line_of_a_worker_may_hold_any_plain_value():
-    said = LogLine("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
-    assert read_up(to_line(said)) == said
+    message = LogLine("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
+    assert read_up(to_line(message)) == message

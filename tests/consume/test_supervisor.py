@@ -128,7 +128,7 @@ def test_as_of_before_the_highest_event_time_is_a_usage_error_of_the_parent(tmp_
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("kill", "features-1 ended unexpectedly: signal SIGKILL"),
         ("exit", "the last line of its log"),
@@ -136,11 +136,11 @@ def test_as_of_before_the_highest_event_time_is_a_usage_error_of_the_parent(tmp_
         ("disk", "features-1: the disk is full."),
     ],
 )
-def test_crash_is_a_failure_and_the_other_workers_exit_cleanly(tmp_path, how, said):
+def test_crash_is_a_failure_and_the_other_workers_exit_cleanly(tmp_path, how, message):
     outcome = a_supervisor(tmp_path, [{"read_s": 60}, {"read_s": 60, "die_after_s": 0.3, "how": how}]).run()
     with pytest.raises(ShopstreamError) as raised:
         outcome.raise_failure()
-    assert said in raised.value.message
+    assert message in raised.value.message
     assert raised.value.exit_code == 1
     assert figures(outcome)[0]["checkpointed"] == 1
     assert outcome.views[1].stage == "dead"

@@ -83,8 +83,8 @@ def earlier_version(directory: Path, group: Group, count: int, uncommitted: int)
         for day in {record["ts"] // DAY_MS for record in records}:
             folder = directory / "events" / f"date={date(1970, 1, 1) + timedelta(days=day)}"
             folder.mkdir(parents=True, exist_ok=True)
-            mine = [i for i, record in enumerate(records) if record["ts"] // DAY_MS == day]
-            pq.write_table(pa.Table.from_batches([rows]).take(mine), folder / f"r-p00000-{first:020d}.parquet")
+            own = [i for i, record in enumerate(records) if record["ts"] // DAY_MS == day]
+            pq.write_table(pa.Table.from_batches([rows]).take(own), folder / f"r-p00000-{first:020d}.parquet")
     (folder / f"r-p00000-{count + uncommitted:020d}.parquet.tmp").touch()
     last = json.loads(group.logs[EVENTS][count - 1])["ts"]
     group.committed[EVENTS] = (count, json.dumps({"high": last}))

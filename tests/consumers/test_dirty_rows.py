@@ -64,7 +64,7 @@ class DirtyRowsMachine(RuleBasedStateMachine):
         keep = [n not in gone or name in busy for n, name in enumerate(self.names)]
         moved = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
         self.dirty.renumber(moved)
-        self.names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
+        self.names = [name for name, stored in zip(self.names, keep, strict=True) if stored]
         while len(self.names) < ROWS:
             self.names.append(self.next_name)
             self.next_name += 1

@@ -97,19 +97,19 @@ class Reference:
 def topics(draw):
     """Two topics as lists of (offset, row or None, message), in any order of time: some records are too late."""
     stream = draw(streams())
-    found = {}
+    entries = {}
     for topic, rows in (("events", stream.events), ("orders", stream.orders)):
-        mine = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
-        items = [(row, message(row)) for row in mine]
+        own = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
+        items = [(row, message(row)) for row in own]
         bad = [m for m in BAD if m.topic == topic]
         for broken in draw(st.lists(st.sampled_from(bad), max_size=3)):
             items.insert(draw(st.integers(0, len(items))), (None, (broken.key, broken.value)))
-        found[topic] = [(offset, row, pair) for offset, (row, pair) in enumerate(items)]
-    return found, stream.as_of
+        entries[topic] = [(offset, row, pair) for offset, (row, pair) in enumerate(items)]
+    return entries, stream.as_of
 
 
 def letters_of(partition: PartitionState):
-    return [(letter.topic, letter.offset) for letter in partition.rejected]
+    return [(dead_letter.topic, dead_letter.offset) for dead_letter in partition.rejected]
 
 
 @MANY
@@ -120,14 +120,14 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
     partition, reference = fresh(), Reference()
     done = dict.fromkeys(TIMED, 0)
     plan = data.draw(st.lists(st.tuples(st.sampled_from(TIMED), st.integers(0, 8), st.booleans()), max_size=10))
-    for topic, size, told in [*plan, *((topic, 1_000, True) for topic in TIMED)]:
+    for topic, size, messages in [*plan, *((topic, 1_000, True) for topic in TIMED)]:
         log, start = logs[topic], done[topic]
         stop = min(len(log), start + size)
         if stop > start:
             partition.receive(as_batch(topic, [pair for _, _, pair in log[start:stop]], start))
             reference.receive(topic, log[start:stop])
             done[topic] = stop
-        if stop == len(log) and told:
+        if stop == len(log) and messages:
             partition.reached_end(topic)
             reference.at_end[topic] = True
         partition.advance()
@@ -241,11 +241,11 @@ def test_record_one_millisecond_over_the_allowance_is_late(topic, allowance, row
         partition.receive(as_batch(topic, [pair], offset))
         partition.reached_end(topic)
         partition.advance()
-    (letter,) = partition.rejected
-    assert (letter.topic, letter.offset, letter.key, letter.value) == (topic, 2, *pairs[2])
-    assert letter.error.startswith("too late: ")
-    assert str(top - allowance - 1) in letter.error
-    assert str(allowance // HOUR) in letter.error
+    (dead_letter,) = partition.rejected
+    assert (dead_letter.topic, dead_letter.offset, dead_letter.key, dead_letter.value) == (topic, 2, *pairs[2])
+    assert dead_letter.error.startswith("too late: ")
+    assert str(top - allowance - 1) in dead_letter.error
+    assert str(allowance // HOUR) in dead_letter.error
 
 
 @pytest.mark.parametrize(
@@ -385,6 +385,6 @@ def test_orders_keep_their_winning_record_through_a_compaction():
     partition.advance()
     assert partition.state.order_count == 3, "three have left"
     waiting = partition.orders_dirty.unwritten()
-    found = [partition.order_records[row].order_id for row in waiting.tolist()]
-    assert found == [old[3]["order_id"], old[4]["order_id"], f"o9-{501 * DAY}"]
+    entries = [partition.order_records[row].order_id for row in waiting.tolist()]
+    assert entries == [old[3]["order_id"], old[4]["order_id"], f"o9-{501 * DAY}"]
     assert np.array_equal(read_int48(partition.state.orders[waiting], "ts"), [DAY, DAY, 501 * DAY])

@@ -64,8 +64,8 @@ class HandLetters:
     def __init__(self) -> None:
         self.sent: list = []
 
-    def send(self, letter) -> None:
-        self.sent.append(letter)
+    def send(self, dead_letter) -> None:
+        self.sent.append(dead_letter)
 
 
 @pytest.fixture
@@ -243,16 +243,16 @@ def test_order_larger_than_the_sink_is_submitted_in_parts(partition):
     sinks = Sinks("r", sink, None, None)
     order(partition, "large", DAY, lines=50)
     order(partition, "other", DAY + 1, lines=1)
-    found = []
+    entries = []
     for _ in range(30):
         sinks.emit(partition, 2 * DAY)
         assert sink.in_flight <= 20
-        landed = sink.land_all()
-        found += [doc for doc in landed if "order_id" in doc]
-        if len(found) < 51:
+        acknowledged = sink.land_all()
+        entries += [doc for doc in acknowledged if "order_id" in doc]
+        if len(entries) < 51:
             assert len(partition.order_records) == 2, "the record stays until its last document is acknowledged"
             assert 0 in partition.orders_dirty.unwritten()
-    assert [(doc["order_id"], doc.get("line")) for doc in found] == [
+    assert [(doc["order_id"], doc.get("line")) for doc in entries] == [
         *(("large", n or None) for n in range(51)),
         *(("other", n or None) for n in range(2)),
     ]
@@ -310,12 +310,12 @@ def test_surplus_lines_of_an_order_from_before_the_limit_are_voided(partition):
     order(partition, "o", DAY, lines=1)
     partition.state.orders["lines"][0] = LINES_MAX
     order(partition, "o", DAY + 1, lines=2)
-    found = []
+    entries = []
     for _ in range(20):
         sinks.emit(partition, 2 * DAY)
-        found += [doc for doc in sink.land_all() if "line" in doc]
-    assert [doc["line"] for doc in found] == list(range(1, LINES_MAX + 1))
-    assert [doc["status"] for doc in found] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
+        entries += [doc for doc in sink.land_all() if "line" in doc]
+    assert [doc["line"] for doc in entries] == list(range(1, LINES_MAX + 1))
+    assert [doc["status"] for doc in entries] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
 
 
 def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
@@ -331,14 +331,19 @@ def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
 
 
 def test_rejected_document_becomes_a_dead_letter_and_its_row_is_done(partition):
-    sink, letters = HandSink(), HandLetters()
-    sinks = Sinks("r", sink, None, letters)
+    sink, dead_letters = HandSink(), HandLetters()
+    sinks = Sinks("r", sink, None, dead_letters)
     click(partition, "a", DAY)
     sinks.emit(partition, DAY)
     sink.land(0, (Rejected(0, "mapping"),))
-    (letter,) = letters.sent
-    assert (letter.topic, letter.partition, letter.key, letter.error) == ("r-customers-000001", 3, b"a", "mapping")
-    assert json.loads(letter.value)["customer_id"] == "a"
+    (dead_letter,) = dead_letters.sent
+    assert (dead_letter.topic, dead_letter.partition, dead_letter.key, dead_letter.error) == (
+        "r-customers-000001",
+        3,
+        b"a",
+        "mapping",
+    )
+    assert json.loads(dead_letter.value)["customer_id"] == "a"
     assert sinks.written.refused == 1
     assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
 
@@ -350,10 +355,10 @@ def test_customer_documents_hold_the_profile_and_the_row(partition):
     click(partition, "a", DAY)
     click(partition, "b", DAY)
     Sinks("r", sink, None, None).emit(partition, DAY)
-    found = {doc["customer_id"]: doc for doc in sink.land()}
-    assert (found["a"]["country"], found["a"]["age"], found["a"]["events_30d"]) == ("DE", 3, 1)
-    assert "name" not in found["a"]
-    assert "country" not in found["b"]
+    entries = {doc["customer_id"]: doc for doc in sink.land()}
+    assert (entries["a"]["country"], entries["a"]["age"], entries["a"]["events_30d"]) == ("DE", 3, 1)
+    assert "name" not in entries["a"]
+    assert "country" not in entries["b"]
 
 
 def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition):

@@ -108,9 +108,9 @@ def test_count_above_its_field_width_is_exact(above, monkeypatch):
         sessions = state.sessions[: state.session_count]
         assert session_counts(state, sessions)["n_product_view"].tolist() == [1, total]
         assert sum(count.sum() for count in session_counts(state, sessions).values()) == 1 + total
-        found = evaluate_all(state, NOW + total).row(0, named=True)
-        assert (found["product_views_30d"], found["events_30d"]) == (1 + total, 1 + total)
-        assert (found["top_category_90d"], found["top_category_share_90d"]) == ("k", 1.0)
+        result = evaluate_all(state, NOW + total).row(0, named=True)
+        assert (result["product_views_30d"], result["events_30d"]) == (1 + total, 1 + total)
+        assert (result["top_category_90d"], result["top_category_share_90d"]) == ("k", 1.0)
         state.expire(NO_ROWS, NO_ROWS)
         state = State.restore({name: array.copy() for name, array in state.arrays().items()})
 
@@ -140,8 +140,8 @@ def test_hash_table_of_any_size_returns_its_own_keys_only():
         bits = row_bits(slots)
         for number, row in enumerate(rows):
             mixed = np.uint64(mixed_key(row["customer"], row["key"]))
-            slot, found = find_row(rows, slots, bits, row["customer"], row["key"], mixed)
-            assert found == NONE
+            slot, result = find_row(rows, slots, bits, row["customer"], row["key"], mixed)
+            assert result == NONE
             assert 0 <= home(mixed, size) < size
             slots[slot] = filled(number, bits, mixed)
             assert slots[slot] != EMPTY

@@ -41,14 +41,18 @@ def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     running = [
         start(
             ["forget", row["customer_id"], *words],
-            environment(place, servers),
+            environment(location, servers),
         )
-        for row, place in zip(rows, homes, strict=False)
+        for row, location in zip(rows, homes, strict=False)
     ]
-    said = [process.communicate(timeout=300) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], said
+    output = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], output
     assert [holders(bench, home, row) for row in rows[:3]] == [[], [], []]
-    assert {place.split()[0] for place in holders(bench, home, rows[3])} >= {"customers", "dead-letter", "checkpoint"}
+    assert {location.split()[0] for location in holders(bench, home, rows[3])} >= {
+        "customers",
+        "dead-letter",
+        "checkpoint",
+    }
     assert forced(bench) == {}
 
 
@@ -57,8 +61,8 @@ def test_dead_letters_that_reappear_during_erasure_are_deleted_again(bench, term
     (row,) = people(1)
     with_letters(bench, [row])
     admin = open_admin(bench.properties)
-    letters = f"{bench.run}.dead-letter"
-    copies = [(letters, m.key(), m.value(), m.headers()) for m in read_topic(bench.properties, letters)]
+    dead_letters = f"{bench.run}.dead-letter"
+    copies = [(dead_letters, m.key(), m.value(), m.headers()) for m in read_topic(bench.properties, dead_letters)]
     deleted = []
 
     def delete_records(self, where, **_):
@@ -153,12 +157,16 @@ def interrupted(bench, servers, home, cases):
             assert forced(bench) == dict(profile_topic.FORCED), "what the next one has to find"
     for row in rows[: len(cases)]:
         done = start(["forget", row["customer_id"], *words], variables)
-        said = done.communicate(timeout=200)
-        assert done.returncode == 0, said
+        output = done.communicate(timeout=200)
+        assert done.returncode == 0, output
     assert {row["customer_id"]: holders(bench, home, row) for row in rows[:-1]} == {
         row["customer_id"]: [] for row in rows[:-1]
     }
-    assert {place.split()[0] for place in holders(bench, home, rows[-1])} >= {"customers", "dead-letter", "checkpoint"}
+    assert {location.split()[0] for location in holders(bench, home, rows[-1])} >= {
+        "customers",
+        "dead-letter",
+        "checkpoint",
+    }
     assert forced(bench) == {}
 
 

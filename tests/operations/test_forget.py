@@ -44,7 +44,7 @@ def places(bench, folder):
 
 
 def holders(found, secrets=SECRETS):
-    return {place for place, data in found.items() if any(secret in data for secret in secrets)}
+    return {location for location, data in found.items() if any(secret in data for secret in secrets)}
 
 
 def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tmp_path, monkeypatch):
@@ -59,12 +59,12 @@ def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tm
     everywhere = {"topic", "letters", "index", "checkpoints", "archive"}
     assert holders(places(bench, folder)) == everywhere
 
-    said = terminal.type("forget", "ann", "--yes")
+    output = terminal.type("forget", "ann", "--yes")
     after = places(bench, folder)
     assert holders(after) == {"topic", "letters"}, "what only time or --force-compaction takes away"
-    assert "older records stay in the log" in " ".join(said.split())
-    assert "with the profile (" in said
-    assert not [secret for secret in SECRETS if secret.decode() in said]
+    assert "older records stay in the log" in " ".join(output.split())
+    assert "with the profile (" in output
+    assert not [secret for secret in SECRETS if secret.decode() in output]
     his = (b"Yardley", b"gender-of-bob")
     assert holders(after, his) == everywhere
 
@@ -88,24 +88,24 @@ def test_force_compaction_erases_without_waiting(bench, servers, tmp_path, monke
     for number in range(2):
         produce_all(bench.properties, "test", [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
     bench.consume(contact=True)
-    letters = len(bench.messages("dead-letter"))
-    said = terminal.type("forget", "ann", "--yes", "--force-compaction")
+    dead_letters = len(bench.messages("dead-letter"))
+    output = terminal.type("forget", "ann", "--yes", "--force-compaction")
     after = places(bench, tmp_path / "none")
     assert holders(after) == set()
     assert holders(after, (b"Yardley", b"gender-of-bob")) == {"topic", "letters", "checkpoints"}
-    assert "compacted" in said
-    assert len(bench.messages("dead-letter")) == letters - 1 == 1
+    assert "compacted" in output
+    assert len(bench.messages("dead-letter")) == dead_letters - 1 == 1
 
 
 def test_unreachable_store_is_reported(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     bench.publish([profile(ANN)])
-    said = terminal.type("forget", "ann", "--yes", "--archive", tmp_path / "none", code=1)
-    assert "not reached" in said
+    output = terminal.type("forget", "ann", "--yes", "--archive", tmp_path / "none", code=1)
+    assert "not reached" in output
     monkeypatch.setenv("SHOPSTREAM_ELASTICSEARCH__URL", "http://127.0.0.1:9")
-    said = terminal.type("forget", "ann", "--yes", code=1)
-    assert "not reached" in said
-    assert "tombstone" in said
+    output = terminal.type("forget", "ann", "--yes", code=1)
+    assert "not reached" in output
+    assert "tombstone" in output
 
 
 def test_checkpoint_after_erasure_differs_by_the_profile_only(bench):

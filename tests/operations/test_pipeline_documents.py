@@ -39,8 +39,8 @@ def test_documents_are_written_and_expired_ones_are_deleted(servers, run_name):
     with PipelineDocuments(open_client(connection(servers)), run_name, retention_days=7) as documents:
         documents.offer([*measured(NOW_MS), *measured(NOW_MS - 6 * DAY_MS)])
     client.indices.refresh(index=write_index(run_name, "pipeline"))
-    found = client.search(index=f"{run_name}-pipeline", size=10)["hits"]["hits"]
-    assert {hit["_source"]["at"] for hit in found} == {NOW_MS, NOW_MS - 6 * DAY_MS}
+    result = client.search(index=f"{run_name}-pipeline", size=10)["hits"]["hits"]
+    assert {hit["_source"]["at"] for hit in result} == {NOW_MS, NOW_MS - 6 * DAY_MS}
     client.close()
 
 

@@ -150,16 +150,16 @@ def corrected(archive: Path, target: Path, seed: int = 1) -> dict[str, int]:
     rng = np.random.default_rng(seed)
     done = {"events removed": 0, "orders refunded": 0, "orders dearer": 0}
     for file in sorted(archive.rglob("*.parquet")):
-        place = target / file.relative_to(archive)
+        position = target / file.relative_to(archive)
         if file.relative_to(archive).parts[0] not in ("events", "orders", CUSTOMERS_FILE):
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        position.parent.mkdir(parents=True, exist_ok=True)
         # not as a data set, which would add the folder's date as a column
         table = pq.ParquetFile(file).read()
         if "event_id" in table.column_names:
-            kept = rng.random(table.num_rows) > 0.05
-            done["events removed"] += int((~kept).sum())
-            table = table.filter(pa.array(kept))
+            stored = rng.random(table.num_rows) > 0.05
+            done["events removed"] += int((~stored).sum())
+            table = table.filter(pa.array(stored))
         elif "order_id" in table.column_names:
             drawn = rng.random(table.num_rows)
             refunded, dearer = drawn < 0.2, drawn > 0.8
@@ -170,5 +170,5 @@ def corrected(archive: Path, target: Path, seed: int = 1) -> dict[str, int]:
             for name, column in (("status", status), ("total", total)):
                 field = table.schema.get_field_index(name)
                 table = table.set_column(field, table.schema.field(field), column.cast(table.schema.field(field).type))
-        pq.write_table(table, place)
+        pq.write_table(table, position)
     return done

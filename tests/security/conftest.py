@@ -22,8 +22,8 @@ KEPT = "SHOPTEST_SECURE_HOME"
 
 @pytest.fixture(scope="session")
 def secure_settings():
-    kept = os.environ.get(KEPT)
-    home = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="shopstream-secure-"))
+    stored = os.environ.get(KEPT)
+    home = Path(stored) if stored else Path(tempfile.mkdtemp(prefix="shopstream-secure-"))
     home.mkdir(exist_ok=True)
     home.chmod(0o711)
     settings = Settings(
@@ -33,7 +33,7 @@ def secure_settings():
         elasticsearch=ElasticsearchSettings(heap="512m"),
     )
     yield settings
-    if not kept:
+    if not stored:
         down(settings)
         shutil.rmtree(home, ignore_errors=True)
 

@@ -40,7 +40,7 @@ def variables(home, endpoints, **changes):
     """
     kafka = {**endpoints.kafka.client_properties(), **changes.get("kafka", {})}
     address = kafka.pop("bootstrap.servers")
-    found = environment(home) | {
+    result = environment(home) | {
         "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": address,
         "SHOPSTREAM_KAFKA__PROPERTIES": json.dumps({k: v for k, v in kafka.items() if v is not None}),
     }
@@ -53,8 +53,8 @@ def variables(home, endpoints, **changes):
     }
     for name, value in elastic.items():
         if value is not None:
-            found[f"SHOPSTREAM_ELASTICSEARCH__{name.upper()}"] = value
-    return found
+            result[f"SHOPSTREAM_ELASTICSEARCH__{name.upper()}"] = value
+    return result
 
 
 def foreign_authority(folder: Path) -> Path:
@@ -133,5 +133,5 @@ def clear(endpoints, run: str = RUN) -> None:
     for future in futures:
         future.result(timeout=30)
     with Elasticsearch(**endpoints.elasticsearch.client_options()) as client:
-        if found := list(client.indices.get(index=f"{run}-*", filter_path="*.aliases")):
-            client.indices.delete(index=",".join(found))
+        if result := list(client.indices.get(index=f"{run}-*", filter_path="*.aliases")):
+            client.indices.delete(index=",".join(result))

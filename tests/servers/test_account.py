@@ -21,9 +21,9 @@ def open_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that everybody can reach; pytest's own are private."""
     folder = tmp_path_factory.mktemp("open").resolve()
     root = Path(tempfile.gettempdir()).resolve()
-    for place in (folder, *folder.parents):  # a worker of xdist has a folder more above its own
-        if place.stat().st_uid == os.geteuid() and place.is_relative_to(root) and place != root:
-            place.chmod(0o755)
+    for path in (folder, *folder.parents):  # a worker of xdist has a folder more above its own
+        if path.stat().st_uid == os.geteuid() and path.is_relative_to(root) and path != root:
+            path.chmod(0o755)
     return folder
 
 

@@ -124,11 +124,11 @@ def test_any_offset_range_is_read_exactly_from_kafka(servers, run_name, tmp_path
     for number in range(2):
         end = there[Partition("events", number)].high
         for first, last in ((0, end), (3, 4), (end // 2, end - 1), (5, 5)):
-            found = [
+            entries = [
                 (offset, key, value)
                 for batch in read_offset_range(bench.properties, run_name, OffsetRange("events", number, first, last))
                 for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True)
             ]
-            assert found == [(n, *placed[f"{run_name}.events", number, n]) for n in range(first, last)]
+            assert entries == [(n, *placed[f"{run_name}.events", number, n]) for n in range(first, last)]
     with pytest.raises(ShopstreamError, match="no record"):
         list(read_offset_range(bench.properties, run_name, OffsetRange("events", 0, 900, 901)))

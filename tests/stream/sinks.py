@@ -96,8 +96,8 @@ class PlayedLetters:
         self._world = world
         self._unsafe: list[DeadLetter] = []
 
-    def send(self, letter: DeadLetter) -> None:
-        self._unsafe.append(letter)
+    def send(self, dead_letter: DeadLetter) -> None:
+        self._unsafe.append(dead_letter)
 
     def flush(self, timeout_s: float = 0.0) -> None:
         taken, self._unsafe[:] = list(self._unsafe), []

@@ -102,12 +102,12 @@ class World:
     def index(self, name: str) -> list[dict[str, Any]]:
         """The documents of an index, months together, without their versions."""
         prefix = f"{self.run}-{name}"
-        found = {
+        entries = {
             key: body
             for key, (_, body) in self.documents.items()
             if key[0] == prefix or (key[0].startswith(f"{prefix}-") and key[0][len(prefix) + 1].isdigit())
         }
-        return [{name: value for name, value in body.items() if name != "version"} for body in found.values()]
+        return [{name: value for name, value in body.items() if name != "version"} for body in entries.values()]
 
     def newest_rows(self) -> dict[str, dict[str, Any]]:
         """The row of highest version of each customer on the compacted topic."""
