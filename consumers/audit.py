@@ -216,7 +216,7 @@ def _dead_letters(properties: Mapping[str, Any], run: str) -> MessagePositions:
 
 
 def _read(properties: Mapping[str, Any], run: str, topic: str, add: Callable[[Message], None]) -> int:
-    """Pass every message to `take`; return the number of messages ever appended and not deleted."""
+    """Pass every message to `add`; return the number of messages ever appended and not deleted."""
     with closing(open_consumer(consumer_config(properties, group_name(run, "recount")))) as consumer:
         marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, topic)]))
         for message in read_ranges(consumer, marks):

@@ -292,7 +292,7 @@ def ids_of(hours) -> np.ndarray:
     return ids
 
 
-def kept_ids(store, name) -> list[int]:
+def stored_ids(store, name) -> list[int]:
     return sorted(store.read(0, name).new_ids["low"].tolist())
 
 
@@ -308,11 +308,11 @@ def test_block_of_ids_is_written_once_and_dropped_after_the_horizon(store):
     _, blocks, _ = write_ids(store, ids[:2], [])
     name, blocks, _ = write_ids(store, ids[2:], blocks)
     assert len(blocks) == 2
-    assert kept_ids(store, name) == [1, 2, 3, 4]
+    assert stored_ids(store, name) == [1, 2, 3, 4]
     name, blocks, _ = write_ids(store, ids[:0], blocks, hour_min=11)
-    assert kept_ids(store, name) == [1, 2, 3, 4], "one of its ids may still be asked for"
+    assert stored_ids(store, name) == [1, 2, 3, 4], "one of its ids may still be asked for"
     name, blocks, _ = write_ids(store, ids[:0], blocks, hour_min=12)
-    assert kept_ids(store, name) == [3, 4]
+    assert stored_ids(store, name) == [3, 4]
 
 
 def test_blocks_are_merged_and_stay_few(tmp_path, store):
@@ -325,7 +325,7 @@ def test_blocks_are_merged_and_stay_few(tmp_path, store):
         assert len(blocks) <= BLOCKS_MAX
         store.prune(0, [name], blocks)
         written += blocks[-1].ids
-    stored = kept_ids(store, name)
+    stored = stored_ids(store, name)
     assert len(set(stored)) == len(stored)
     assert set(stored) >= {n + 1 for n in range(1_000) if hours[n] >= horizon}
     assert len(stored) < 1.5 * sum(hours >= horizon)
@@ -337,7 +337,7 @@ def test_merging_drops_expired_ids_of_a_live_block(store):
     for n in range(BLOCKS_MAX + 1):
         name, blocks, _ = write_ids(store, ids[2 * n : 2 * n + 2], blocks, hour_min=50, counter=n)
     assert len(blocks) == 1
-    assert kept_ids(store, name) == list(range(2, 2 * BLOCKS_MAX + 3, 2))
+    assert stored_ids(store, name) == list(range(2, 2 * BLOCKS_MAX + 3, 2))
 
 
 def test_prune_removes_every_file_that_is_not_needed(tmp_path, store):
@@ -346,8 +346,8 @@ def test_prune_removes_every_file_that_is_not_needed(tmp_path, store):
     previous, blocks, _ = write_ids(store, ids[1:2], [], counter=2)
     current, after, _ = write_ids(store, ids[2:3], blocks[:0], counter=3)
     store.prune(0, [current, previous], after)
-    assert kept_ids(store, current) == [3]
-    assert kept_ids(store, previous) == [2]
+    assert stored_ids(store, current) == [3]
+    assert stored_ids(store, previous) == [2]
     assert store.names(0) == [current, previous]
     assert len(list(folder(tmp_path).iterdir())) == 4
     assert old not in store.names(0)
@@ -362,7 +362,7 @@ def test_a_former_owner_does_not_prune_the_files_of_the_new_one(tmp_path, store)
     (folder(tmp_path) / "a stranger.ids").write_bytes(b"")
     store.prune(0, [own], blocks)
     assert len(list(folder(tmp_path).iterdir())) == 5
-    assert kept_ids(store, name) == [1]
+    assert stored_ids(store, name) == [1]
 
 
 def test_restored_ids_exclude_expired_ones(store):

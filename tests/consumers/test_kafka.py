@@ -124,7 +124,7 @@ def test_topics_are_created_once_with_their_settings(properties, run_name):
     assert again.warnings == ()
     for topic in ("customers", "customer-features"):
         stored = settings_of(properties, ResourceType.TOPIC, f"{run_name}.{topic}")["delete.retention.ms"]
-        assert stored == str(offsets_kept_ms(properties))
+        assert stored == str(offsets_retention_ms(properties))
     with pytest.raises(ShopstreamError, match=rf"{run_name}\.events has 3 partitions, but 4"):
         kafka.ensure_topics(properties, run_name, 4)
 
@@ -148,7 +148,7 @@ def test_topic_with_tombstone_retention_below_offset_retention_gives_a_warning(p
     (message,) = (w for w in kafka.ensure_topics(properties, run_name, 2).warnings if "delete.retention.ms" in w)
     assert f"{run_name}.customers" in message
     assert "24 hours" in message
-    assert f"delete.retention.ms={offsets_kept_ms(properties)} on" in message
+    assert f"delete.retention.ms={offsets_retention_ms(properties)} on" in message
 
 
 @pytest.mark.parametrize(("minutes", "ms"), [("20160", 1_209_600_000), ("60", 604_800_000), (None, 604_800_000)])
@@ -170,7 +170,7 @@ def test_tombstone_retention_equals_the_offset_retention_of_the_cluster(minutes,
     assert kafka._longest_pause_ms(Cluster()) == ms
 
 
-def offsets_kept_ms(properties):
+def offsets_retention_ms(properties):
     return int(settings_of(properties, ResourceType.BROKER, "1")["offsets.retention.minutes"]) * 60_000
 
 

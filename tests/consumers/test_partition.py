@@ -108,7 +108,7 @@ def topics(draw):
     return entries, stream.as_of
 
 
-def letters_of(partition: PartitionState):
+def dead_letters_of(partition: PartitionState):
     return [(dead_letter.topic, dead_letter.offset) for dead_letter in partition.rejected]
 
 
@@ -136,14 +136,14 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
         for name in TIMED:
             assert partition.max_event_time(name) == reference.high[name]
             assert partition.buffers[name].position <= reference.position[name]
-        sent = set(letters_of(partition))
+        sent = set(dead_letters_of(partition))
         assert {at for at in reference.letters if at[1] < partition.buffers[at[0]].position} == sent
         if partition.state.max_event_time:
             rows = evaluate_all(partition.state, partition.state.max_event_time)
             oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], reference.stream_time)
             assert_same_rows(rows, feature_frame(oracle))
     assert partition.dry
-    assert sorted(letters_of(partition)) == sorted(reference.letters)
+    assert sorted(dead_letters_of(partition)) == sorted(reference.letters)
     assert {t: buffer.position for t, buffer in partition.buffers.items()} == {t: len(logs[t]) for t in TIMED} | {
         "customers": 0
     }
@@ -171,7 +171,7 @@ def test_restart_from_any_position_loses_nothing(data):
         if stop == len(logs[topic]):
             partition.reached_end(topic)
         partition.advance()
-        sent += letters_of(partition)
+        sent += dead_letters_of(partition)
         partition.rejected.clear()
         if happens == "checkpoint":
             ids = partition.state.ids[partition.state.ids["low"] != 0]
@@ -259,11 +259,11 @@ def test_lateness_clock_survives_a_restart(topic, allowance, row):
     partition.advance()
     partition = restore(snapshot(partition, "r", 1, []), [SINK])
     partition.receive(as_batch(topic, [message(row(top - allowance)), message(row(top - allowance - 1))], 1))
-    assert letters_of(partition) == []
+    assert dead_letters_of(partition) == []
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    assert letters_of(partition) == [(topic, 2)]
+    assert dead_letters_of(partition) == [(topic, 2)]
 
 
 def test_lateness_of_an_order_compares_its_placement_with_earlier_changes():
@@ -277,7 +277,7 @@ def test_lateness_of_an_order_compares_its_placement_with_earlier_changes():
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    assert letters_of(partition) == [("orders", 2)]
+    assert dead_letters_of(partition) == [("orders", 2)]
 
 
 def test_invalid_messages_do_not_advance_the_clock():
@@ -299,10 +299,10 @@ def test_dead_letters_are_sent_with_the_position_after_them():
     partition.receive(as_batch("orders", [message(order(15))]))
     partition.advance()
     assert partition.buffers["events"].position == 3
-    assert letters_of(partition) == [("events", 1)]
+    assert dead_letters_of(partition) == [("events", 1)]
     partition.reached_end("orders")
     partition.advance()
-    assert letters_of(partition) == [("events", 1), ("events", 3)]
+    assert dead_letters_of(partition) == [("events", 1), ("events", 3)]
 
 
 def test_new_day_marks_every_customer_and_before_it_only_changed_ones():

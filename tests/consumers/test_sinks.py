@@ -60,7 +60,7 @@ class HandTopic:
         self.taken.append((rows, on_done))
 
 
-class HandLetters:
+class ManualDeadLetters:
     def __init__(self) -> None:
         self.sent: list = []
 
@@ -331,7 +331,7 @@ def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
 
 
 def test_rejected_document_becomes_a_dead_letter_and_its_row_is_done(partition):
-    sink, dead_letters = HandSink(), HandLetters()
+    sink, dead_letters = HandSink(), ManualDeadLetters()
     sinks = Sinks("r", sink, None, dead_letters)
     click(partition, "a", DAY)
     sinks.emit(partition, DAY)

@@ -61,7 +61,7 @@ class Topics:
         return where.topic == "customers"
 
 
-class NoKeeper:
+class NoCheckpoints:
     def step(self, _partitions) -> None:
         pass
 
@@ -71,7 +71,7 @@ class NoKeeper:
 
 def consumer_of(source: Topics) -> tuple[FeaturesConsumer, PartitionState]:
     sinks = Sinks("r", None, None, None, null=True)
-    consumer = FeaturesConsumer("r", source, NoKeeper(), sinks, None)  # type: ignore[arg-type]
+    consumer = FeaturesConsumer("r", source, NoCheckpoints(), sinks, None)  # type: ignore[arg-type]
     partition = consumer._partitions[0] = empty(0, [ELASTIC], contact=False)
     return consumer, partition
 

@@ -109,7 +109,7 @@ def people(count):
     ]
 
 
-def with_letters(bench, rows):
+def publish_dead_letters(bench, rows):
     bench.publish([message for row in rows for message in (profile(row), profile(row, age="old"))])
     bench.publish([event(row["customer_id"], f"e-{row['customer_id']}") for row in rows])
     bench.consume(contact=True)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from consume.command_line import environment, start
-from operations.erasure_scene import archive, forced, holders, people, with_letters
+from operations.erasure_scene import archive, forced, holders, people, publish_dead_letters
 
 from connectors.kafka.client import open_admin, produce_all
 from consumers.dead_letters.store import read_topic
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     rows = people(4)
     home = tmp_path / "home"
-    with_letters(bench, rows)
+    publish_dead_letters(bench, rows)
     archive(bench, home / "archive" / bench.run)
     # two in one data folder, one as on another machine that shares the state
     homes = [home, home, tmp_path / "other"]
@@ -59,7 +59,7 @@ def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
 def test_dead_letters_that_reappear_during_erasure_are_deleted_again(bench, terminal, tmp_path, monkeypatch):
     """Another process writes copies of them during the first deletion."""
     (row,) = people(1)
-    with_letters(bench, [row])
+    publish_dead_letters(bench, [row])
     admin = open_admin(bench.properties)
     dead_letters = f"{bench.run}.dead-letter"
     copies = [(dead_letters, m.key(), m.value(), m.headers()) for m in read_topic(bench.properties, dead_letters)]
@@ -132,7 +132,7 @@ FEW = [(PHASES[4], signal.SIGKILL), (PHASES[6], signal.SIGKILL), (PHASES[7], sig
 def interrupted(bench, servers, home, cases):
     """One customer for each case: the erasure is ended in that phase, and afterwards all are called again."""
     rows = people(len(cases) + 1)
-    with_letters(bench, rows)
+    publish_dead_letters(bench, rows)
     archive(bench, home / "archive" / bench.run)
     variables = environment(home, servers)
     words = ["--yes", "--force-compaction", "--run", bench.run]

@@ -10,7 +10,7 @@ from consumers.index_definitions import run_definitions
 from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, elastic_role
 from features.schema import GROUPS, SOURCE_TOPICS, group_name, topic_name
 
-BESIDE = ["shop-x", "shop-events", "shop-order", "shop-customers", "shop2", "shopp"]
+SIBLINGS = ["shop-x", "shop-events", "shop-order", "shop-customers", "shop2", "shopp"]
 
 
 def indices(run):
@@ -20,7 +20,7 @@ def indices(run):
 
 
 @pytest.mark.parametrize("duty", ELASTIC_DUTIES)
-@pytest.mark.parametrize("sibling", BESIDE)
+@pytest.mark.parametrize("sibling", SIBLINGS)
 def test_role_of_a_run_matches_its_indices_and_none_of_a_run_with_a_longer_name(duty, sibling):
     names = elastic_role(duty, "shop")["indices"][0]["names"]
     assert all(any(fnmatchcase(index, name) for name in names) for index in indices("shop"))
@@ -33,7 +33,7 @@ def test_duty_write_deletes_documents_of_the_pipeline_index_only():
 
 
 @pytest.mark.parametrize("duty", KAFKA_DUTIES)
-@pytest.mark.parametrize("sibling", BESIDE)
+@pytest.mark.parametrize("sibling", SIBLINGS)
 def test_kafka_permissions_match_no_topic_or_group_of_a_run_with_a_longer_name(duty, sibling):
     others = {
         "topic": [topic_name(sibling, topic) for topic in SOURCE_TOPICS],

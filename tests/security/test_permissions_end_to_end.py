@@ -69,14 +69,14 @@ def test_users_cannot_read_other_indices(world, user):
             client.index(index="others-secrets", document={"a": 1})
 
 
-BESIDE = f"{RUN}-x"
+SIBLING = f"{RUN}-x"
 """A run whose name begins with that of the users' run."""
 
 
 @pytest.mark.parametrize("user", ["reader", "writer"])
 @pytest.mark.parametrize("name", ["events-2026.01", "customers-000001", "pipeline-000001"])
 def test_users_cannot_read_a_run_with_a_longer_name(world, user, name):
-    index = f"{BESIDE}-{name}"
+    index = f"{SIBLING}-{name}"
     with Elasticsearch(**world.endpoints.elasticsearch.client_options()) as master, client_of(world, user) as client:
         master.index(index=index, id="1", document={"a": 1}, refresh=True)
         tries = [
@@ -101,7 +101,7 @@ def test_users_cannot_join_a_group_of_a_run_with_a_longer_name(world, user):
 
     assert offsets(f"{RUN}-features")
     with pytest.raises(KafkaException, match="GROUP_AUTHORIZATION_FAILED"):
-        offsets(f"{BESIDE}-features")
+        offsets(f"{SIBLING}-features")
 
 
 @pytest.mark.parametrize(("user", "allowed"), [("consumer", True), ("producer", False), ("watcher", False)])

@@ -180,18 +180,18 @@ class Agreement:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._said: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._reached: dict[int, tuple[int, tuple[int, ...]]] = {}
 
     def ask(self, worker: int, stream_time: int, owned: tuple[int, ...] | None) -> int | None:
         with self._lock:
             if owned is None:
                 return None
-            self._said[worker] = (stream_time, owned)
-            partitions = [number for _, numbers in self._said.values() for number in numbers]
-            owners = sum(bool(numbers) for _, numbers in self._said.values())
+            self._reached[worker] = (stream_time, owned)
+            partitions = [number for _, numbers in self._reached.values() for number in numbers]
+            owners = sum(bool(numbers) for _, numbers in self._reached.values())
             if owners < min(self.workers, self.partitions) or sorted(partitions) != list(range(self.partitions)):
                 return None
-            return self.as_of if self.as_of is not None else max(at for at, _ in self._said.values())
+            return self.as_of if self.as_of is not None else max(at for at, _ in self._reached.values())
 
 
 def same_documents(

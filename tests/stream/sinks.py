@@ -89,7 +89,7 @@ class PlayedScoring:
         """Nothing is open."""
 
 
-class PlayedLetters:
+class PlayedDeadLetters:
     """Stands for consumers.dead_letters.producer.DeadLetters: what is not flushed dies with the worker."""
 
     def __init__(self, world: World) -> None:

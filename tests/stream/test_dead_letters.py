@@ -77,11 +77,11 @@ def test_every_kind_of_invalid_record_becomes_a_dead_letter(bench):
         at = (headers["topic"].decode(), int(headers["partition"]), int(headers["offset"]))
         assert at not in dead_letters
         dead_letters[at] = (message.key(), message.value(), headers["error"].decode())
-    by_place = {**placed, **placed_late}
+    by_position = {**placed, **placed_late}
     expected = {(f"{bench.run}.{m.topic}", m.key, m.value): m for m in bad}
     assert len(dead_letters) == len(bad) + len(late)
     for at, (key, value, error) in dead_letters.items():
-        assert by_place[at] == (key, value), "the bytes that came"
+        assert by_position[at] == (key, value), "the bytes that came"
         if at in placed_late:
             assert error.startswith("too late")
             continue

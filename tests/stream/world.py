@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from stream.feeding import FAR_MS
-from stream.sinks import PlayedAlerts, PlayedLetters, PlayedScoring, PlayedTopic
+from stream.sinks import PlayedAlerts, PlayedDeadLetters, PlayedScoring, PlayedTopic
 
 from connectors.elasticsearch.documents import Doc, Outcome, SinkStats
 from connectors.kafka.offsets import CommitError, FencedError
@@ -137,7 +137,7 @@ class Worker:
         self.source = PlayedSource(world, odds)
         self.elastic = PlayedElastic(world, odds, self.source)
         self.topic = PlayedTopic(world)
-        self.letters = PlayedLetters(world)
+        self.letters = PlayedDeadLetters(world)
         self.store = store = PlayedStore(world, odds)
         self.checkpoints = CheckpointCoordinator(
             store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
@@ -303,25 +303,25 @@ class PlayedTask:
 
     def __init__(self, rng: np.random.Generator, work: Callable[[], Any]) -> None:
         self._rng, self._work = rng, work
-        self._found: list[Any] = []
+        self._outcome: list[Any] = []
 
     def done(self) -> bool:
-        if not self._found and self._rng.random() < 0.5:
+        if not self._outcome and self._rng.random() < 0.5:
             self.exception()
-        return bool(self._found)
+        return bool(self._outcome)
 
     def exception(self) -> BaseException | None:
-        if not self._found:
+        if not self._outcome:
             try:
-                self._found.append((self._work(), None))
+                self._outcome.append((self._work(), None))
             except Exception as error:  # noqa: BLE001 - as a Future does
-                self._found.append((None, error))
-        return self._found[0][1]
+                self._outcome.append((None, error))
+        return self._outcome[0][1]
 
     def result(self) -> Any:
         if (error := self.exception()) is not None:
             raise error
-        return self._found[0][0]
+        return self._outcome[0][0]
 
 
 class PlayedElastic:
