@@ -104,7 +104,7 @@ $(SPARK)/.installed: requirements/spark.lock pyproject.toml
 models: setup  ## Measure | evaluate the churn models on the demo shop and two real logs; takes minutes
 	$(BIN)/python -m pytest tests/training tests/demo -m campaign -n0 $(TEST)
 
-security: setup  ## Check | try every command without the rights it needs on secured servers
+security: setup  ## Check | try every command without the permissions it needs on secured servers
 	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)
 
 audit: $(VENV)/audit/.installed  ## Check | look up known vulnerabilities and search git for secrets; exit code 3: look-up failed

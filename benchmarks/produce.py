@@ -31,7 +31,7 @@ from producers.archive import event_order
 from producers.archive.event_order import ArchiveRange
 from producers.pacing import Clock
 from producers.publisher import Publisher, publisher_config
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream import embedded
@@ -72,7 +72,7 @@ def bare_loop(properties: Properties, messages: list[Message]) -> None:
 
 def replay_archive(properties: Properties, run: str, archive: Path) -> None:
     report = replay(
-        Course(ArchiveRange(archive), customers=False),
+        ReplayOptions(ArchiveRange(archive), customers=False),
         lambda on_failure: Publisher(properties, run, on_failure),
         CLOCK,
         lambda: False,

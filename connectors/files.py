@@ -181,7 +181,7 @@ def open_private_log(path: Path) -> BinaryIO:
 
 
 def private_lock(path: Path) -> filelock.FileLock:
-    """Return a lock whose file other users cannot open, and so cannot hold. Earlier versions left it readable.
+    """Return a lock whose file other users cannot open, and so cannot hold.
 
     Raises:
         OSError: the file belongs to another user.

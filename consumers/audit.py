@@ -32,7 +32,7 @@ MessagePositions = set[tuple[str, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class TopicCount:
+class TopicAudit:
     """Counts of a source topic.
 
     Attributes:
@@ -66,7 +66,7 @@ class AuditResult:
         feature_rows: customers in the topic of feature rows.
     """
 
-    topics: Mapping[str, TopicCount]
+    topics: Mapping[str, TopicAudit]
     customers: int
     profiles_unseen: int
     sessions: int
@@ -99,7 +99,7 @@ def audit_topics(properties: Mapping[str, Any], run: str) -> AuditResult:
         ShopstreamError: a topic is missing or unreadable, or a message is neither a record nor a dead letter.
     """
     dead_letters = _dead_letters(properties, run)
-    topics: dict[str, TopicCount] = {}
+    topics: dict[str, TopicAudit] = {}
     customers: dict[str, Hashes] = {}
     sessions = np.zeros(0, np.uint64)
     for topic in SOURCE_TOPICS:
@@ -107,7 +107,7 @@ def audit_topics(properties: Mapping[str, Any], run: str) -> AuditResult:
         appended = _read(properties, run, topic, counter.add)
         ids, customers[topic], session_ids = counter.distinct()
         records = appended - counter.tombstones
-        topics[topic] = TopicCount(records, counter.dead_letters, len(ids), compacted=appended - counter.read)
+        topics[topic] = TopicAudit(records, counter.dead_letters, len(ids), compacted=appended - counter.read)
         sessions = session_ids if topic == "events" else sessions
     seen = np.union1d(customers["events"], customers["orders"])
     rows = _Keys()
@@ -216,7 +216,7 @@ def _dead_letters(properties: Mapping[str, Any], run: str) -> MessagePositions:
 
 
 def _read(properties: Mapping[str, Any], run: str, topic: str, add: Callable[[Message], None]) -> int:
-    """Pass every message to `take`; return the number of messages ever appended and not deleted."""
+    """Pass every message to `add`; return the number of messages ever appended and not deleted."""
     with closing(open_consumer(consumer_config(properties, group_name(run, "recount")))) as consumer:
         marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, topic)]))
         for message in read_ranges(consumer, marks):

@@ -1,8 +1,8 @@
-"""Declares the least rights of each duty: ACLs of Kafka, roles of Elasticsearch.
+"""Declares the least permissions of each duty: ACLs of Kafka, roles of Elasticsearch.
 
 The documents print them; the tests create users with them on real servers and run the commands as these users.
 
-A run may be called `shop-x` next to a run `shop`, so a right on `shop-*` would include the other run. Groups and
+A run may be called `shop-x` next to a run `shop`, so a permission on `shop-*` would include the other run. Groups and
 indices are therefore named one by one. Topic names have a full stop after the run, which no run's name contains.
 """
 
@@ -29,7 +29,7 @@ WORKERS: Final = ("features", "index", "archive", "ends", "spark")
 
 
 @dataclass(frozen=True, slots=True)
-class KafkaRight:
+class KafkaPermission:
     """An ACL that allows operations.
 
     Attributes:
@@ -48,19 +48,19 @@ class KafkaRight:
         return self.name.endswith("*")
 
 
-def _all_topics(run: str, *operations: str) -> KafkaRight:
-    return KafkaRight("topic", topic_name(run, "*"), operations)
+def _all_topics(run: str, *operations: str) -> KafkaPermission:
+    return KafkaPermission("topic", topic_name(run, "*"), operations)
 
 
-def _each(run: str, topics: tuple[str, ...], *operations: str) -> tuple[KafkaRight, ...]:
-    return tuple(KafkaRight("topic", topic_name(run, topic), operations) for topic in topics)
+def _each(run: str, topics: tuple[str, ...], *operations: str) -> tuple[KafkaPermission, ...]:
+    return tuple(KafkaPermission("topic", topic_name(run, topic), operations) for topic in topics)
 
 
-def _groups(run: str, groups: tuple[str, ...], *operations: str) -> tuple[KafkaRight, ...]:
-    return tuple(KafkaRight("group", group_name(run, group), operations) for group in groups)
+def _groups(run: str, groups: tuple[str, ...], *operations: str) -> tuple[KafkaPermission, ...]:
+    return tuple(KafkaPermission("group", group_name(run, group), operations) for group in groups)
 
 
-def _produce(run: str) -> tuple[KafkaRight, ...]:
+def _produce(run: str) -> tuple[KafkaPermission, ...]:
     # `live` resumes from the newest event, so it reads too; it commits nothing and joins no group
     return (
         _all_topics(run, "Describe", "DescribeConfigs"),
@@ -69,7 +69,7 @@ def _produce(run: str) -> tuple[KafkaRight, ...]:
     )
 
 
-def _consume(run: str) -> tuple[KafkaRight, ...]:
+def _consume(run: str) -> tuple[KafkaPermission, ...]:
     return (
         _all_topics(run, "Describe", "DescribeConfigs"),
         *_each(run, SOURCE_TOPICS, "Read"),
@@ -78,31 +78,31 @@ def _consume(run: str) -> tuple[KafkaRight, ...]:
         *_each(run, (FEATURE_TOPIC,), "Read"),
         *_groups(run, WORKERS, "Read"),
         # rows are written in transactions, whose ids keep a former owner from writing
-        KafkaRight("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
+        KafkaPermission("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
     )
 
 
-def _admin(run: str) -> tuple[KafkaRight, ...]:
+def _admin(run: str) -> tuple[KafkaPermission, ...]:
     return (
         _all_topics(run, "Create", "Delete", "Describe", "DescribeConfigs", "Alter", "AlterConfigs", "Read", "Write"),
         *_groups(run, GROUPS, "Describe", "Read", "Delete"),
-        KafkaRight("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
+        KafkaPermission("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
     )
 
 
-def _watch(run: str) -> tuple[KafkaRight, ...]:
+def _watch(run: str) -> tuple[KafkaPermission, ...]:
     return (_all_topics(run, "Describe"), *_groups(run, GROUPS, "Describe"))
 
 
 KafkaDuty = Literal["produce", "consume", "watch", "admin"]
-KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaRight, ...]]]] = {
+KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaPermission, ...]]]] = {
     "produce": _produce,
     "consume": _consume,
     "watch": _watch,
     "admin": _admin,
 }
-"""Rights of each duty, by the run's name. `produce`: replay, live. `consume`: the consumers. `watch`: status. `admin`:
-creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
+"""Permissions of each duty, by the run's name. `produce`: replay, live. `consume`: the consumers. `watch`: status.
+`admin`: creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
 """
 
 ElasticDuty = Literal["write", "read", "admin"]
@@ -162,7 +162,7 @@ ELASTIC_DUTIES: Final[tuple[ElasticDuty, ...]] = ("write", "read", "admin")
 
 
 def acl_commands(duty: KafkaDuty, run: str, principal: str) -> list[str]:
-    """Return the calls of Kafka's own tool that grant a duty's rights to a user, without address and login.
+    """Return the calls of Kafka's own tool that grant a duty's permissions to a user, without address and login.
 
     Args:
         duty: a key of `KAFKA_DUTIES`.
@@ -170,9 +170,9 @@ def acl_commands(duty: KafkaDuty, run: str, principal: str) -> list[str]:
         principal: name of the user.
     """
     lines = []
-    for right in KAFKA_DUTIES[duty](run):
-        kind = " --resource-pattern-type prefixed" if right.prefixed else ""
-        operations = " ".join(f"--operation {operation}" for operation in right.operations)
-        name = right.name.removesuffix("*")
-        lines.append(f"--add --allow-principal User:{principal} {operations} --{right.resource} {name}{kind}")
+    for permission in KAFKA_DUTIES[duty](run):
+        kind = " --resource-pattern-type prefixed" if permission.prefixed else ""
+        operations = " ".join(f"--operation {operation}" for operation in permission.operations)
+        name = permission.name.removesuffix("*")
+        lines.append(f"--add --allow-principal User:{principal} {operations} --{permission.resource} {name}{kind}")
     return lines

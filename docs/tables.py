@@ -165,12 +165,12 @@ def indices() -> str:
     return table(("alias", "indices", "contents"), rows)
 
 
-def kafka_rights() -> str:
-    """Return the rights of each duty in Kafka, and the calls that grant them."""
+def kafka_permissions() -> str:
+    """Return the permissions of each duty in Kafka, and the calls that grant them."""
     rows = [
-        (f"`{duty}`", right.resource, f"`{right.name}`", ", ".join(right.operations))
-        for duty, rights in KAFKA_DUTIES.items()
-        for right in rights(DEFAULT_RUN)
+        (f"`{duty}`", permission.resource, f"`{permission.name}`", ", ".join(permission.operations))
+        for duty, permissions in KAFKA_DUTIES.items()
+        for permission in permissions(DEFAULT_RUN)
     ]
     lines = [
         f"kafka-acls $server {line}\n"
@@ -180,7 +180,7 @@ def kafka_rights() -> str:
     return table(("duty", "resource", "name", "operations"), rows) + "\n```text\n" + "".join(lines) + "```\n"
 
 
-def elastic_rights() -> str:
+def elastic_permissions() -> str:
     """Return the roles in Elasticsearch as API requests."""
     calls = (
         f"PUT /_security/role/{DEFAULT_RUN}-{duty}\n{json.dumps(elastic_role(duty, DEFAULT_RUN), indent=2)}\n"
@@ -226,8 +226,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "topics": topics,
     "indices": indices,
     "dashboards": dashboards,
-    "kafka_rights": kafka_rights,
-    "elastic_rights": elastic_rights,
+    "kafka_permissions": kafka_permissions,
+    "elastic_permissions": elastic_permissions,
 }
 
 

@@ -17,7 +17,7 @@ import polars as pl
 from polars import col
 
 from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, Field
-from features.state.int48 import wide
+from features.state.int48 import read_int48
 from features.state.session_counts import gather, session_counts, top_categories
 from features.state.state import NOTHING_YET, PLACED, State
 from features.state.tables import Int32, Rows, take
@@ -304,7 +304,7 @@ def _customers(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
             "group": np.arange(len(codes), dtype=np.int32),
             "customer_id": ids,
             "as_of": np.full(len(codes), as_of, np.int64),
-            **{name: wide(rows, name) for name in NOTHING_YET},
+            **{name: read_int48(rows, name) for name in NOTHING_YET},
             "settled_cents": np.ascontiguousarray(rows["settled_cents"]),
             "settled_orders": rows["settled_orders"].astype(np.int64),
         }
@@ -317,13 +317,13 @@ def _customers(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
 def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
     group, index = gather(np.ascontiguousarray(state.customers["order"][codes]), state.next_order)
     rows = take(state.orders, index)
-    ts = wide(rows, "ts")
+    ts = read_int48(rows, "ts")
     return pl.DataFrame(
         {
             "group": group,
             "ts": ts,
             "age_ms": as_of - ts,
-            "cents": wide(rows, "cents"),
+            "cents": read_int48(rows, "cents"),
             "placed": rows["status"] == PLACED,
         }
     )
@@ -333,13 +333,13 @@ def _session_rows(state: State, codes: Int32, as_of: int) -> tuple[Int32, Rows]:
     """Return group and row of each session within the longest window. Older sessions would only add zeros."""
     group, index = gather(np.ascontiguousarray(state.customers["session"][codes]), state.next_session)
     rows = take(state.sessions, index)
-    fresh = as_of - wide(rows, "start") < SESSION_WINDOW_MS
+    fresh = as_of - read_int48(rows, "start") < SESSION_WINDOW_MS
     return group[fresh], rows[fresh]
 
 
 def _session_frame(state: State, group: Int32, rows: Rows, as_of: int) -> pl.DataFrame:
     counts = session_counts(state, rows)
-    start, last = wide(rows, "start"), wide(rows, "last")
+    start, last = read_int48(rows, "start"), read_int48(rows, "last")
     return pl.DataFrame(
         {
             "group": group,

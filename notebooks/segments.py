@@ -36,7 +36,7 @@ from training.clusters.mapping import load_mapping
 from training.segments.customer_table import CUSTOMER_TABLE_FILE
 from training.segments.summary import summarize, summary_frame
 
-FOLDER = Path(os.environ.get("NOTEBOOK_MART", "mart"))
+FOLDER = Path(os.environ.get("NOTEBOOK_CUSTOMER_TABLE", "mart"))
 customers = pl.read_parquet(FOLDER / CUSTOMER_TABLE_FILE)
 customers.to_pandas().head()
 

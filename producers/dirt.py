@@ -59,7 +59,7 @@ TOO_LATE: Final = "too late"
 """Events only: a copy with a new id, older than the lateness horizon before its source record."""
 
 
-class Dirt:
+class MessageDirt:
     """Adds faults to a stream of messages.
 
     Args:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from features.errors import ShopstreamError
 from features.schema import DAY_COLUMN, HOUR_MS, SECOND_MS
-from producers.dirt import Dirt
+from producers.dirt import MessageDirt
 from producers.messages import Messages, encode, join
 from producers.pacing import Clock, Progress, Transmitter
 from producers.publisher import Delivery, FailureHandler, Publisher
@@ -96,7 +96,7 @@ def live(
     start_ms: int,
     speed: float = 1.0,
     rate: float | None = None,
-    dirt: Dirt | None = None,
+    dirt: MessageDirt | None = None,
 ) -> LiveReport:
     """Stream the shop until interrupted.
 

@@ -161,11 +161,6 @@ class Publisher:
         return self._sent.total()
 
     @property
-    def on_the_way(self) -> int:
-        """Approximate number of messages that wait for their acknowledgement."""
-        return min(len(self._producer), self._sent.total() - self._failed.total())
-
-    @property
     def last_error(self) -> str | None:
         """Last connection error as text."""
         return self._fatal or self._last_error

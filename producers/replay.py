@@ -14,7 +14,7 @@ from features.schema import DAY_COLUMN, TS_MAX
 from producers.archive import event_order
 from producers.archive.archive import read_customers
 from producers.archive.event_order import ArchiveRange
-from producers.dirt import DELAY_MS_MAX, Dirt
+from producers.dirt import DELAY_MS_MAX, MessageDirt
 from producers.messages import Messages
 from producers.pacing import Clock, Progress, Transmitter
 from producers.publisher import Delivery, FailureHandler, Publisher
@@ -24,7 +24,7 @@ STOP_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class ReplayOptions:
     """What to send, and how.
 
     Args:
@@ -37,7 +37,7 @@ class Course:
     span: ArchiveRange
     customers: bool = True
     speed: float | None = None
-    dirt: Dirt | None = None
+    dirt: MessageDirt | None = None
 
     def size(self) -> int:
         """Return the number of messages without dirt. Raises ShopstreamError for a missing or unreadable archive."""
@@ -90,7 +90,7 @@ _TIMES: Final = msgspec.json.Decoder(_Times)
 
 
 def replay(
-    course: Course,
+    options: ReplayOptions,
     open_publisher: Callable[[FailureHandler], Publisher],
     clock: Clock,
     interrupted: Callable[[], bool],
@@ -99,7 +99,7 @@ def replay(
     """Send an archive.
 
     Args:
-        course: what to send, and how.
+        options: what to send, and how.
         open_publisher: function that opens a publisher, which reports failures to the given handler.
         clock: clock for pacing and the report.
         interrupted: function that returns whether to stop; called several times a second.
@@ -109,39 +109,39 @@ def replay(
         ShopstreamError: the archive is missing or unreadable.
     """
     start_s = clock.monotonic_s()
-    profiles = read_customers(course.span.directory) if course.customers else None
+    profiles = read_customers(options.span.directory) if options.customers else None
     missing = _Missing()
     publisher = open_publisher(missing.failed)
     transmitter = Transmitter(publisher, clock, interrupted, on_progress)
     whole = False
     try:
-        unsent_ms = _transmit(course, profiles, transmitter)
+        unsent_ms = _transmit(options, profiles, transmitter)
         whole = unsent_ms is None
     finally:
         delivery = publisher.finish(None if whole else STOP_TIMEOUT_S)
     if unsent_ms is not None:
         # delayed records of the dirt were read earlier, and are not sent either
-        missing.add(unsent_ms if course.dirt is None else max(0, unsent_ms - DELAY_MS_MAX))
+        missing.add(unsent_ms if options.dirt is None else max(0, unsent_ms - DELAY_MS_MAX))
     return ReplayReport(
         delivery=delivery,
         seconds=clock.monotonic_s() - start_s,
-        planted={} if course.dirt is None else dict(course.dirt.planted),
+        planted={} if options.dirt is None else dict(options.dirt.planted),
         complete=whole and not delivery.failed_total,
-        resume_ms=_resume_ms(missing.time_ms, course.span),
+        resume_ms=_resume_ms(missing.time_ms, options.span),
     )
 
 
-def _transmit(course: Course, profiles: pa.Table | None, transmitter: Transmitter) -> int | None:
+def _transmit(options: ReplayOptions, profiles: pa.Table | None, transmitter: Transmitter) -> int | None:
     if profiles is not None:
         unsent_ms = transmitter.at_full_speed(event_order.profiles(profiles))
         if unsent_ms is not None:
             return unsent_ms
-    chunks: Iterator[Messages] = event_order.in_time_order(course.span)
-    if course.dirt is not None:
-        chunks = course.dirt.spoil(chunks)
-    if course.speed is None:
+    chunks: Iterator[Messages] = event_order.in_time_order(options.span)
+    if options.dirt is not None:
+        chunks = options.dirt.spoil(chunks)
+    if options.speed is None:
         return transmitter.at_full_speed(chunks)
-    return transmitter.paced(chunks, course.speed)
+    return transmitter.paced(chunks, options.speed)
 
 
 def _resume_ms(missing_ms: int | None, span: ArchiveRange) -> int | None:

@@ -24,7 +24,7 @@ from shopstream.embedded import Endpoints, down, up
 from shopstream.settings import Settings
 
 HOME_VARIABLE = "SHOPTEST_HOME"
-KEPT_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
+RETAINED_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
 """Variables of the developer that tests should honour; all others would make them depend on the machine."""
 
 # how long an example takes is the machine's affair: compiled code may come from a cold cache, others may be at work
@@ -35,7 +35,7 @@ _home_of_session = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for variable in [name for name in os.environ if name.startswith("SHOPSTREAM_") and name not in KEPT_SETTINGS]:
+    for variable in [name for name in os.environ if name.startswith("SHOPSTREAM_") and name not in RETAINED_SETTINGS]:
         del os.environ[variable]
     if HOME_VARIABLE not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="shopstream-tests-"))

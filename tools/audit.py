@@ -116,7 +116,7 @@ def scan_secrets() -> int:
 
 
 def write_line(line: str) -> None:
-    """Print a line at once."""
+    """Print a line immediately."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 EXAMPLE, TARGET = ".env.example", ".env"
 OPEN = ("", "(generated)")
-"""Values of a secret that has to be generated; earlier versions of .env.example used the second one."""
+"""Values of a secret that has to be generated."""
 SECRET_BYTES = 24
 """Gives 32 characters that need no quoting; Kibana requires keys of this length."""
 

@@ -184,7 +184,7 @@ def write_bundle(
     """
     if folder.exists() and not own_name:
         raise ShopstreamError(f"{folder} exists already.", "Name another folder, or remove it.")
-    # unique per process: two may train at once
+    # unique per process: two may train at the same time
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(parents=True)

@@ -176,7 +176,7 @@ def _limits(report: Report) -> list[str]:
     ece = report["models"][report["chosen"]]["metrics"]["ece"]
     season = (
         f"Predicted and observed shares differ by {ece:.3f} on average. A season that no cut-off covers moves all "
-        f"probabilities at once. The pace of the last month is accounted for by the power {report['level']:.2f}."
+        f"probabilities together. The pace of the last month is accounted for by the power {report['level']:.2f}."
     )
     return [
         season,

@@ -331,7 +331,7 @@ class BulkSink:
             self._retries += docs
             self._last_error, self._blocked = reason, verdict is Verdict.BLOCKED
             now_s = time.monotonic()
-            # a single refusal under load is normal; a block needs an operator and is logged at once
+            # a single refusal under load is normal; a block needs an operator and is logged immediately
             log_now = now_s - self._logged_s >= LOG_EVERY_S and (tries > 2 or verdict is Verdict.BLOCKED)
             if log_now:
                 self._logged_s = now_s

@@ -168,7 +168,7 @@ def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
             "Check user name and password, or the API key (it may have expired), in the settings.",
         )
     if status == 403 and not is_block(error.body):
-        return ShopstreamError(f"{what}: not allowed: {message}.", "Grant the user the rights, or use another user.")
+        return ShopstreamError(f"{what}: not allowed: {message}.", "Grant the permissions, or use another user.")
     return ShopstreamError(f"{what}: refused with {status}: {message}.")
 
 
@@ -231,7 +231,7 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
         if error is not None and status != 404:
             raise ShopstreamError(
                 f"Documents of {index} could not be deleted: {error_text({'error': error})}.",
-                f"Grant the user the right `delete` on {index}."
+                f"Grant the user the permission `delete` on {index}."
                 if status == 403 and not is_block({"error": error})
                 else "",
             )

@@ -67,7 +67,7 @@ def request_verdict(status: int, body: object) -> SendError:
     if status in (401, 403):
         error = ShopstreamError(
             f"Elasticsearch refuses the bulk request: {message}.",
-            "Check the credentials in the settings and their rights.",
+            "Check the credentials in the settings and their permissions.",
         )
         return SendError(Verdict.FATAL, message, error)
     if status in (408, 429) or status >= 500:
@@ -80,7 +80,7 @@ def request_verdict(status: int, body: object) -> SendError:
 
 
 def is_block(body: object) -> bool:
-    """Return whether writing is blocked, on purpose or by a full disk: a temporary 403, unlike missing rights."""
+    """Return whether writing is blocked, on purpose or by a full disk: a temporary 403, unlike missing permissions."""
     return _error_of(body).get("type") == "cluster_block_exception"
 
 

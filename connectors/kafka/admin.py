@@ -28,7 +28,7 @@ Offsets = dict[tuple[str, int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class TopicCount:
+class TopicSize:
     """Number of messages in a topic. For a compacted topic `messages` counts offsets, so it is an upper bound."""
 
     topic: str
@@ -83,7 +83,7 @@ def check(endpoint: KafkaEndpoint, timeout_s: float = 10) -> None:
     check_broker(endpoint.client_properties(), timeout_s)
 
 
-def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 10) -> list[TopicCount]:
+def topic_sizes(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 10) -> list[TopicSize]:
     """Return the non-internal topics whose name begins with `prefix`, sorted by name.
 
     Raises:
@@ -100,7 +100,7 @@ def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 1
     for key in keys:
         offsets[key[0]][key[1]] = (first[key], last[key])
     return [
-        TopicCount(name, len(ranges), sum(high - low for low, high in ranges.values()), ranges)
+        TopicSize(name, len(ranges), sum(high - low for low, high in ranges.values()), ranges)
         for name, ranges in offsets.items()
     ]
 

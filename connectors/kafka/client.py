@@ -119,7 +119,7 @@ def consumer_config(
     Args:
         properties: librdkafka properties of the user. They override tuned defaults.
         group: name of the consumer group.
-        instance_id: id of a static member: a restart under the same id gets its partitions back at once.
+        instance_id: id of a static member: a restart under the same id gets its partitions back immediately.
         on_error: callback for errors of the whole client, called from `poll`/`consume`.
 
     Raises:
@@ -382,7 +382,7 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ShopstreamError(
                     f"Topic {name} could not be created: {error.args[0].str()}.",
-                    "Create it by hand, or grant the user the right to create topics.",
+                    "Create it by hand, or grant the user the permission to create topics.",
                 ) from error
         else:
             created.append(name)

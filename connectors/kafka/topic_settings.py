@@ -71,7 +71,7 @@ def settings_warnings(topic: str, settings: Mapping[str, str | None], run: str, 
     if settings.get("message.timestamp.type") != "LogAppendTime":
         warnings.append(
             f"Topic {topic} has message.timestamp.type=CreateTime: future times are compared with the "
-            "consumer's clock, and old records may be deleted at once. LogAppendTime is recommended."
+            "consumer's clock, and old records may be deleted immediately. LogAppendTime is recommended."
         )
     retention_ms = int(settings.get(TOMBSTONE_SETTING) or pause_ms)
     if topic == topic_name(run, "customers") and retention_ms < pause_ms:

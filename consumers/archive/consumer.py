@@ -160,11 +160,11 @@ class ArchiveRole:
 
     def progress(self) -> CopyProgress:
         """Return the current progress."""
-        waiting = sum(owned.records + (owned.staged.rows if owned.staged else 0) for owned in self._owned.values())
+        pending = sum(owned.records + (owned.staged.rows if owned.staged else 0) for owned in self._owned.values())
         return CopyProgress(
             role=ROLE,
             lag_records=self._source.lag(),
-            waiting_records=waiting,
+            waiting_records=pending,
             last_error=self._last_error,
             **self._counts,
         )

@@ -38,7 +38,7 @@ JOIN_TRIES: Final = 50
 COMPRESSION: Final = "zstd"
 
 _UNFINISHED: Final = ".tmp"
-"""Name suffix of the unfinished files of earlier versions."""
+"""Name suffix of the unfinished files in format 1."""
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -48,7 +48,7 @@ class Published:
 
     Attributes:
         first: lowest offset that the rows may come from; 0 for a part, which holds all profiles before `next`.
-        next: offset after the last message of the file; None in names of earlier versions.
+        next: offset after the last message of the file; None in names of format 1.
         path: path of the file.
     """
 

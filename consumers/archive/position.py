@@ -28,10 +28,10 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         max_event_time: max event time of the partition before the offset, epoch ms.
-        epoch: epoch of the owner; 0 in commits of earlier versions.
+        epoch: epoch of the owner; 0 in commits of format 1.
         topic_id: the topic's id in the cluster; empty if unknown.
         token: token of the files staged for this commit; empty if there were no rows.
-        archived: offset that the newest file reaches, staged ones included; 0 without files, and in earlier versions.
+        archived: offset that the newest file reaches, staged ones included; 0 without files, and in format 1.
     """
 
     max_event_time: int = msgspec.field(name="high", default=NO_HIGH)
@@ -99,15 +99,15 @@ def resume(
             return archived, int(footer[MAX_EVENT_TIME])
     if not start.metadata and any(f.next is None and f.first >= start.offset for f in published):
         raise ShopstreamError(
-            f"The group no longer has a committed offset of {_name(partition)}, and the archive's files, of an earlier "
-            "version, do not state which offset they reach.",
+            f"The group no longer has a committed offset of {_name(partition)}, and the archive's files, of format 1, "
+            "do not state which offset they reach.",
             NEW_RUN,
         )
     return start.offset, position.max_event_time
 
 
 def never_committed(published: Sequence[Published], offset: int) -> list[str]:
-    """Return the paths of files from `offset` on that an earlier version wrote without ever committing them."""
+    """Return the paths of files of format 1 from `offset` on, which were written but never committed."""
     return [f.path for f in published if f.next is None and f.first >= offset]
 
 

@@ -242,7 +242,7 @@ class CheckpointStore:
         store_whole(self._files, f"{folder}/{owner.epoch}{OWNER_SUFFIX}", lambda f: f.write(msgspec.json.encode(owner)))
 
     def last_owner(self, partition: int) -> PartitionOwner | None:
-        """Return the owner of the highest epoch that may have written rows; None in a folder of an earlier version.
+        """Return the owner of the highest epoch that may have written rows; None in a folder of format 1.
 
         Raises:
             DamagedError: the owner's file is damaged.
@@ -267,7 +267,7 @@ class CheckpointStore:
         data = self._read_file(path)
         header, payload_start = _parsed(data, path)
         profiles = {known_id: body for known_id, body in header.manifest.profiles.items() if known_id != customer_id}
-        # alerts of earlier versions have a field of the profile
+        # alerts of format 1 have a field of the profile
         alerts = AlertOutbox(header.manifest.alerts).stored()
         manifest = msgspec.structs.replace(header.manifest, profiles=profiles, alerts=alerts)
         if manifest == header.manifest:

@@ -77,7 +77,7 @@ class DeadLetters:
         """Number of dead letters sent, by kind of reason."""
 
     @property
-    def waiting(self) -> int:
+    def in_flight(self) -> int:
         """Number of dead letters that no broker has acknowledged yet."""
         return len(self._producer)
 

@@ -123,7 +123,7 @@ def send_back(properties: Mapping[str, Any], run: str, dead_letters: Sequence[St
 
 
 def _ensure(properties: Mapping[str, Any], topic: str, config: dict[str, str]) -> None:
-    """Create the topic for a run that an earlier version created without it."""
+    """Create the topic of a run if it is missing."""
     admin = open_admin(properties)
     if topic in admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics:
         return

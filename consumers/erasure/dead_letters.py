@@ -134,13 +134,13 @@ def delete_dead_letters(
     except KafkaException as error:
         raise ShopstreamError(
             f"The dead letters of {topic} could not be deleted: {error.args[0].str()}.",
-            "Grant the user the right Delete on the topic.",
+            "Grant the user the permission Delete on the topic.",
         ) from error
     return counts[True], counts[False]
 
 
 def alerts_of(properties: Mapping[str, Any], run: str, person: Person) -> PersonalMessages:
-    """Return the customer's alerts with a field of the profile, which only earlier versions wrote."""
+    """Return the customer's alerts of format 1, which have a field of the profile."""
     topic = topic_name(run, ALERT_TOPIC)
     alerts = [
         message for message in read_topic(properties, topic) if message.key() == person.key and _has_profile(message)

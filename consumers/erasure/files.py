@@ -18,7 +18,7 @@ from features.errors import ShopstreamError
 from features.schema import CONTACT_FIELDS, CUSTOMERS_FILE
 
 UNFINISHED: Final = (PARTIAL_SUFFIX, ".tmp")
-"""Name suffixes of a writer's unfinished files; `.tmp` is that of earlier versions."""
+"""Name suffixes of a writer's unfinished files; `.tmp` is that of archives of format 1."""
 BUSY_MS: Final = 60_000
 """Age below which an unreadable file counts as being written, ms."""
 _PROFILE_COLUMNS: Final = ("customer_id", *CONTACT_FIELDS)

@@ -55,7 +55,7 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
 
 
 def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
-    """Remove the profile's fields from the customer's alerts of earlier versions; return the number of alerts changed.
+    """Remove the profile's fields from the customer's alerts of format 1; return the number of alerts changed.
 
     Raises:
         ShopstreamError: as `forget_in_index`.

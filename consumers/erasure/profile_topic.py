@@ -1,7 +1,7 @@
 """Erases one customer's profile from the topic of profiles.
 
-A log cannot be changed in the middle. Erasure writes a tombstone: readers apply it at once, and compaction removes the
-older records from disk later, or at once on demand.
+A log cannot be changed in the middle. Erasure writes a tombstone: readers apply it when they read it, and compaction
+removes the older records from disk later, or immediately on demand.
 
 A record of the customer may be under a key that is not the customer's. Such a record is not a valid profile, and the
 customer's tombstone does not remove it. Therefore the key's last valid record is sent again after it, or a tombstone if
@@ -267,7 +267,7 @@ def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -
     except KafkaException as error:
         raise ShopstreamError(
             f"The settings of {topic} could not be changed: {error.args[0].str()}.",
-            "Grant the user the right AlterConfigs on the topic.",
+            "Grant the user the permission AlterConfigs on the topic.",
         ) from error
 
 

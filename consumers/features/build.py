@@ -38,7 +38,7 @@ class FeaturesOptions:
         kafka: librdkafka properties.
         elastic: Elasticsearch connection; None writes no documents.
         state: local path or URI of the checkpoints.
-        instance_id: static membership: a restart with the same id gets its partitions back at once.
+        instance_id: static membership: a restart with the same id gets its partitions back immediately.
         clock: `stream` or `wall`.
         contact: whether to index name and e-mail of profiles.
         feature_topic: whether to write rows to the compacted topic.

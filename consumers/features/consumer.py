@@ -28,7 +28,7 @@ from connectors.kafka.topic_buffer import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
 from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
 from consumers.features.scoring import LiveScoring
-from consumers.features.sinks import Pace, Sinks
+from consumers.features.sinks import EmitTimer, Sinks
 from consumers.metrics.definitions import FeaturesProgress
 from consumers.state.partition import Counts, PartitionState
 from features.errors import ShopstreamError
@@ -74,7 +74,7 @@ class FeaturesConsumer:
         *,
         clock: Clock = "stream",
         stale_after_s: float = 4.0,
-        pace: Pace | None = None,
+        emit_timer: EmitTimer | None = None,
         scoring: LiveScoring | None = None,
     ) -> None:
         self._run = run
@@ -84,7 +84,7 @@ class FeaturesConsumer:
         self._dead_letters = dead_letters
         self._clock = clock
         self._stale_after_s = stale_after_s
-        self._pace = pace or Pace()
+        self._emit_timer = emit_timer or EmitTimer()
         self._scoring = scoring
         self._partitions: dict[int, PartitionState] = {}
         self._dropped_counts = Counts()
@@ -201,7 +201,7 @@ class FeaturesConsumer:
             self._send_dead_letters(partition)
         self._follow_bundle()
         # 5. emit
-        if self._pace.due(behind=self._behind and self._final_as_of is None):
+        if self._emit_timer.due(behind=self._behind and self._final_as_of is None):
             self._emit()
         self._sinks.poll()
         # 6. checkpoint
@@ -263,7 +263,7 @@ class FeaturesConsumer:
             partition = self._partitions[numbers[(i + self._turn) % len(numbers)]]
             taken += self._sinks.emit(partition, self._as_of(partition))
         if taken:
-            self._pace.emitted(0.0 if self._final_as_of is not None else time.monotonic() - started_s)
+            self._emit_timer.emitted(0.0 if self._final_as_of is not None else time.monotonic() - started_s)
 
     def _as_of(self, partition: PartitionState) -> int:
         if self._final_as_of is not None and partition.number in self._final:

@@ -21,7 +21,7 @@ from features.records.money import to_cents
 from features.schema import ABANDONED_AFTER_MS, DEVICES, SESSION_FIELDS, STAGES, STEP_SECONDS, VOID_STATUS, Item, Order
 from features.scores.alerts import Alert
 from features.scores.score import Scoring
-from features.state.int48 import NEVER_MIN, wide
+from features.state.int48 import NEVER_MIN, read_int48
 from features.state.session_counts import session_counts, top_categories
 from features.state.state import State
 from features.state.tables import Int32, Rows, take
@@ -114,11 +114,11 @@ def session_docs(partition: PartitionState, rows: Int32, as_of: int, run: str) -
 
 def _session_frame(state: State, sessions: Rows, as_of: int) -> pl.DataFrame:
     counts = session_counts(state, sessions)
-    times = {f"{stage}_ts": wide(sessions, f"first_{stage}") for stage in STAGES[1:]}
+    times = {f"{stage}_ts": read_int48(sessions, f"first_{stage}") for stage in STAGES[1:]}
     frame = pl.DataFrame(
         {
-            "start_ts": wide(sessions, "start"),
-            "last_ts": wide(sessions, "last"),
+            "start_ts": read_int48(sessions, "start"),
+            "last_ts": read_int48(sessions, "last"),
             "events": sum(counts.values()),
             "device": pl.Series([DEVICES[code] for code in sessions["device"].tolist()], dtype=pl.String),
             **counts,
@@ -158,7 +158,7 @@ def order_docs(partition: PartitionState, rows: Int32, run: str) -> Iterator[Doc
     order_indices = month_indices(run, "orders", ts)
     item_indices = month_indices(run, "order-items", ts)
     orders = take(partition.state.orders, rows)
-    totals, lines = wide(orders, "cents").tolist(), orders["lines"].tolist()
+    totals, lines = read_int48(orders, "cents").tolist(), orders["lines"].tolist()
     return _order_docs(zip(records, totals, order_indices, item_indices, lines, strict=True), records, version)
 
 

@@ -416,7 +416,7 @@ class Sinks:
             self._dead_letters.send(DeadLetter(name, partition.number, -1, key, line, refusal.reason))
 
 
-class Pace:
+class EmitTimer:
     """Decides when to emit: soon while caught up, in a bounded share of the time while behind."""
 
     def __init__(

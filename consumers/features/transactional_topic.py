@@ -295,7 +295,7 @@ class TransactionalTopic:
         if error.code() in REFUSALS:
             return ShopstreamError(
                 f"Rows cannot be written to {self._topic}: {message}.",
-                "Grant the user the rights in docs/security.md; uncommitted records are read again.",
+                "Grant the user the permissions in docs/security.md; uncommitted records are read again.",
             )
         if self._producer is None or error.fatal() or error.retriable():
             # a producer that never registered or got no answer is replaced: registering aborts its open transaction

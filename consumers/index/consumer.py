@@ -5,7 +5,7 @@ The order of work, and what is repeated after a crash during each step:
 1. Read a batch. After a crash it is read again.
 2. Decode and validate it, lateness included (the partition's max event time is in the commit's metadata). The result
    depends on the records alone, so a second reading yields the same.
-3. Submit the valid records to the bulk sink, and read on: several batches are in flight at once. A document has the id
+3. Submit the valid records to the bulk sink, and read on: several batches are in flight together. A document has the id
    of its event and is written with `create`, so a repeated one is refused as a duplicate.
 4. A batch is acknowledged when each of its documents is written, existed already, or is refused permanently. A refused
    document is a dead letter, flushed before step 5; after a crash it may exist twice.
@@ -359,7 +359,7 @@ class IndexRole:
                 offsets[partition] = due
         if not offsets:
             return
-        if self._dead_letters is not None and self._dead_letters.waiting:
+        if self._dead_letters is not None and self._dead_letters.in_flight:
             self._dead_letters.flush()
         try:
             self._source.commit(offsets)

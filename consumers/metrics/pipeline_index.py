@@ -54,7 +54,7 @@ class PipelineDocuments:
         self.written = 0
 
     def offer(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Enqueue the documents of one moment; return at once, even if Elasticsearch does not answer."""
+        """Enqueue the documents of one moment; return immediately, even if Elasticsearch does not answer."""
         while True:
             try:
                 self._rounds.put_nowait(documents)

@@ -18,6 +18,8 @@ RATE_WINDOW_S: Final = 5.0
 """Window of a rate: short, so that the rate falls to 0 soon after the flow stops."""
 WRITTEN: Final = ("written", "rows_written", "sessions_written", "orders_written")
 """Counters of the documents and rows written; rows of the feature topic repeat the customers' rows."""
+PENDING: Final = ("dirty", "waiting_records")
+"""Figures of the rows and records that are not written yet; a role has one of them."""
 
 
 def _kind_of(metric: Metric) -> FieldKind:
@@ -48,12 +50,8 @@ A document with `feature` holds the drift of that feature from the model's train
 
 
 def figures(progress: Progress) -> dict[str, Figure]:
-    """Return a role's progress as one flat mapping; the drift of each feature moves to the top level.
-
-    The last error has the name `trouble`, as in metrics files and documents.
-    """
+    """Return a role's progress as one flat mapping; the drift of each feature moves to the top level."""
     values = asdict(progress)
-    values["trouble"] = values.pop("last_error")
     drift: Mapping[str, Figure] = values.pop("drift", {})
     return {**values, **drift}
 
@@ -76,6 +74,11 @@ def merged(reports: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
 def rows_of(figures: Mapping[str, Figure]) -> int:
     """Return the number of documents and rows that a worker has written."""
     return sum(int(figures.get(name) or 0) for name in WRITTEN)
+
+
+def pending_of(figures: Mapping[str, Figure]) -> int:
+    """Return the number of rows or records that a worker has not written yet."""
+    return sum(int(figures.get(name) or 0) for name in PENDING)
 
 
 def readings(figures: Mapping[str, Figure]) -> Iterator[tuple[Metric, float]]:

@@ -1,6 +1,6 @@
 """Holds alerts until the checkpoint that contains them is committed.
 
-An alert and the band that it follows from are decided in memory. If the alert were sent at once, a crash before the
+An alert and the band that it follows from are decided in memory. If the alert were sent immediately, a crash before the
 next checkpoint would lead to a second decision. That decision might fall on another day, and so have another id. So:
 
 1. Band and alert are recorded together. After a crash both are decided again; nothing was sent.

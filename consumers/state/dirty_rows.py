@@ -16,7 +16,7 @@ class DirtyRows:
     """
 
     def __init__(self) -> None:
-        self._waiting = np.zeros(0, np.bool_)
+        self._pending = np.zeros(0, np.bool_)
         self._changed: list[Int32] = []
         self._low_priority: list[Int32] = []
         self._batches: dict[int, Int32] = {}
@@ -36,14 +36,14 @@ class DirtyRows:
         if len(rows) == 0:
             return
         needed = int(rows.max()) + 1
-        if needed > len(self._waiting):
-            grown = np.zeros(max(needed, len(self._waiting) * 2), np.bool_)
-            grown[: len(self._waiting)] = self._waiting
-            self._waiting = grown
-        new = rows[~self._waiting[rows]]
+        if needed > len(self._pending):
+            grown = np.zeros(max(needed, len(self._pending) * 2), np.bool_)
+            grown[: len(self._pending)] = self._pending
+            self._pending = grown
+        new = rows[~self._pending[rows]]
         if len(new) == 0:
             return
-        self._waiting[new] = True
+        self._pending[new] = True
         self._count += len(new)
         (self._low_priority if low_priority else self._changed).append(new)
 
@@ -60,7 +60,7 @@ class DirtyRows:
                 taken.append(rows)
                 room -= len(rows)
         rows = np.concatenate(taken) if taken else np.zeros(0, np.int32)
-        self._waiting[rows] = False
+        self._pending[rows] = False
         self._count -= len(rows)
         batch_id = self._next_batch
         if len(rows):
@@ -71,23 +71,23 @@ class DirtyRows:
     def acknowledge(self, batch_id: int) -> Int32:
         """Acknowledge a batch; return its rows that are done: neither dirty nor in a later batch."""
         rows = self._batches.pop(batch_id)
-        done: Int32 = rows[~self._waiting[rows]]
+        done: Int32 = rows[~self._pending[rows]]
         for other in self._batches.values():
             done = done[~np.isin(done, other)]
         return done
 
     def unwritten(self) -> Int32:
         """Return the dirty rows and those in flight: a checkpoint holds them, and the table must keep them."""
-        return np.unique(np.concatenate([np.flatnonzero(self._waiting).astype(np.int32), *self._batches.values()]))
+        return np.unique(np.concatenate([np.flatnonzero(self._pending).astype(np.int32), *self._batches.values()]))
 
     def renumber(self, new_number: Int32 | None) -> None:
         """Follow the rows of a compacted table, which still has all rows of this set."""
         if new_number is None:
             return
-        waiting: npt.NDArray[np.bool_] = np.zeros(len(self._waiting), np.bool_)
+        pending: npt.NDArray[np.bool_] = np.zeros(len(self._pending), np.bool_)
         self._changed = [new_number[rows] for rows in self._changed]
         self._low_priority = [new_number[rows] for rows in self._low_priority]
         self._batches = {batch_id: new_number[rows] for batch_id, rows in self._batches.items()}
         for rows in (*self._changed, *self._low_priority):
-            waiting[rows] = True
-        self._waiting = waiting
+            pending[rows] = True
+        self._pending = pending

@@ -122,7 +122,7 @@ class PartitionState:
         """Apply what the topics' times allow; return the number of records applied.
 
         The topic with the lower max event time so far is read next, unless it is at its end. All records readable
-        before the first topic runs dry are applied at once: within these the order changes nothing.
+        before the first topic runs dry are applied together: within these the order changes nothing.
         """
         applied = 0
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dashboards.conditions import Is, Where
-from dashboards.panels import Control, Data, Measure
+from dashboards.panels import Control, Data, Measure, Ratio
 from features.schema import STAGES, STATUSES
 from features.scores.score import REASONED_RISKS
 
@@ -36,6 +36,7 @@ AT_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
 
 REVENUE: Final = Measure("Revenue", "sum", "total", SOLD, "money")
 ORDER_COUNT: Final = Measure("Orders", "count", where=SOLD)
+AVERAGE_ORDER: Final = Ratio("Average order", REVENUE, ORDER_COUNT, unit="money")
 SESSION_COUNT: Final = Measure("Sessions", "count")
 SALES: Final = Measure("Revenue", "sum", "amount", SOLD, "money")
 """Revenue of order lines."""

@@ -7,6 +7,7 @@ from typing import Final
 from dashboards.boards.data import (
     ALERTS,
     AT_RISK,
+    AVERAGE_ORDER,
     EVENTS,
     ORDER_COUNT,
     ORDERS,
@@ -28,7 +29,6 @@ CONVERSION: Final = Ratio(
     "Conversion", Measure("Sessions with a purchase", "count", where=reached("purchase")), SESSION_COUNT
 )
 
-_BASKET: Final = Ratio("Average order", REVENUE, ORDER_COUNT, unit="money")
 
 NOW: Final = Dashboard(
     "now",
@@ -61,7 +61,7 @@ NOW: Final = Dashboard(
         ),
         Panel(
             "now-basket", "Average order", "What is an order worth?",
-            ORDERS, "metric", Position(12, 6, 12, 6), (_BASKET,),
+            ORDERS, "metric", Position(12, 6, 12, 6), (AVERAGE_ORDER,),
         ),
         Panel(
             "now-abandoned", "Abandoned carts", "How many visits left a cart more than half an hour ago?",
@@ -76,7 +76,7 @@ NOW: Final = Dashboard(
         Panel(
             "now-pace", "Recent orders and revenue", "What came in during the last hour and the last day?",
             ORDERS, "table", Position(0, 12, 24, 9),
-            (ORDER_COUNT, REVENUE, _BASKET),
+            (ORDER_COUNT, REVENUE, AVERAGE_ORDER),
             (
                 Steps(
                     "Time",

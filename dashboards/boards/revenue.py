@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dashboards.boards.data import (
+    AVERAGE_ORDER,
     COHORTS,
     FORECAST,
     ORDER_COUNT,
@@ -20,7 +21,6 @@ from dashboards.conditions import AtLeast, Is
 from dashboards.panels import Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
 
 _ALL_ORDERS: Final = Measure("All orders", "count")
-_BASKET: Final = Ratio("Average order", REVENUE, ORDER_COUNT, unit="money")
 _RETURNED_AMOUNT: Final = Measure("Returned", "sum", "total", RETURNED, "money")
 _RETURNED_SHARE: Final = Ratio("Share returned", Measure("Returned", "count", where=RETURNED), _ALL_ORDERS)
 
@@ -41,7 +41,7 @@ REVENUE_BOARD: Final = Dashboard(
         ),
         Panel(
             "revenue-basket", "Average order", "What is an order worth?",
-            ORDERS, "metric", Position(24, 0, 12, 6), (_BASKET,),
+            ORDERS, "metric", Position(24, 0, 12, 6), (AVERAGE_ORDER,),
         ),
         Panel(
             "revenue-returned", "Cancelled or refunded", "What share of all orders was cancelled or refunded?",
@@ -73,12 +73,12 @@ REVENUE_BOARD: Final = Dashboard(
         Panel(
             "revenue-basket-trend", "Average order over time", "Do orders become larger or smaller?",
             ORDERS, "line", Position(24, 20, 24, 12),
-            (_BASKET,), (Time("Week", "ts", "week"),),
+            (AVERAGE_ORDER,), (Time("Week", "ts", "week"),),
         ),
         Panel(
             "revenue-channel", "By channel", "Where do buyers come from?",
             ORDERS, "table", Position(0, 32, 24, 12),
-            (REVENUE, ORDER_COUNT, _BASKET), (Terms("Channel", "channel", 10, by="Revenue"),),
+            (REVENUE, ORDER_COUNT, AVERAGE_ORDER), (Terms("Channel", "channel", 10, by="Revenue"),),
         ),
         Panel(
             "revenue-country", "By country", "Where do buyers live?",

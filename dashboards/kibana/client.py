@@ -177,7 +177,7 @@ def _rejected(kibana: Kibana, response: urllib3.BaseHTTPResponse, request: str) 
         case http.HTTPStatus.FORBIDDEN:
             return ShopstreamError(
                 f"{server} does not allow {request}: {message}.",
-                "Use a user with the right to manage saved objects in that space.",
+                "Use a user with permission to manage saved objects in that space.",
             )
         case http.HTTPStatus.NOT_FOUND:
             return ShopstreamError(

@@ -106,7 +106,7 @@ def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) ->
 
     Returns:
         The columns of the events read, and the int64 positions of their messages, ascending. A message that is not
-        included may be valid or not. None if there is too much data to read at once. Future times are not checked here.
+        included may be valid or not. None if there is too much data for one batch. Future times are not checked here.
     """
     data, ends = _one_after_another(values)
     key_data, key_ends = _keys(keys)

@@ -12,20 +12,20 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-WIDE_MAX: Final = (1 << 48) - 1
+INT48_MAX: Final = (1 << 48) - 1
 """Highest number that fits."""
-NEVER_MIN: Final = WIDE_MAX
+NEVER_MIN: Final = INT48_MAX
 """Value for "no time yet" in minima."""
 NEVER_MAX: Final = 0
 """Value for "no time yet" in maxima."""
 
 
-def wide(rows: npt.NDArray[np.void], name: str) -> npt.NDArray[np.int64]:
+def read_int48(rows: npt.NDArray[np.void], name: str) -> npt.NDArray[np.int64]:
     """Return the numbers `name` of rows, as a new int64 array."""
     return rows[f"{name}_high"].astype(np.int64) << 32 | rows[f"{name}_low"]
 
 
-def put_wide(rows: npt.NDArray[np.void], name: str, value: int) -> None:
+def fill_int48(rows: npt.NDArray[np.void], name: str, value: int) -> None:
     """Set the same number in all given rows."""
     rows[f"{name}_low"] = value & 0xFFFF_FFFF
     rows[f"{name}_high"] = value >> 32

@@ -23,7 +23,7 @@ from features.schema import (
     STATUSES,
 )
 from features.state import hash_index, kernels, row_chains
-from features.state.int48 import NEVER_MAX, NEVER_MIN, put_wide, wide
+from features.state.int48 import NEVER_MAX, NEVER_MIN, fill_int48, read_int48
 from features.state.tables import (
     CUSTOMER,
     EVENT_ID,
@@ -199,7 +199,7 @@ class State:
         }
         return any(size >= self._scan_at.get(name, SCAN_ROWS_MIN) for name, size in sizes.items())
 
-    def search_at_once(self) -> None:
+    def force_scan(self) -> None:
         """Make the next `expire` search every table, however small: for a state that is a part of a larger one."""
         self._scan_at = dict.fromkeys(("orders", "sessions", "recent", "ids"), 0)
 
@@ -223,7 +223,7 @@ class State:
         rows = self.open_carts[: self.open_count]
         sessions = take(self.sessions, rows)
         bought = sessions["n_purchase"] > 0
-        due = ~bought & (wide(sessions, "last") <= as_of - wait_ms)
+        due = ~bought & (read_int48(sessions, "last") <= as_of - wait_ms)
         done = due | bought
         if not done.any():
             return _NO_ROWS
@@ -241,7 +241,7 @@ class State:
         """
         sessions = take(self.sessions, rows)
         watched = (sessions["n_add_to_cart"] > 0) & (sessions["n_purchase"] == 0) & (sessions["marks"] & OPEN_CART == 0)
-        reopened = rows[watched & (wide(sessions, "last") > as_of - wait_ms)]
+        reopened = rows[watched & (read_int48(sessions, "last") > as_of - wait_ms)]
         self.sessions["marks"][reopened] |= np.uint8(OPEN_CART)
         self.open_carts = grown(self.open_carts, self.open_count, self.open_count + len(reopened))
         self.open_carts[self.open_count : self.open_count + len(reopened)] = reopened
@@ -318,7 +318,7 @@ class State:
             self.customers = grown(self.customers, before, after)
             new = self.customers[before:after]
             for name, never in NOTHING_YET.items():
-                put_wide(new, name, never)
+                fill_int48(new, name, never)
             new["order"] = NONE
             new["session"] = NONE
         return codes
@@ -367,7 +367,7 @@ class State:
         count = self.order_count
         if count < self._scan_at.get("orders", SCAN_ROWS_MIN):
             return None
-        keep = wide(self.orders[:count], "ts") + ORDER_LATENESS_MS >= self.high_orders
+        keep = read_int48(self.orders[:count], "ts") + ORDER_LATENESS_MS >= self.high_orders
         keep[busy] = True
         self._scan_at["orders"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if keep.all():
@@ -383,7 +383,7 @@ class State:
         if count < self._scan_at.get("sessions", SCAN_ROWS_MIN):
             return None
         rows = self.sessions[:count]
-        keep = (wide(rows, "last") + SESSION_RETENTION_MS >= self.high_events) | (rows["marks"] & OPEN_CART != 0)
+        keep = (read_int48(rows, "last") + SESSION_RETENTION_MS >= self.high_events) | (rows["marks"] & OPEN_CART != 0)
         keep[busy] = True
         self._scan_at["sessions"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if keep.all():
@@ -423,7 +423,7 @@ class State:
         needed = np.zeros(self.session_count, bool)
         needed[busy] = True
         needed[self.open_carts[: self.open_count]] = True
-        start = wide(take(self.sessions, sessions), "start")
+        start = read_int48(take(self.sessions, sessions), "start")
         keep = needed[sessions] | (start + EVENT_LATENESS_MS >= self.high_events)
         self._scan_at["recent"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if not keep.all():

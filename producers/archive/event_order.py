@@ -25,7 +25,7 @@ from producers.archive.columns import reading_schema
 from producers.messages import Messages, encode, to_json
 
 ROWS_MAX: Final = 500_000
-"""Rows of one topic in memory at once: about 0.25 GB of events."""
+"""Rows of one topic in memory at a time: about 0.25 GB of events."""
 CHUNK_ROWS: Final = 50_000
 """Messages built at a time: with much fewer, the building thread waits too often for the interpreter's lock."""
 TOGETHER_ROWS: Final = 100_000
@@ -102,7 +102,7 @@ def in_time_order(span: ArchiveRange, rows_max: int = ROWS_MAX, chunk_rows: int 
 
     Args:
         span: part of the archive to read.
-        rows_max: rows of one topic in memory at once.
+        rows_max: rows of one topic in memory at a time.
         chunk_rows: approximate number of messages per chunk.
 
     Raises:

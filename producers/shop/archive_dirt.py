@@ -122,7 +122,7 @@ class Planted:
     rows: pa.Table
 
 
-class Dirt:
+class ArchiveDirt:
     """Adds dirt to a sequence of tables: for each topic exactly `fraction` of the clean rows so far.
 
     Args:

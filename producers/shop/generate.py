@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from features.errors import UsageError
 from producers.archive.archive import SHOP_FILE, TRUTH_DIRT_FILE, TRUTH_FILE, ArchiveWriter, utc_day
-from producers.shop.archive_dirt import Dirt
+from producers.shop.archive_dirt import ArchiveDirt
 from producers.shop.history import Batch, HistoryCounts, history
 from producers.shop.profiles import profile_blocks, truth_table
 from producers.shop.random_streams import Stream, generator
@@ -53,7 +53,7 @@ def generate(
     """
     if not 0 <= dirt <= 1:
         raise UsageError(f"Dirt is a share of the rows, not {dirt}.", "Give a number from 0 to 1, for example 0.01.")
-    planter = Dirt(dirt, generator(shop.seed, Stream.DIRT)) if dirt else None
+    planter = ArchiveDirt(dirt, generator(shop.seed, Stream.DIRT)) if dirt else None
     with ArchiveWriter(directory, force=force, csv=csv) as writer:
         model = build(checked(shop))
         events = order_records = 0
@@ -76,7 +76,7 @@ def generate(
     return Generated(shop.customers, events, order_records, labels.num_rows if labels is not None else 0, total)
 
 
-def _write(writer: ArchiveWriter, batch: Batch, planter: Dirt | None) -> None:
+def _write(writer: ArchiveWriter, batch: Batch, planter: ArchiveDirt | None) -> None:
     for topic, table in (("events", batch.events), ("orders", batch.orders)):
         if table.num_rows == 0:
             continue
@@ -88,7 +88,7 @@ def _write(writer: ArchiveWriter, batch: Batch, planter: Dirt | None) -> None:
             writer.write_day(topic, planted.day, planted.rows)
 
 
-def _profiles(model: Model, planter: Dirt | None) -> Iterator[pa.Table]:
+def _profiles(model: Model, planter: ArchiveDirt | None) -> Iterator[pa.Table]:
     for block in profile_blocks(model.shop.seed, model.population):
         if planter is None:
             yield block

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from shopstream.cli.options import FinalAsOf, IndexPii, Run, State, UntilEnd, chosen
 from shopstream.runtime.logs import configure_logs
-from shopstream.runtime.messages import Clock
+from shopstream.runtime.protocol import Clock
 
 
 def consume(  # noqa: PLR0917 - typer makes an option of each

@@ -159,8 +159,8 @@ def serve(
 ) -> None:
     """Serve the dashboards as a live page, until Ctrl-C.
 
-    The page only reads Elasticsearch, as a user with read rights if the server is embedded. Any client that reaches
-    the port can read all figures and customers; names and e-mail addresses are not among them.
+    The page only reads Elasticsearch, as a user with read permissions if the server is embedded. Any client that
+    reaches the port can read all figures and customers; names and e-mail addresses are not among them.
 
     Example: `shopstream dashboards serve --port 8050`
     """

@@ -17,35 +17,17 @@ from rich.markup import escape
 from rich.text import Text
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.cli.options import AsJson, Run, Yes, time_option
+from shopstream.cli.options import AsJson, DeadLetterSelection, Run, Yes, with_options
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
     from consumers.dead_letters.review import DeadLetterFilter, ReplayPlan, StoredDeadLetter
     from shopstream.settings import Settings
 
-Topic = Annotated[str | None, typer.Option("--topic", help="Source topic of the message: events, shop.events.")]
-Partition = Annotated[int | None, typer.Option("--partition", help="Source partition of the message.")]
-SourceOffsets = Annotated[
-    str | None,
-    typer.Option("--source-offsets", metavar="RANGE", help="Offsets of the message in its source topic: 10-20, or 10."),
-]
-Numbers = Annotated[
-    str | None, typer.Option("--numbers", metavar="RANGE", help="Numbers of the dead letters: 10-20, or 10.")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Text in the reason of the rejection.")]
-WrittenFrom = Annotated[int | None, time_option("--from", "Start of the rejection times, ISO 8601, inclusive.")]
-WrittenTo = Annotated[int | None, time_option("--to", "End of the rejection times, ISO 8601, exclusive.")]
 
-
-def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
-    topic: Topic = None,
-    partition: Partition = None,
-    source_offsets: SourceOffsets = None,
-    numbers: Numbers = None,
-    reason: Reason = "",
-    since_ms: WrittenFrom = None,
-    until_ms: WrittenTo = None,
+@with_options(DeadLetterSelection, "selection")
+def list_dead_letters(
+    selection: DeadLetterSelection,
     by_reason: Annotated[bool, typer.Option("--by-reason", help="Print counts by kind of reason.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows; the newest are shown.")] = 50,
     as_json: AsJson = False,
@@ -60,8 +42,7 @@ def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
     from consumers.dead_letters.store import read_replayed
 
     settings, kafka = _open(run)
-    choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
-    selected = _read(kafka, settings, choice)
+    selected = _read(kafka, settings, _filter(settings, selection))
     replayed = read_replayed(kafka, settings.run)
     if by_reason:
         _print_counts(selected, as_json=as_json)
@@ -116,14 +97,9 @@ def show(
         _write_value(out, dead_letter)
 
 
-def replay(  # noqa: PLR0917 - typer makes an option of each
-    topic: Topic = None,
-    partition: Partition = None,
-    source_offsets: SourceOffsets = None,
-    numbers: Numbers = None,
-    reason: Reason = "",
-    since_ms: WrittenFrom = None,
-    until_ms: WrittenTo = None,
+@with_options(DeadLetterSelection, "selection")
+def replay(
+    selection: DeadLetterSelection,
     value: Annotated[
         Path | None,
         typer.Option("--value", metavar="FILE", help="File with a corrected value, for one dead letter of --numbers."),
@@ -149,13 +125,12 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
     from consumers.dead_letters.store import read_replayed, record_replayed, send_back
     from consumers.dead_letters.to_archive import add_to_archive
 
-    if value is not None and (archive is not None or numbers is None or "-" in numbers):
+    if value is not None and (archive is not None or selection.numbers is None or "-" in selection.numbers):
         raise UsageError("--value is for one dead letter.", "Give --numbers NUMBER, and no --archive.")
     if key is not None and value is None:
         raise UsageError("--key goes with --value.", "Give both, or neither.")
     settings, kafka = _open(run)
-    choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
-    selected = _read(kafka, settings, choice)
+    selected = _read(kafka, settings, _filter(settings, selection))
     if value is not None:
         selected = [_corrected(dead_letter, value, key) for dead_letter in selected]
     replayed = read_replayed(kafka, settings.run)
@@ -204,27 +179,18 @@ def _read(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter
     )
 
 
-def _filter(
-    settings: Settings,
-    topic: str | None,
-    partition: int | None,
-    source_offsets: str | None,
-    numbers: str | None,
-    reason: str,
-    since_ms: int | None,
-    until_ms: int | None,
-) -> DeadLetterFilter:
+def _filter(settings: Settings, selection: DeadLetterSelection) -> DeadLetterFilter:
     from consumers.dead_letters.review import DeadLetterFilter
     from features.schema import SOURCE_TOPICS, topic_name
 
     return DeadLetterFilter(
-        numbers=_bounds(numbers, "--numbers"),
-        topic=topic_name(settings.run, topic) if topic in SOURCE_TOPICS else topic,
-        partition=partition,
-        offsets=_bounds(source_offsets, "--source-offsets"),
-        reason=reason,
-        since_ms=since_ms,
-        until_ms=until_ms,
+        numbers=_bounds(selection.numbers, "--numbers"),
+        topic=topic_name(settings.run, selection.topic) if selection.topic in SOURCE_TOPICS else selection.topic,
+        partition=selection.partition,
+        offsets=_bounds(selection.source_offsets, "--source-offsets"),
+        reason=selection.reason,
+        since_ms=selection.since_ms,
+        until_ms=selection.until_ms,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,6 +90,29 @@ def time_option(option: str, text: str) -> Any:
     return parsed_option(option, parse_time, "TIME", text)
 
 
+def with_options(group: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace the parameter of a command by the options that the fields of a data class declare.
+
+    Args:
+        group: data class whose fields are annotated with options.
+        parameter: name of the command's parameter that receives its instance.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        of_group, own = (inspect.signature(one, eval_str=True).parameters for one in (group, command))
+        others = [option for name, option in own.items() if name != parameter]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            selected = group(**{name: values.pop(name) for name in of_group})
+            command(**{parameter: selected}, **values)
+
+        run.__signature__ = inspect.Signature([*of_group.values(), *others])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
 Archive = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the archive.")]
 Run = Annotated[str | None, typer.Option("--run", help="Name of the run.", show_default="shop")]
 AsOf = Annotated[
@@ -96,6 +122,29 @@ AsOf = Annotated[
 RequiredAsOf = Annotated[int, time_option("--as-of", "ISO 8601 time of the rows, UTC without a zone.")]
 From = Annotated[int | None, time_option("--from", "Start of the range, ISO 8601, inclusive; UTC without a zone.")]
 To = Annotated[int | None, time_option("--to", "End of the range, ISO 8601, exclusive; UTC without a zone.")]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterSelection:
+    """Options that select dead letters; a dead letter must fit all of them."""
+
+    topic: Annotated[str | None, typer.Option("--topic", help="Source topic of the message: events, shop.events.")] = (
+        None
+    )
+    partition: Annotated[int | None, typer.Option("--partition", help="Source partition of the message.")] = None
+    source_offsets: Annotated[
+        str | None,
+        typer.Option(
+            "--source-offsets", metavar="RANGE", help="Offsets of the message in its source topic: 10-20, or 10."
+        ),
+    ] = None
+    numbers: Annotated[
+        str | None, typer.Option("--numbers", metavar="RANGE", help="Numbers of the dead letters: 10-20, or 10.")
+    ] = None
+    reason: Annotated[str, typer.Option("--reason", help="Text in the reason of the rejection.")] = ""
+    since_ms: Annotated[int | None, time_option("--from", "Start of the rejection times, ISO 8601, inclusive.")] = None
+    until_ms: Annotated[int | None, time_option("--to", "End of the rejection times, ISO 8601, exclusive.")] = None
+
 
 OutFile = Annotated[
     Path, typer.Option("--out", metavar="FILE", help="Output file: Parquet, or CSV by its suffix.", show_default=False)

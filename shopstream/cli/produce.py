@@ -90,20 +90,22 @@ def replay(
     from connectors.clock import iso
     from features.schema import SOURCE_TOPICS
     from producers.archive.event_order import ArchiveRange
-    from producers.dirt import Dirt
-    from producers.replay import Course, failure
+    from producers.dirt import MessageDirt
+    from producers.replay import ReplayOptions, failure
     from producers.replay import replay as send
     from shopstream.jobs import produce as produce_job
 
     requested = chosen("--topics", topics, SOURCE_TOPICS)
     check_range(start_ms, end_ms)
     span = ArchiveRange(directory, tuple(topic for topic in requested if topic != "customers"), start_ms, end_ms)
-    course = Course(span, "customers" in requested, parse_speed(speed), Dirt(dirt, seed) if dirt else None)
+    options = ReplayOptions(
+        span, "customers" in requested, parse_speed(speed), MessageDirt(dirt, seed) if dirt else None
+    )
     console = Console(stderr=True)
-    total = course.size()
+    total = options.size()
     target = produce_job.open_target(run, console)
     with produce_job.stop_on_signal() as interrupted, replay_bar(total, console) as show:
-        report = send(course, target.publisher, produce_job.wall_clock(), interrupted, show)
+        report = send(options, target.publisher, produce_job.wall_clock(), interrupted, show)
     _print_delivery(Console(), report.delivery, report.seconds, report.planted)
     if not report.complete:
         rest = "the same command" if report.resume_ms is None else f"--from {iso(report.resume_ms)}"
@@ -149,7 +151,7 @@ def live(
 
     Example: `shopstream live data --speed 3600`
     """
-    from producers.dirt import Dirt
+    from producers.dirt import MessageDirt
     from producers.live import live as stream
     from producers.live import resume_from
     from shopstream.jobs import produce as produce_job
@@ -171,7 +173,7 @@ def live(
             start_ms=start_ms,
             speed=speed,
             rate=rate,
-            dirt=Dirt(dirt, seed) if dirt else None,
+            dirt=MessageDirt(dirt, seed) if dirt else None,
         )
     _print_delivery(Console(), report.delivery, report.seconds, report.planted)
     if (error := report.failure()) is not None:

@@ -160,7 +160,7 @@ def _print_overview(overview: Overview, console: Console) -> None:
     rows = [
         (
             name,
-            "\n".join(f"{view}-*" for view in run.views) or "nobody",
+            "\n".join(f"{alias_set}-*" for alias_set in run.alias_sets) or "nobody",
             f"{run.messages:,}" if run.topics else "-",
             f"{max(group.lag for group in run.groups):,}" if run.groups else "-",
             f"{run.members}" if run.groups else "-",
@@ -178,7 +178,7 @@ def _print_overview(overview: Overview, console: Console) -> None:
 
 
 def _print_run(run: Run, console: Console) -> None:
-    readers = ", ".join(f"{view}-*" for view in run.views)
+    readers = ", ".join(f"{alias_set}-*" for alias_set in run.alias_sets)
     console.print(f"run [bold]{run.name}[/], " + (f"seen by readers of {readers}" if readers else "seen by no reader"))
     if run.topics:
         topics = [
@@ -214,7 +214,7 @@ def _print_comparison(comparison: RunComparison, console: Console) -> None:
     for index in sorted({*comparison.documents, *comparison.next.documents}):
         before, after = comparison.documents.get(index, 0), comparison.next.documents.get(index, 0)
         difference = f"{after - before:+,}" if after - before else ""
-        rows.append((f"{comparison.view}-{index}", f"{before:,}", f"{after:,}", difference))
+        rows.append((f"{comparison.alias_set}-{index}", f"{before:,}", f"{after:,}", difference))
     console.print(table(None, ("readers of", now, f"then ({comparison.next.run})", "difference"), rows))
 
 

@@ -67,7 +67,7 @@ def down(
         typer.confirm(f"Delete everything in {settings.home}?", abort=True)
     stopped = embedded.down(settings, console)
     for server in stopped:
-        how = "stopped" if server.by_itself else f"did not stop within {settings.stop_timeout_s:.0f} s and was killed"
+        how = "stopped" if server.graceful else f"did not stop within {settings.stop_timeout_s:.0f} s and was killed"
         console.print(f"{server.name} {how}", highlight=False)
     if not stopped:
         console.print("nothing was running")
@@ -136,7 +136,7 @@ def _print_status(status: Status, console: Console) -> None:
 
 def _throughput(reports: Mapping[str, Mapping[str, Any]], now_ms: int) -> Table:
     """Build a table of the throughput of each worker, from its last report."""
-    from consumers.metrics.reports import rows_of
+    from consumers.metrics.reports import pending_of, rows_of
 
     rows = [
         (
@@ -145,7 +145,7 @@ def _throughput(reports: Mapping[str, Mapping[str, Any]], now_ms: int) -> Table:
             f"{report.get('consumed', 0):,}",
             f"{report.get('records_per_s', 0):,.0f}",
             f"{report.get('lag_records', 0):,}",
-            f"{report.get('dirty') or report.get('waiting_records') or 0:,}",
+            f"{pending_of(report):,}",
             f"{rows_of(report):,}",
             f"{sum(int(report.get(kind) or 0) for kind in ('rejected', 'late', 'refused')):,}"
             if name.startswith("features-")

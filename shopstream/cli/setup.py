@@ -17,7 +17,7 @@ def setup(
 ) -> None:
     """Create a run's topics, index templates and indices, and Elasticsearch's users; a second call changes nothing.
 
-    The command creates a user, with the rights of docs/security.md, for each of the variables WRITER_PASSWORD,
+    The command creates a user, with the permissions of docs/security.md, for each of the variables WRITER_PASSWORD,
     READER_PASSWORD, TRAINER_PASSWORD and ANALYST_PASSWORD that is set. KIBANA_PASSWORD becomes the password of
     kibana_system. Creating users needs Elasticsearch's superuser; the other commands never do.
 

@@ -27,7 +27,7 @@ from connectors.clock import iso
 from connectors.elasticsearch.aliases import run_of_alias_set
 from connectors.elasticsearch.client import connection, open_client
 from connectors.files import read_note
-from connectors.kafka.admin import topic_counts
+from connectors.kafka.admin import topic_sizes
 from consumers.audit import audit_topics
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
@@ -157,7 +157,7 @@ def check_run(shop: Shop, settings: Settings, endpoints: Endpoints, screen: Scre
         UsageError: the run holds data that the demo has not sent or cannot continue from.
     """
     run, state = settings.run, demo_state(settings)
-    counts = {count.topic: count.messages for count in topic_counts(endpoints.kafka, f"{run}.")}
+    counts = {count.topic: count.messages for count in topic_sizes(endpoints.kafka, f"{run}.")}
     held = {topic: counts.get(topic_name(run, topic), 0) for topic in SOURCE_TOPICS}
     if state is None:
         if any(held.values()):
@@ -172,7 +172,7 @@ def check_run(shop: Shop, settings: Settings, endpoints: Endpoints, screen: Scre
     if state.until_ms and not held["events"]:
         raise UsageError(f"Run {run} has lost the history that the demo sent: its topics were deleted.", _REMEDY)
     if state.whole:
-        screen.say(f"run {run} already holds the history ({held['events']:,} events): nothing is sent twice")
+        screen.print_line(f"run {run} already holds the history ({held['events']:,} events): nothing is sent twice")
         return state
     sent_ms = max(state.until_ms, state.shop.start_ms) + SLICE_MS
     newest_ms = newest_event_ms(endpoints.kafka.client_properties(), run) if held["events"] else None
@@ -182,12 +182,12 @@ def check_run(shop: Shop, settings: Settings, endpoints: Endpoints, screen: Scre
             f"interrupted before {iso(sent_ms)}. Consumers would reject the rest of the history as too late.",
             _REMEDY,
         )
-    screen.say(f"run {run} holds part of the history: the replay continues from {utc_day(sent_ms - SLICE_MS)}")
+    screen.print_line(f"run {run} holds part of the history: the replay continues from {utc_day(sent_ms - SLICE_MS)}")
     return state
 
 
-class _EarlierState(msgspec.Struct, frozen=True):
-    """File `RUN.json` of earlier versions, which `seed_history` replaces by its own file."""
+class _StateFormat1(msgspec.Struct, frozen=True):
+    """File `RUN.json`: progress of the demo in format 1, which the state file of `seed_history` replaces."""
 
     shop: Shop
     phase: Literal["replaying", "replayed"]
@@ -197,23 +197,23 @@ class _EarlierState(msgspec.Struct, frozen=True):
 
 
 def demo_state(settings: Settings) -> HistoryState | None:
-    """Return how much of a history the demo has sent to a run, also if an earlier version has; None: nothing.
+    """Return how much of a history the demo has sent to a run; None: nothing. Converts a state of format 1.
 
     Raises:
         ShopstreamError: the file is damaged.
-        UsageError: an earlier version was interrupted and recorded no position.
+        UsageError: a state of format 1 is incomplete and records no position.
     """
     folder, run = settings.home / DEMO_FOLDER, settings.run
     file = folder / f"{run}.json"
-    state, earlier = read_state(folder, run), read_note(file, _EarlierState, STATE_REMEDY)
+    state, earlier = read_state(folder, run), read_note(file, _StateFormat1, STATE_REMEDY)
     if earlier is None:
         return state
     if state is None:
         whole, until_ms = earlier.phase == "replayed", earlier.until_ms
         if until_ms is None and not whole:
             raise UsageError(
-                f"An earlier version of the demo was interrupted while it sent the history to run {run}, and did "
-                "not record its position.",
+                f"The demo was interrupted while it sent the history to run {run}. Its state {file} has format 1, "
+                "which records no position.",
                 _REMEDY,
             )
         until_ms = earlier.shop.end_ms if until_ms is None else until_ms
@@ -233,7 +233,7 @@ def serve_page(page: ExitStack, settings: Settings, screen: Screen) -> str | Non
         except ShopstreamError as error:
             problem = error
         else:
-            screen.say(f"dashboards: {address}")
+            screen.print_line(f"dashboards: {address}")
             return address
     screen.warn(f"no live page: {problem}")
     return None
@@ -252,7 +252,7 @@ def _horizon(shop: Shop, screen: Screen) -> Horizon | None:
     """Return the horizon of the first bundle; None if the shop is too small to train from."""
     horizon = first_bundle.horizon_of(shop)
     if horizon is None:
-        screen.say(
+        screen.print_line(
             f"the shop is too small for a bundle, so there are no scores: a bundle needs "
             f"{first_bundle.CUSTOMERS_MIN} customers and {first_bundle.DAYS_MIN} days"
         )
@@ -264,7 +264,9 @@ def _make_history(shop: Shop, directory: Path, screen: Screen) -> None:
     began_s = time.monotonic()
     with screen.bar("generate", shop.events) as advance:
         ensure_archive(shop, directory, advance)
-    screen.say(f"history of {shop.events:,} events until {utc_day(shop.end_ms)}: {time.monotonic() - began_s:.1f} s")
+    screen.print_line(
+        f"history of {shop.events:,} events until {utc_day(shop.end_ms)}: {time.monotonic() - began_s:.1f} s"
+    )
 
 
 def _trends_are_due(result: Round, settings: Settings, endpoints: Endpoints) -> bool:
@@ -278,7 +280,7 @@ def _trends_are_due(result: Round, settings: Settings, endpoints: Endpoints) -> 
 def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop, bundle: str | None) -> Audit:
     run = settings.run
     with (
-        screen.step("recounting Kafka with a plain consumer and Elasticsearch with its count API"),
+        screen.step("auditing Kafka with a plain consumer and Elasticsearch with its count API"),
         open_client(connection(endpoints)) as client,
     ):
         if (visible := run_of_alias_set(client, run)) not in (run, None):

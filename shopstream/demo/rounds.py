@@ -28,7 +28,7 @@ from shopstream.jobs.produce import wall_clock
 from shopstream.jobs.step import Step, run_steps
 from shopstream.runtime import run_workers
 from shopstream.runtime.bundles import FOLDER as BUNDLES
-from shopstream.runtime.messages import End
+from shopstream.runtime.protocol import End
 from shopstream.settings import Settings
 from training.options import Horizon
 
@@ -114,7 +114,7 @@ class DemoRun:
             steps = run_steps([("rollup", archive, "--run", run), forecast], keep_on, capture=True)
         for step in steps:
             if step.outcome == "done":
-                self._screen.say(f"{step.name} done in {step.seconds:.1f} s")
+                self._screen.print_line(f"{step.name} done in {step.seconds:.1f} s")
             else:
                 self._screen.warn(f"no {step.name}: {step.error()}")
 
@@ -131,7 +131,7 @@ class DemoRun:
         assert state is not None
         seed_history.write_state(folder, run, msgspec.structs.replace(state, sent_unknown=True))
         workers = self._workers(None)
-        self._screen.say(f"live from {utc_day(start_ms)} at {speed:g}x; Ctrl-C stops it")
+        self._screen.print_line(f"live from {utc_day(start_ms)} at {speed:g}x; Ctrl-C stops it")
         with self._working(workers) as (show, ended):
 
             def on_progress(position: Position) -> None:
@@ -150,7 +150,7 @@ class DemoRun:
             seed_history.write_state(folder, run, state.with_delivered(report.delivery.delivered))
             workers.supervisor.stop(interrupted=True)
             outcome = workers.join(lambda: show("live", 0, None, workers.supervisor.views()))
-        self._screen.say(f"live stopped after {sum(report.delivery.delivered.values()):,} messages")
+        self._screen.print_line(f"live stopped after {sum(report.delivery.delivered.values()):,} messages")
         outcome.raise_failure()
 
     # --- parts ---
@@ -190,7 +190,9 @@ class DemoRun:
         self, horizon: Horizon, workers: run_workers.Background, show: Show, ended: Callable[[], bool]
     ) -> Bundle | None:
         """Train the first bundle and wait until the workers use it; None if the history is not enough, or at an end."""
-        self._screen.say(f"the first bundle is trained: {first_bundle.SEARCH} (`shopstream train` searches wider)")
+        self._screen.print_line(
+            f"the first bundle is trained: {first_bundle.SEARCH} (`shopstream train` searches wider)"
+        )
 
         def keep_on(steps: Sequence[Step]) -> bool:
             show("train", 0, None, workers.supervisor.views(), at=steps[0].last_line or "starting")
@@ -203,7 +205,7 @@ class DemoRun:
             self._screen.warn(f"no bundle, so no scores: {step.error()}")
             return None
         bundle = first_bundle.record_trained(self._settings.home / BUNDLES, self._history.name)
-        self._screen.say(f"{bundle.name} trained in {step.seconds:.1f} s: {bundle.folder / 'card.html'}")
+        self._screen.print_line(f"{bundle.name} trained in {step.seconds:.1f} s: {bundle.folder / 'card.html'}")
         self._await_bundle(bundle.name, workers, show, ended)
         return bundle
 
@@ -212,7 +214,7 @@ class DemoRun:
         while not ended():
             views = workers.supervisor.views()
             if all(view.figures.get("bundle") == name for view in views if view.name.role == consume_job.AGREEING):
-                self._screen.say("the running consumers loaded it and score every customer again")
+                self._screen.print_line("the running consumers loaded it and score every customer again")
                 return
             if time.monotonic() > end_s:
                 self._screen.warn("the consumers have not loaded it yet: see the workers' logs")

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from consumers.metrics.reports import merged
-from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.worker_tables import by_role, live_table
 
 REFRESH_S: Final = 0.25
@@ -35,7 +35,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line about a step that begins or is done."""
         self.console.print(f"[dim]demo[/] {text}", highlight=False, soft_wrap=True)
 
@@ -49,7 +49,7 @@ class Screen:
         began_s = time.monotonic()
         with self.console.status(text):
             yield
-        self.say(f"{text}: {time.monotonic() - began_s:.1f} s")
+        self.print_line(f"{text}: {time.monotonic() - began_s:.1f} s")
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -93,7 +93,7 @@ class Screen:
 
         def end() -> None:
             if summary:
-                self.say(f"{step}: {summary} in {time.monotonic() - began_s:.1f} s")
+                self.print_line(f"{step}: {summary} in {time.monotonic() - began_s:.1f} s")
 
         def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
             nonlocal step, began_s, summary
@@ -106,7 +106,7 @@ class Screen:
             summary = "" if at else sent if done else consumed
             errors = {f"{view.name}: {view.last_error}" for view in views if view.last_error}
             for error in sorted(errors - shown):
-                self.say(error)
+                self.print_line(error)
             shown.clear()
             shown.update(errors)
 

@@ -32,7 +32,7 @@ SHOWN: Final = (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC"), ("brier", "Brier")
 class Audit:
     """Counts that Kafka and Elasticsearch return after the round, and the rows of each panel by its id."""
 
-    recount: AuditResult
+    kafka: AuditResult
     documents: DocumentCounts
     rows: Mapping[str, list[Row]] = field(default_factory=dict)
 
@@ -89,8 +89,8 @@ class Equation:
 
 def equations(audit: Audit, state: HistoryState | None) -> list[Equation]:
     """Return every equation that must hold."""
-    topics, documents = audit.recount.topics, audit.documents
-    indices, customers, unseen = documents.indices, audit.recount.customers, audit.recount.profiles_unseen
+    topics, documents = audit.kafka.topics, audit.documents
+    indices, customers, unseen = documents.indices, audit.kafka.customers, audit.kafka.profiles_unseen
     events, orders, profiles = topics["events"], topics["orders"], topics["customers"]
     delivered = None if state is None or state.sent_unknown else state.delivered
     sent = {topic: None if delivered is None else delivered.get(topic, 0) for topic in topics}
@@ -109,9 +109,9 @@ def equations(audit: Audit, state: HistoryState | None) -> list[Equation]:
             "no doc: customers without a visit or an order yet" if unseen else "",
         ),
         Equation("customers", customers, indices["customers"]),
-        Equation("rows in Kafka", customers, audit.recount.feature_rows),
+        Equation("rows in Kafka", customers, audit.kafka.feature_rows),
         *([] if documents.scored is None else [Equation("scored", customers, documents.scored)]),
-        Equation("sessions", audit.recount.sessions, indices["sessions"]),
+        Equation("sessions", audit.kafka.sessions, indices["sessions"]),
         Equation("order lines", documents.order_lines, indices["order-items"]),
     ]  # fmt: skip
 
@@ -146,7 +146,7 @@ def print_summary(out: Console, audit: Audit, result: Round, state: HistoryState
 
 
 def _audit_table(checked: Sequence[Equation]) -> Table:
-    table = _table("recount of every record")
+    table = _table("audit of every record")
     table.add_column("what", no_wrap=True)
     for name in ("sent", "Kafka", "dead letters", "repeats", "no doc", "Elastic"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -237,7 +237,7 @@ def _rates_table(result: Round, seconds: float) -> Table:
             low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
             if low or high:
                 table.add_row(f"{role}: {text}, p50 / p99", f"{float(low or 0):,.0f} / {float(high or 0):,.0f} ms")
-    table.add_row("this round, including the recount", f"{seconds:,.1f} s")
+    table.add_row("this round, including the audit", f"{seconds:,.1f} s")
     return table
 
 

@@ -163,7 +163,7 @@ def _name_owner(made: Path, home: Path) -> None:
 
 
 def _owner_of(folder: Path) -> Path | None:
-    """Return the data folder that a folder in `SHARED_STATE` belongs to; None for others, and for old versions."""
+    """Return the data folder that a folder in `SHARED_STATE` belongs to; None without a file that names the owner."""
     try:
         return Path((folder.parent / OWNER_FILE).read_text("utf-8").removesuffix("\n"))
     except OSError:

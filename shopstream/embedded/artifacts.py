@@ -36,7 +36,7 @@ from connectors.files import private_lock
 from features.errors import ShopstreamError
 
 LOCK_FILE: Final = "artifacts.lock"
-DOWNLOADS_AT_ONCE: Final = 6
+DOWNLOADS_MAX: Final = 6
 ATTEMPTS: Final = 3
 REQUEST_TIMEOUT_S: Final = 60
 
@@ -97,7 +97,7 @@ Download = Callable[[Artifact, Path, Update], Path]
 def fetch(artifacts: Iterable[Artifact], cache: Path, console: Console, download: Download) -> dict[str, Path]:
     """Return the verified files of `artifacts`; download those that are missing from the cache.
 
-    Safe to run in several processes at once; shows a progress bar only during downloads.
+    Safe to run in several processes at the same time; shows a progress bar only during downloads.
 
     Args:
         artifacts: artifacts to fetch.
@@ -171,7 +171,7 @@ def _download_all(missing: list[Artifact], cache: Path, console: Console, downlo
     with (
         Progress(*columns, TimeRemainingColumn(), console=console) as progress,
         _scratch(cache, ".download-") as scratch,
-        ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool,
+        ThreadPoolExecutor(DOWNLOADS_MAX) as pool,
     ):
         total = sum(artifact.size for artifact in missing)
         files = "file" if len(missing) == 1 else "files"

@@ -1,4 +1,4 @@
-"""Writes the users of the embedded Elasticsearch: `elastic` with all rights, and a read-only user.
+"""Writes the users of the embedded Elasticsearch: `elastic` with all permissions, and a read-only user.
 
 The distribution cannot store users in an index. They are kept as password hashes in the files of its file realm, which
 it reads at startup. Its keystore would reveal the password of `elastic` to anyone who can read the file. Other entries
@@ -17,7 +17,7 @@ from typing import Final
 from consumers.permissions import elastic_role
 
 ADMIN: Final = "elastic"
-"""Name of the user with all rights."""
+"""Name of the user with all permissions."""
 READER: Final = "shopstream-reader"
 """Name of the read-only user of the live page, and of its role."""
 ALL_RUNS: Final = "*"
@@ -43,7 +43,7 @@ def write_users(config: Path, admin_password: str, reader_password: str) -> None
 
 
 def has_admin(config: Path) -> bool:
-    """Return whether the files have the user `elastic`; earlier versions kept its password in the keystore."""
+    """Return whether the files have the user `elastic`; without it, the keystore holds the password (format 1)."""
     return any(line.startswith(f"{ADMIN}:") for line in _lines(config / "users"))
 
 

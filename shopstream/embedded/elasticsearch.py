@@ -237,7 +237,7 @@ class ElasticsearchServer:
 
 
 def _forget_password(tool: str, launch: Launch) -> None:
-    """Remove the password that earlier versions put into the keystore."""
+    """Remove the password from the keystore of a data folder of format 1."""
     try:
         run([tool, "remove", "bootstrap.password"], launch)
     except ShopstreamError as error:

@@ -24,7 +24,7 @@ from shopstream.embedded.process import Launch, run
 from shopstream.settings import Settings
 
 USERNAME: Final = "shopstream"
-"""User of a secure Kafka with all rights."""
+"""User of a secure Kafka with all permissions."""
 MECHANISM: Final = "SCRAM-SHA-512"
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 TEN_YEARS_MIN: Final = 10 * 365 * 24 * 60
@@ -98,7 +98,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "advertised.listeners": f"PLAINTEXT://{host}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data),
-        # one node: internal topics have one copy, and few partitions so that the first group starts at once
+        # one node: internal topics have one copy, and few partitions so that the first group starts immediately
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",
@@ -307,10 +307,10 @@ class KafkaServer:
 
 
 def _refuse_misread(data: Path) -> None:
-    """Refuse a data folder whose non-ASCII path Kafka misread under an earlier version."""
+    """Refuse a data folder whose non-ASCII path Kafka has misread: its log is in a folder with another name."""
     misread = Path(str(data).encode().decode("latin-1"))
     if misread != data and (misread / "meta.properties").is_file():
         raise ShopstreamError(
-            f"An earlier version of Shopstream put the log of this Kafka into {misread} by mistake.",
+            f"Kafka misread the path of the data folder: its log is in {misread}.",
             f"Move it: mv {shlex.quote(str(misread))} {shlex.quote(str(data))}",
         )

@@ -42,7 +42,7 @@ _PORT_TAKEN: Final = re.compile(r"Address already in use|BindException|BindHttpE
 
 @dataclass(slots=True)
 class _ServerRecords:
-    """The server records while both servers start in parallel: each change is written at once."""
+    """The server records while both servers start in parallel: each change is written immediately."""
 
     home: Path
     known: Record
@@ -297,7 +297,7 @@ class Stopped:
     """A server stopped by `down`."""
 
     name: str
-    by_itself: bool
+    graceful: bool
     """False if it had to be killed; its data survive that, the next start takes longer."""
 
 

@@ -37,7 +37,7 @@ class Identity(msgspec.Struct, frozen=True):
     Attributes:
         pid: process id.
         start: on Linux, the boot id and the clock ticks from boot to start. On macOS, the start time that the kernel
-            stored at creation; a later step of the clock does not change it. Empty in records of earlier versions:
+            stored at creation; a later step of the clock does not change it. Empty in records of format 1:
             `state_file.read` fills it in.
     """
 

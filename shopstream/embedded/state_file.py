@@ -49,7 +49,7 @@ def read(home: Path) -> Record:
 
 
 def _with_start(entry: ServerRecord | None, folder: Path) -> ServerRecord | None:
-    """Fill in `start` for records of earlier versions, which used the wall clock: matched by command line or folder."""
+    """Fill in `start` of a record of format 1, which lacks it: the process is matched by command line or folder."""
     if entry is None or entry.identity is None or entry.identity.start:
         return entry
     pid = entry.identity.pid

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from connectors.elasticsearch import admin as elastic_admin
 from connectors.kafka import admin as kafka_admin
-from connectors.kafka.admin import GroupLag, TopicCount
+from connectors.kafka.admin import GroupLag, TopicSize
 from features.errors import ShopstreamError
 from shopstream.embedded import state_file
 from shopstream.embedded.elasticsearch import ElasticsearchServer
@@ -60,7 +60,7 @@ class Status:
     """Login of a client of a secure embedded Kafka; no secret."""
     ca_file: Path | None = None
     """Certificate authority to trust, if Elasticsearch uses TLS."""
-    topics: list[TopicCount] = field(default_factory=list)
+    topics: list[TopicSize] = field(default_factory=list)
     groups: list[GroupLag] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     """The last report of each worker of the run, by role and number."""
@@ -149,7 +149,7 @@ def _recorded(server: KafkaServer | ElasticsearchServer | None, entry: ServerRec
     return replace(recorded, pid=entry.identity.pid)
 
 
-def _kafka(servers: Servers) -> tuple[ServerStatus, list[TopicCount], list[GroupLag]]:
+def _kafka(servers: Servers) -> tuple[ServerStatus, list[TopicSize], list[GroupLag]]:
     server = _recorded(servers.kafka, servers.known.kafka)
     if server.problem:
         return server, [], []
@@ -158,7 +158,7 @@ def _kafka(servers: Servers) -> tuple[ServerStatus, list[TopicCount], list[Group
         endpoint = servers.kafka_endpoint()
         server = replace(server, address=endpoint.bootstrap_servers)
         kafka_admin.check(endpoint, CHECK_TIMEOUT_S)
-        topics = kafka_admin.topic_counts(endpoint, f"{run}.")
+        topics = kafka_admin.topic_sizes(endpoint, f"{run}.")
         groups = kafka_admin.group_lags(endpoint, run)
     except ShopstreamError as error:
         return replace(server, problem=str(error)), [], []

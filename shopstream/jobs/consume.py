@@ -22,8 +22,8 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 from shopstream.embedded import Endpoints
 from shopstream.runtime.bundles import FOLDER as BUNDLES
-from shopstream.runtime.messages import NO_END, Clock, ElasticLogin, End, Task
-from shopstream.runtime.protocol import WorkerName, WorkerPlan
+from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
+from shopstream.runtime.protocol import NO_END, Clock, ElasticLogin, End, Task
 from shopstream.runtime.roles import BUILDERS
 from shopstream.runtime.supervisor import Supervisor
 from shopstream.settings import Settings

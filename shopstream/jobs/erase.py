@@ -252,7 +252,7 @@ class Erasure:
             return None
         until = "for ever" if held.retention_ms < 0 else f"until {iso(held.gone_by_ms)} at the latest"
         return (
-            f"{_counted(held)}: alerts of earlier versions hold the country. They stay {until}, since Kafka cannot "
+            f"{_counted(held)}: alerts of format 1 hold the country. They stay {until}, since Kafka cannot "
             "delete single messages from a log"
         )
 

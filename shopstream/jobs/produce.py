@@ -63,7 +63,7 @@ def wall_clock() -> Clock:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yield whether Ctrl-C or SIGTERM came, so that counts stay complete; a second signal interrupts at once."""
+    """Yield whether Ctrl-C or SIGTERM came, so that counts stay complete; a second signal interrupts immediately."""
     seen: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:

@@ -25,7 +25,7 @@ from shopstream.settings import Settings
 
 ROLE_TOPICS: Final = {"features": SOURCE_TOPICS, "index": ("events",)}
 """Roles that write documents, and the topics they must have consumed to the end."""
-WAITING_SHARE_MAX: Final = 0.05
+PENDING_SHARE_MAX: Final = 0.05
 """Maximum share of documents that an active run may still have to write; some writes are always in progress."""
 POLL_S: Final = 1.0
 
@@ -40,14 +40,14 @@ class Readiness:
     Attributes:
         run: name of the run.
         behind: role -> uncommitted records before the ends of the first measurement.
-        waiting: rows of the current checkpoints whose documents are not acknowledged.
+        pending: rows of the current checkpoints whose documents are not acknowledged.
         active: whether workers of the role `features` are running.
         documents: number of documents by index.
     """
 
     run: str
     behind: Mapping[str, int]
-    waiting: int
+    pending: int
     active: bool
     documents: Mapping[str, int]
 
@@ -62,9 +62,9 @@ class Readiness:
             for role, records in self.behind.items()
             if records
         ]
-        bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
-        if self.waiting > bound:
-            reasons.append(f"{self.waiting:,} rows are not written to Elasticsearch yet")
+        bound = int(PENDING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
+        if self.pending > bound:
+            reasons.append(f"{self.pending:,} rows are not written to Elasticsearch yet")
         # alerts and measurements may be empty; without these a page of the dashboard would be empty
         gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
         if gone:
@@ -74,16 +74,16 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """What readers of a view see now, and what they would see after the promotion.
+    """What readers of an alias set see now, and what they would see after the promotion.
 
     Attributes:
-        view: name of the view, such as `shop`.
-        present: run behind the view; None if there is none.
+        alias_set: name of the alias set, such as `shop`.
+        present: run behind the alias set; None if there is none.
         documents: number of documents of the present run, by index.
         next: completeness of the run to promote.
     """
 
-    view: str
+    alias_set: str
     present: str | None
     documents: Mapping[str, int]
     next: Readiness
@@ -98,7 +98,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
     """Compare both runs; if workers are active, wait for the run to promote to be complete.
 
     Args:
-        settings: servers, and the view: `settings.run`.
+        settings: servers, and the alias set: `settings.run`.
         run: name of the run to promote.
         state: local path or URI of its checkpoints.
         wait_s: maximum wait for completeness while workers are active.
@@ -121,7 +121,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
 
 
 def promote(settings: Settings, run: str) -> None:
-    """Point the aliases of the view `settings.run` to `run`.
+    """Point the aliases of the alias set `settings.run` to `run`.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer or refuses, or the run has no indices.
@@ -138,7 +138,7 @@ def _readiness_reader(endpoints: Endpoints, client: aliases.Client, run: str, st
             f"Elasticsearch has no run {run}: no index {alias(run, aliases.ANCHOR_INDEX)}-... exists.",
             "`shopstream runs list` lists the runs.",
         )
-    known = {topic.topic for topic in kafka_admin.topic_counts(endpoints.kafka, f"{run}.")}
+    known = {topic.topic for topic in kafka_admin.topic_sizes(endpoints.kafka, f"{run}.")}
     absent = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
     if absent:
         raise ShopstreamError(

@@ -16,7 +16,7 @@ from connectors.elasticsearch import aliases
 from connectors.elasticsearch.aliases import StoredIndex, drop, stored_indices
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.kafka import admin as kafka_admin
-from connectors.kafka.admin import GroupLag, TopicCount
+from connectors.kafka.admin import GroupLag, TopicSize
 from connectors.kafka.run_removal import drop_topics_and_groups
 from connectors.kafka.topic_settings import topic_configs
 from consumers.checkpoints.inventory import StoredState, remove_folder, remove_state, stored_states
@@ -48,7 +48,7 @@ class Run:
         topics: topics with their counts and offsets.
         groups: consumer groups with their lag and members.
         indices: indices with documents and bytes.
-        views: views whose aliases `VIEW-...` lead to its indices.
+        alias_sets: alias sets whose aliases `SET-...` lead to its indices.
         state: checkpoints of the run.
         archive: folder that the role `archive` wrote below the data folder; None if there is none.
         archive_bytes: size of that folder in bytes.
@@ -56,10 +56,10 @@ class Run:
     """
 
     name: str
-    topics: list[TopicCount] = field(default_factory=list)
+    topics: list[TopicSize] = field(default_factory=list)
     groups: list[GroupLag] = field(default_factory=list)
     indices: list[StoredIndex] = field(default_factory=list)
-    views: tuple[str, ...] = ()
+    alias_sets: tuple[str, ...] = ()
     state: StoredState | None = None
     archive: Path | None = None
     archive_bytes: int = 0
@@ -88,7 +88,7 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         """Return the form of `runs list --json`."""
         return {
-            "views": list(self.views),
+            "views": list(self.alias_sets),
             "topics": {
                 topic.topic: {
                     "partitions": topic.partitions,
@@ -166,7 +166,7 @@ def overview(settings: Settings, state: str) -> Overview:
 def _add_kafka(settings: Settings, run_of: Any) -> None:
     endpoint = embedded.kafka_endpoint(settings)
     kafka_admin.check(endpoint, 5)
-    for topic in kafka_admin.topic_counts(endpoint):
+    for topic in kafka_admin.topic_sizes(endpoint):
         if (run := _named_after(topic.topic, ".", TOPICS)) is not None:
             run_of(run).topics.append(topic)
     for group in kafka_admin.group_lags(endpoint):
@@ -178,15 +178,15 @@ def _add_indices(settings: Settings, run_of: Any) -> None:
     endpoint = embedded.elastic_endpoint(settings)
     with open_client(elastic_connection(endpoint)) as client:
         indices = stored_indices(client, [definition.name for definition in run_definitions(contact=False)])
-    views: dict[str, set[str]] = {}
+    alias_sets: dict[str, set[str]] = {}
     for index in indices:
         run_of(index.run).indices.append(index)
-        run_views = views.setdefault(index.run, set())
-        run_views |= {
+        run_alias_sets = alias_sets.setdefault(index.run, set())
+        run_alias_sets |= {
             alias.removesuffix(f"-{index.name}") for alias in index.aliases if alias.endswith(f"-{index.name}")
         }
-    for run, names in views.items():
-        run_of(run).views = tuple(sorted(names))
+    for run, names in alias_sets.items():
+        run_of(run).alias_sets = tuple(sorted(names))
 
 
 def _add_folders(settings: Settings, run_of: Any) -> None:
@@ -210,7 +210,7 @@ def _record_files(settings: Settings) -> Iterable[Path]:
 def _run_of_file(path: Path) -> str | None:
     suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
     if suffix is not None:
-        # the demo of earlier versions wrote RUN.json
+        # RUN.json is format 1 of the demo's progress
         name = path.stem.removeprefix("sent-") if path.parent.name == DEMO_FOLDER else path.stem
         return name if path.suffix == suffix and _is_run(name) else None
     roles = "|".join(consume_job.ROLES)
@@ -236,17 +236,17 @@ def _named_after(name: str, joint: str, known: Sequence[str]) -> str | None:
 # --- dropping ---------------------------------------------------------------------------------------------------------
 
 
-def check_droppable(run: Run, view: str) -> None:
+def check_droppable(run: Run, alias_set: str) -> None:
     """Refuse to drop a run that readers see or workers consume.
 
     Args:
         run: current data of the run.
-        view: view that readers of this installation use, such as `shop`.
+        alias_set: alias set that readers of this installation use, such as `shop`.
 
     Raises:
         ShopstreamError: the run must not be dropped now.
     """
-    seen = [name for name in run.views if name != run.name or name == view]
+    seen = [name for name in run.alias_sets if name != run.name or name == alias_set]
     if seen:
         aliases = ", ".join(f"`{name}-...`" for name in seen)
         raise ShopstreamError(
@@ -321,7 +321,7 @@ def _behind(folder: Path) -> list[str]:
 
 
 def check_visible(settings: Settings) -> None:
-    """Check that the run is in Elasticsearch, with the rights of a reader.
+    """Check that the run is in Elasticsearch, with the permissions of a reader.
 
     Args:
         settings: settings with Elasticsearch and the run.

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from connectors.files import read_note, write_note
-from connectors.kafka.admin import topic_counts
+from connectors.kafka.admin import topic_sizes
 from features.errors import UsageError
 from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
 from producers.archive.archive import SHOP_FILE, day_start_ms, days
@@ -27,7 +27,7 @@ from producers.archive.event_order import ArchiveRange
 from producers.pacing import Clock
 from producers.pacing import Progress as Position
 from producers.publisher import Publisher
-from producers.replay import Course, failure, replay
+from producers.replay import ReplayOptions, failure, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop, shop_from_json
 from shopstream.embedded import KafkaEndpoint
@@ -135,7 +135,7 @@ def options_of(shop: Shop) -> str:
 def remaining(directory: Path, state: HistoryState | None) -> int:
     """Return the number of messages of an archive that are still to be sent."""
     from_ms = 0 if state is None else state.until_ms
-    return Course(ArchiveRange(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
+    return ReplayOptions(ArchiveRange(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
 
 
 def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryState:
@@ -160,7 +160,7 @@ def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryStat
     publisher = Publisher(target.kafka.client_properties(), target.run)
     for start_ms, end_ms in _slices(directory, before.until_ms):
         report = replay(
-            Course(ArchiveRange(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
+            ReplayOptions(ArchiveRange(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
             lambda _: publisher,
             target.clock,
             target.interrupted,
@@ -193,7 +193,7 @@ def _slices(directory: Path, from_ms: int) -> Iterator[tuple[int, int]]:
 def _state_of(folder: Path, shop: Shop, target: SeedTarget) -> HistoryState:
     """Return the state to continue from. Raises UsageError if the run holds something else."""
     topic = topic_name(target.run, "events")
-    held = sum(count.messages for count in topic_counts(target.kafka, topic) if count.topic == topic)
+    held = sum(count.messages for count in topic_sizes(target.kafka, topic) if count.topic == topic)
     state = read_state(folder, target.run)
     if state is None and held:
         raise UsageError(

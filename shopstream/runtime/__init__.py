@@ -1,5 +1,5 @@
 """Runs the consumers as worker processes: the parent decides (`coordinator`) and acts (`supervisor`).
 
-Parent and worker exchange lines of JSON (`messages`) over a private socket. The socket also signals liveness: a worker
-whose parent is gone ends at once, as after a crash.
+Parent and worker exchange lines of JSON (`protocol`) over a private socket. The socket also signals liveness: a worker
+whose parent is gone ends immediately, as after a crash.
 """

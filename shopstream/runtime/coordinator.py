@@ -20,7 +20,19 @@ from typing import Final, Literal
 from connectors.clock import iso
 from consumers.metrics.definitions import Figure
 from consumers.metrics.reports import RateMeter, rows_of
-from shopstream.runtime.messages import (
+from shopstream.runtime.coordinator_types import (
+    Action,
+    Failure,
+    Kill,
+    Log,
+    Send,
+    Stage,
+    Start,
+    WorkerName,
+    WorkerPlan,
+    WorkerView,
+)
+from shopstream.runtime.protocol import (
     ConfirmEnd,
     Done,
     End,
@@ -34,18 +46,6 @@ from shopstream.runtime.messages import (
     Report,
     Stop,
     Up,
-)
-from shopstream.runtime.protocol import (
-    Action,
-    Failure,
-    Kill,
-    Log,
-    Send,
-    Stage,
-    Start,
-    WorkerName,
-    WorkerPlan,
-    WorkerView,
 )
 
 NOT_CHECKPOINTED: Final = "Records after its last checkpoint are read again at the next start."
@@ -128,7 +128,7 @@ class Coordinator:
             WorkerView(
                 name, w.stage, dict(w.figures), w.restarts,
                 w.records.per_s if w.alive else 0.0, w.records.mean_per_s, w.rows.per_s if w.alive else 0.0,
-                w.last_error or str(w.figures.get("trouble") or "") or None,
+                w.last_error or str(w.figures.get("last_error") or "") or None,
                 w.owned, w.reported_s,
             )
             for name, w in self._workers.items()
@@ -284,7 +284,7 @@ class Coordinator:
         if self._round == 0:
             self._round = 1
             return [Send(name, ConfirmEnd(1)) for name in names]
-        highest = max(message.stream_ts for message in current)
+        highest = max(message.max_event_time for message in current)
         if self.plan.as_of is not None and self.plan.as_of < highest:
             text = f"--as-of {iso(self.plan.as_of)} is before the highest event time, {iso(highest)}."
             return self._fail(Failure(text, "Give a later --as-of, or omit it.", exit_code=2), now_s)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.coordinator_types import WorkerView
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, PREFIX, Figu
 from consumers.metrics.definitions import Metric as MetricDefinition
 from consumers.metrics.reports import drifts, readings
 from features.errors import ShopstreamError
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.health import Bounds, alive, ready
 from shopstream.runtime.http_server import listen, serve_in_thread
-from shopstream.runtime.protocol import WorkerView
 
 IDENTITY: Final = ("run", "role", "worker")
 """Labels of every metric of a worker."""

@@ -1,117 +1,204 @@
-"""Defines the data types of the parent: plan, actions, failures and the state of workers."""
+"""Defines the messages between the parent and a worker process: one JSON object a line, in both directions.
+
+parent                                   worker
+  Task ────────────────────────────────>   role and configuration
+  <──────────────────────────────── Ready   the role is open
+  <─────────────────────────────── Report   each second
+  Ends ────────────────────────────────>   end offsets, if unknown at the start
+  <─────────────────────────── ReachedEnd   everything up to the ends is read
+  ConfirmEnd ──────────────────────────>   send ReachedEnd again
+  FinalAsOf ───────────────────────────>   T, the same for all workers
+  Stop ────────────────────────────────>   finish the batch, checkpoint, exit
+  <──────────────────────── Done / Failed   last message
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import msgspec
 
 from consumers.metrics.definitions import Figure
-from shopstream.runtime.messages import Down, Figures
+
+Clock = Literal["stream", "wall"]
+"""Time of rows: event time, or the wall clock while the lag is zero."""
+
+Figures = Mapping[str, Figure]
+"""Counters and measurements of a role by name: the fields of its progress and totals."""
+
+End = tuple[str, int, int]
+"""Full topic name, partition, offset."""
+
+NO_END: Final = 2**62
+"""Offset of an end that is not known yet: no topic reaches it."""
 
 
-class WorkerName(NamedTuple):
-    """Role and number of a worker."""
+class ElasticLogin(msgspec.Struct, frozen=True):
+    """Address and credentials of Elasticsearch."""
 
-    role: str
-    number: int
+    url: str
+    username: str | None
+    password: str | None
+    options: dict[str, object]
 
-    def __str__(self) -> str:
-        return f"{self.role}-{self.number}"
-
-
-# --- actions ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start the worker's process."""
-
-    name: WorkerName
+    def __repr__(self) -> str:
+        return f"ElasticLogin({self.url!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a message to the worker."""
-
-    name: WorkerName
-    message: Down
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Kill the worker's process."""
-
-    name: WorkerName
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """Log a line for the user."""
-
-    level: Literal["info", "warning", "error"]
-    event: str
-    fields: Mapping[str, Figure]
-
-
-Action = Start | Send | Kill | Log
-Stage = Literal["starting", "running", "at end", "stopping", "done", "waiting", "dead"]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPlan:
-    """Workers to run.
+class Task(msgspec.Struct, frozen=True):
+    """Configuration of a worker. Sent only over the socket, never in arguments, because it holds passwords.
 
     Attributes:
-        workers: role -> number of processes.
-        partitions: partition numbers that the workers of each role share; if set, the workers have end offsets.
-        as_of: requested T, epoch ms; None takes the highest event time.
-        agreeing: role whose workers agree on T.
+        role: `features`, `index` or `archive`.
+        worker: number within the role, from 0.
+        builder: `module:function` that opens the role from this task.
+        run: name of the run.
+        instance_id: group instance id, for static membership.
+        kafka: librdkafka properties.
+        elastic: Elasticsearch connection; None for a role that writes no documents.
+        state: URI of the checkpoints.
+        archive: URI of the archive that the archive consumer writes.
+        ends: every partition with `NO_END`, since the parent sends the end offsets later; None runs for ever.
+        clock: `stream` or `wall`.
+        contact: whether names and e-mails are indexed.
+        debug: whether to log debug lines.
+        bundles: path of a bundle, or of a folder with a pointer to one; None: rows have no scores.
     """
 
-    workers: Mapping[str, int]
-    partitions: frozenset[int] | None = None
-    as_of: int | None = None
-    agreeing: str | None = None
+    role: str
+    worker: int
+    builder: str
+    run: str
+    instance_id: str
+    kafka: dict[str, str]
+    elastic: ElasticLogin | None
+    state: str
+    archive: str
+    ends: tuple[End, ...] | None = None
+    clock: Clock = "stream"
+    contact: bool = False
+    debug: bool = False
+    bundles: str | None = None
 
-    @property
-    def until_end(self) -> bool:
-        """Whether the workers have end offsets."""
-        return self.partitions is not None
-
-    def names(self) -> list[WorkerName]:
-        """Return the names of all workers."""
-        return [WorkerName(role, number) for role, count in self.workers.items() for number in range(count)]
+    def __repr__(self) -> str:
+        return f"Task({self.role!r}, {self.worker})"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Cause of a failed command, with its remedy."""
+# --- worker to parent -------------------------------------------------------------------------------------------------
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The role is open and starts to consume."""
+
+
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """Current counters and measurements."""
+
+    figures: dict[str, Figure]
+
+
+class Owned(msgspec.Struct, frozen=True, tag="owned"):
+    """Partition numbers of the worker; None before the first assignment."""
+
+    partitions: tuple[int, ...] | None
+
+
+class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
+    """Everything up to the end offsets is read; the worker waits for T.
+
+    Attributes:
+        max_event_time: highest event time of its records, epoch ms; 0 without records.
+        owned: partition numbers of the worker; None before the first assignment.
+        round: number of the last `ConfirmEnd` it received; 0 before the first.
+    """
+
+    max_event_time: int
+    owned: tuple[int, ...] | None
+    round: int
+
+
+class LogLine(msgspec.Struct, frozen=True, tag="log_line"):
+    """A log line to show to the user."""
+
+    level: str
+    event: str
+    fields: dict[str, Figure | bool]
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """Last message: the role has ended as planned."""
+
+    figures: dict[str, Figure]
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Last message: the role has ended with an error."""
 
     message: str
     remedy: str = ""
     exit_code: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """State of a worker at one moment, for display and metrics.
+Up = Ready | Owned | Report | ReachedEnd | LogLine | Done | Failed
 
-    Attributes:
-        restarts: restarts since the beginning.
-        records_per_s: rate of records read, over the last seconds.
-        mean_records_per_s: rate of records read, from its first report until the last record.
-        rows_per_s: rate of documents, rows or files' rows written, over the last seconds.
-        last_error: problem that it reports, or the cause of its unplanned end.
-        owned: partition numbers of the worker; None before the first assignment.
-        reported_s: monotonic time of the last report, which its loop sends; None before the first.
-    """
 
-    name: WorkerName
-    stage: Stage
-    figures: Figures
-    restarts: int
-    records_per_s: float
-    mean_records_per_s: float
-    rows_per_s: float
-    last_error: str | None
-    owned: tuple[int, ...] | None = None
-    reported_s: float | None = None
+# --- parent to worker -------------------------------------------------------------------------------------------------
+class Ends(msgspec.Struct, frozen=True, tag="ends"):
+    """End offsets."""
+
+    ends: tuple[End, ...]
+
+
+class ConfirmEnd(msgspec.Struct, frozen=True, tag="confirm_end"):
+    """Request to send `ReachedEnd` again as soon as it holds."""
+
+    round: int
+
+
+class FinalAsOf(msgspec.Struct, frozen=True, tag="final"):
+    """T, epoch ms: request to write the final row of every customer as of this time."""
+
+    as_of: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """Request to finish the batch, checkpoint and exit."""
+
+
+Down = Ends | ConfirmEnd | FinalAsOf | Stop
+
+_encode = msgspec.json.Encoder().encode
+_UP: Final[msgspec.json.Decoder[Up]] = msgspec.json.Decoder(Up)
+_DOWN: Final[msgspec.json.Decoder[Down]] = msgspec.json.Decoder(Down)
+_TASK: Final[msgspec.json.Decoder[Task]] = msgspec.json.Decoder(Task)
+
+
+def to_line(message: Task | Up | Down) -> bytes:
+    """Encode a message as one line."""
+    return _encode(message) + b"\n"
+
+
+def read_up(line: bytes) -> Up:
+    """Decode a message of a worker. Raises msgspec.MsgspecError."""
+    return _UP.decode(line)
+
+
+def read_down(line: bytes) -> Down:
+    """Decode a message of the parent. Raises msgspec.MsgspecError."""
+    return _DOWN.decode(line)
+
+
+def read_task(line: bytes) -> Task:
+    """Decode the parent's first line. Raises msgspec.MsgspecError."""
+    return _TASK.decode(line)
+
+
+class Lines:
+    """Splits the data of a socket into lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Add data and yield the complete lines."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        yield from lines

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connectors.kafka.source import Source
     from consumers.features.consumer import FeaturesConsumer
     from consumers.metrics.definitions import CopyProgress, FeaturesProgress
-    from shopstream.runtime.messages import Task
+    from shopstream.runtime.protocol import Task
     from shopstream.runtime.worker import Role
 
 BUILDERS: Final = {

@@ -20,8 +20,8 @@ from consumers.metrics.pipeline_index import PipelineDocuments
 from consumers.metrics.reports import metrics_file, pipeline_documents, write_metrics
 from shopstream.embedded import Endpoints
 from shopstream.runtime import worker_tables
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.health import Bounds
-from shopstream.runtime.protocol import WorkerView
 from shopstream.runtime.supervisor import RunOutcome, Supervisor
 from shopstream.settings import Settings
 
@@ -41,7 +41,7 @@ def watch(supervisor: Supervisor, reports: Reports, console: Console) -> RunOutc
             shown(views)
 
         outcome = supervisor.run(on_step)
-        reports.write(outcome.views, at_once=True)
+        reports.write(outcome.views, force=True)
     if console.is_terminal:
         Console().print(worker_tables.closing_table(outcome.views, outcome.seconds, outcome.final_as_of))
     else:
@@ -114,22 +114,22 @@ class Reports:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def write(self, views: Sequence[WorkerView], *, at_once: bool = False) -> None:
+    def write(self, views: Sequence[WorkerView], *, force: bool = False) -> None:
         """Write the files and documents that are due.
 
         Args:
             views: state of every worker.
-            at_once: whether to write all of them, due or not.
+            force: whether to write all of them, due or not.
         """
         now_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000
-        if at_once or now_s >= self._files_due_s:
+        if force or now_s >= self._files_due_s:
             self._files_due_s = now_s + SHOW_EVERY_S
             for view in views:
                 write_metrics(
                     metrics_file(self._folder, self._settings.run, view.name.role, view.name.number),
                     {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.last_error},
                 )
-        if self._documents is not None and (at_once or now_s >= self._documents_due_s):
+        if self._documents is not None and (force or now_s >= self._documents_due_s):
             self._documents_due_s = now_s + self._settings.metrics.documents_every_s
             self._documents.offer([document for view in views for document in self._documents_of(view, at_ms)])
 
@@ -147,7 +147,8 @@ class Reports:
 
 def _figures(view: WorkerView) -> dict[str, Any]:
     rates = {"records_per_s": round(view.records_per_s, 1), "rows_per_s": round(view.rows_per_s, 1)}
-    return {**view.figures, **rates, "restarts": view.restarts}
+    figures = {name: value for name, value in view.figures.items() if name != "last_error"}
+    return {**figures, **rates, "restarts": view.restarts}
 
 
 Shown = Callable[[Sequence[WorkerView]], None]
@@ -224,6 +225,6 @@ class Background:
         try:
             with self._reports as reports:
                 self._outcome = self.supervisor.run(reports.write)
-                reports.write(self._outcome.views, at_once=True)
+                reports.write(self._outcome.views, force=True)
         except BaseException as error:  # noqa: BLE001 - raised again by `join`
             self._error = error

@@ -21,8 +21,8 @@ from connectors.files import open_private_log
 from features.errors import ShopstreamError, UsageError
 from shopstream.runtime.children import python_command
 from shopstream.runtime.coordinator import Coordinator
-from shopstream.runtime.messages import End, Lines, Task, read_up, to_line
-from shopstream.runtime.protocol import Action, Failure, Kill, Send, Start, WorkerName, WorkerPlan, WorkerView
+from shopstream.runtime.coordinator_types import Action, Failure, Kill, Send, Start, WorkerName, WorkerPlan, WorkerView
+from shopstream.runtime.protocol import End, Lines, Task, read_up, to_line
 
 STEP_S: Final = 0.25
 """Longest sleep of the parent, and so the longest delay of a signal."""

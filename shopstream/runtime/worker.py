@@ -1,9 +1,9 @@
 """Worker process: receives its task, runs the role and exits on request. `python -m shopstream.runtime.worker FD`.
 
 The parent handles signals: Ctrl-C reaches all processes of a terminal, and a worker must finish its batch and
-checkpoint first. Without its parent, a worker ends at once, as after a crash, so that it never runs together with its
-successors. The end of the socket reveals this on every system. On Linux the kernel also kills the worker, even if its
-interpreter is stuck.
+checkpoint first. Without its parent, a worker ends immediately, as after a crash, so that it never runs together with
+its successors. The end of the socket reveals this on every system. On Linux the kernel also kills the worker, even if
+its interpreter is stuck.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import psutil
 from consumers.metrics.definitions import Figure
 from features.errors import ShopstreamError
 from shopstream.runtime.children import die_with_parent
-from shopstream.runtime.messages import (
+from shopstream.runtime.protocol import (
     ConfirmEnd,
     Done,
     Down,
@@ -175,11 +175,11 @@ class Worker:
             self._owned = partitions
             self._channel.send(Owned(partitions))
 
-    def final_as_of(self, stream_ts: int, owned: tuple[int, ...] | None) -> int | None:
+    def final_as_of(self, max_event_time: int, owned: tuple[int, ...] | None) -> int | None:
         """Return T, once received; until then, report to the parent that this worker is at its end."""
         if self._final_as_of is not None:
             return self._final_as_of
-        message = ReachedEnd(stream_ts, owned, self._round)
+        message = ReachedEnd(max_event_time, owned, self._round)
         now_s = time.monotonic()
         if message != self._last_sent or now_s - self._last_sent_s >= REPEAT_EVERY_S:
             self._last_sent, self._last_sent_s = message, now_s
@@ -224,7 +224,7 @@ def _run_role(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
         figures = role.run(
             stop,
             worker.until,
-            lambda stream_ts: worker.final_as_of(stream_ts, role.owned()),
+            lambda max_event_time: worker.final_as_of(max_event_time, role.owned()),
             lambda figures: channel.send(Report({**figures, "memory_bytes": process.memory_info().rss})),
         )
     except ShopstreamError as error:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from connectors.clock import iso
 from consumers.metrics.definitions import DRIFT_PREFIX, Figure
-from consumers.metrics.reports import merged, rows_of
-from shopstream.runtime.protocol import WorkerView
+from consumers.metrics.reports import merged, pending_of, rows_of
+from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.tables import table
 
 TIGHT: Final = (0, 1, 0, 0)
@@ -38,7 +38,6 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
     errors: list[Text] = []
     for role, workers in by_role(views).items():
         total = merged([view.figures for view in workers])
-        waiting = int(total.get("dirty") or total.get("waiting_records") or 0)
         fresh = [total.get("freshness_p50_ms"), total.get("freshness_p99_ms")]
         rows.append((
             role if len(workers) == 1 else f"{role} x{len(workers)}",
@@ -46,7 +45,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
             _count(total.get("consumed")),
             _count(sum(view.records_per_s for view in workers)),
             _count(total.get("lag_records")),
-            _count(waiting),
+            _count(pending_of(total)),
             _count(rows_of(total)),
             _count(sum(view.rows_per_s for view in workers)),
             _count(int(total.get("rejected") or 0) + int(total.get("late") or 0)),
@@ -65,7 +64,7 @@ def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int 
         rate = sum(view.mean_records_per_s for view in workers)
         rows.append((role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate)))
     title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
-    columns = ("role", "read", "rejected", "late", "repeats", "written", "refused", "read/s")
+    columns = ("role", "read", "rejected", "late", "duplicates", "written", "refused", "read/s")
     return table(title, columns, rows, text_columns=1, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
 
 

@@ -49,7 +49,7 @@ from features.schema import (
 )
 from features.scores.alerts import UNKNOWN
 from features.scores.score import Scoring
-from features.state.int48 import wide
+from features.state.int48 import read_int48
 from features.state.slices import FORM, join, split
 from features.state.state import day_of
 from features.state.tables import EVENT_ID, Int32, Strings, take
@@ -271,7 +271,7 @@ class Bucket:
     def _store_cells(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
         """Store the cells that changed."""
         state = partition.state
-        state.search_at_once()
+        state.force_scan()
         partition.expire()
         partition.reserve_bands()
         self._words = state.words
@@ -298,7 +298,7 @@ class Bucket:
         for cell in cells:
             self._due.pop(cell, None)
         sessions = take(state.sessions, state.open_carts[: state.open_count])
-        due = wide(sessions, "last") + ABANDONED_AFTER_MS
+        due = read_int48(sessions, "last") + ABANDONED_AFTER_MS
         for i, at in zip(group[sessions["customer"]].tolist(), due.tolist(), strict=True):
             self._due[cells[i]] = min(self._due.get(cells[i], at), at)
 

@@ -75,7 +75,7 @@ def workers_of(spark: Any, requested: int | None = None) -> int:
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
         raise ShopstreamError(
-            "Training on the cluster starts all its workers at once, which dynamic allocation does not support.",
+            "Training on the cluster starts all its workers together, which dynamic allocation does not support.",
             "Add --conf spark.dynamicAllocation.enabled=false and spark.executor.instances, or train on this machine.",
         )
     slots = context.defaultParallelism // int(context.getConf().get("spark.task.cpus", "1"))

@@ -1,4 +1,4 @@
-"""What earlier versions wrote is read by this one, with the values that they recorded: see `README.md`."""
+"""Every stored generation is read, with the values that they recorded: see `README.md`."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ class Project:
     def containers(self, service: str) -> list[Container]:
         """Of a service, as they are now; those that have ended too."""
         labels = {"project": self.name, "service": service, "oneoff": "False"}
-        asked = [f"com.docker.compose.{name}={value}" for name, value in labels.items()]
-        return self.client.containers.list(all=True, ignore_removed=True, filters={"label": asked})
+        requests = [f"com.docker.compose.{name}={value}" for name, value in labels.items()]
+        return self.client.containers.list(all=True, ignore_removed=True, filters={"label": requests})
 
     def health(self, service: str) -> set[str]:
         return {one.health for one in self.containers(service)}
@@ -195,29 +195,29 @@ class Project:
 
     def messages(self, topic: str) -> list[dict]:
         """Every message of the run's topic."""
-        found: list[dict] = []
+        result: list[dict] = []
         with self.reading(topic) as (consumer, ends):
             consumer.assign([TopicPartition(one.topic, one.partition, 0) for one in ends])
             number = sum(one.offset for one in ends)
-            while len(found) < number:
-                messages = consumer.consume(min(number - len(found), 10_000), 20)
+            while len(result) < number:
+                messages = consumer.consume(min(number - len(result), 10_000), 20)
                 assert messages, "Kafka gives no more"
-                found += [json.loads(one.value()) for one in messages]
-        return found
+                result += [json.loads(one.value()) for one in messages]
+        return result
 
     def shares(self, role: str) -> list[frozenset[tuple[str, int]]]:
         """Of each member of a role's group, the partitions that it owns."""
         admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
-        asked = admin.describe_consumer_groups([f"shop-{role}"], request_timeout=20)
-        members = asked[f"shop-{role}"].result().members
+        requested = admin.describe_consumer_groups([f"shop-{role}"], request_timeout=20)
+        members = requested[f"shop-{role}"].result().members
         return [frozenset((part.topic, part.partition) for part in one.assignment.topic_partitions) for one in members]
 
 
 def until(seconds: float, true, what: str | Callable[[], str]):
     """Waits until `true()` gives something, which it returns; fails in the words of `what`."""
     end_s = time.monotonic() + seconds
-    while not (found := true()):
-        wanted = what if isinstance(what, str) else what()
-        assert time.monotonic() < end_s, f"not within {seconds:.0f} s: {wanted}"
+    while not (result := true()):
+        requested = what if isinstance(what, str) else what()
+        assert time.monotonic() < end_s, f"not within {seconds:.0f} s: {requested}"
         time.sleep(2)
-    return found
+    return result

@@ -99,5 +99,5 @@ def interpolated(text: str, given: Mapping[str, str]) -> str:
 
 
 def loaded(given: Mapping[str, str]) -> Compose:
-    found = yaml.safe_load(interpolated(FILE.read_text("utf-8"), given))
-    return Compose.model_validate({name: part for name, part in found.items() if not name.startswith("x-")})
+    result = yaml.safe_load(interpolated(FILE.read_text("utf-8"), given))
+    return Compose.model_validate({name: part for name, part in result.items() if not name.startswith("x-")})

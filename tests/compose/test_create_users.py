@@ -101,9 +101,9 @@ def test_each_user_gets_the_permissions_of_its_duty():
 
 def test_second_call_reports_existing_users_and_sets_a_new_password():
     with Played() as played:
-        wanted = create_users.chosen(PASSWORDS)
-        create_users.create_users(played.connection, "demo", wanted)
-        again = create_users.create_users(played.connection, "demo", wanted)
+        requested = create_users.chosen(PASSWORDS)
+        create_users.create_users(played.connection, "demo", requested)
+        again = create_users.create_users(played.connection, "demo", requested)
         assert {what for _, what in again} == {"already exists", "already has its password"}
         changed = create_users.chosen({"WRITER_PASSWORD": "another-one"})
         assert create_users.create_users(played.connection, "demo", changed) == [("shopstream-writer", "is created")]

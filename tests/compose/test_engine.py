@@ -45,12 +45,12 @@ def project(given, tmp_path_factory):
     values = {**given, **ports, "SHOP_EVENTS": str(EVENTS), "SHOP_CUSTOMERS": str(CUSTOMERS), "SHOP_DAYS": "150"}
     env = tmp_path_factory.mktemp("compose") / ".env"
     env.write_text("".join(f"{name}={value}\n" for name, value in values.items() if not name.startswith("COMPOSE_")))
-    found = Project(client, tool, env, values, "shopstreamtest", override)
-    found.down("--volumes", "--remove-orphans")
+    result = Project(client, tool, env, values, "shopstreamtest", override)
+    result.down("--volumes", "--remove-orphans")
     try:
-        yield found
+        yield result
     finally:
-        found.down("--volumes", "--remove-orphans")
+        result.down("--volumes", "--remove-orphans")
         client.close()
 
 
@@ -116,8 +116,8 @@ def ended(project, services):
 
 def test_compose_accepts_the_file_and_lists_its_services(project, composed):
     project("config", "--quiet")
-    wanted = {name for name, service in composed.services.items() if "demo" in service.profiles}
-    assert set(project("config", "--services").split()) == wanted
+    expected = {name for name, service in composed.services.items() if "demo" in service.profiles}
+    assert set(project("config", "--services").split()) == expected
 
 
 def test_one_command_starts_every_service(project, before):
@@ -143,9 +143,9 @@ def test_no_log_holds_a_traceback(project, composed):
     for name, service in composed.services.items():
         if service.ours:
             for one in project.containers(name):
-                said = one.logs().decode("utf-8", "replace")
-                assert "panicked" not in said, name
-                assert "Traceback" not in said, name
+                message = one.logs().decode("utf-8", "replace")
+                assert "panicked" not in message, name
+                assert "Traceback" not in message, name
 
 
 def test_status_works_with_the_permissions_of_the_consumer(project):

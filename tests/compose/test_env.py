@@ -21,12 +21,12 @@ def folder_with_example(tmp_path):
 
 
 def test_every_secret_is_generated_and_differs(env_tool):
-    wanted = {name for name, value in env_tool.settings(EXAMPLE).items() if value in env_tool.OPEN}
+    expected = {name for name, value in env_tool.settings(EXAMPLE).items() if value in env_tool.OPEN}
     one, other = (env_tool.settings(env_tool.filled(EXAMPLE, "")) for _ in range(2))
-    assert len(wanted) == 9
-    for name in wanted:
+    assert len(expected) == 9
+    for name in expected:
         assert re.fullmatch(r"[A-Za-z0-9_-]{32}", one[name])
-    assert len({made[name] for made in (one, other) for name in wanted}) == 18
+    assert len({made[name] for made in (one, other) for name in expected}) == 18
 
 
 def test_values_that_are_not_secrets_equal_the_example(env_tool):
@@ -49,7 +49,7 @@ def test_existing_values_are_unchanged_and_missing_ones_are_added(env_tool):
 
 @pytest.mark.parametrize("value", ["", "(generated)", " "])
 def test_copy_of_the_example_gets_generated_secrets(value, env_tool, tmp_path):
-    """And before that, compose refuses it. `(generated)` stood in the example of earlier versions."""
+    """And before that, compose refuses it. `(generated)` means the same as an empty value."""
     folder = folder_with_example(tmp_path)
     names = {name for name, given in env_tool.settings(EXAMPLE).items() if given == ""}
     copied = re.sub(r"^(\w+)=$", rf"\1={value}", EXAMPLE, flags=re.MULTILINE)
@@ -84,11 +84,11 @@ def test_file_becomes_readable_by_its_owner_only(env_tool, tmp_path):
 def test_script_needs_only_the_standard_library(tmp_path):
     folder = folder_with_example(tmp_path)
     script = [sys.executable, "-I", "-S", str(ROOT / "tools" / "env.py"), str(folder)]
-    said = [subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert "is created" in said[0]
-    assert "is unchanged" in said[1]
+    output = [subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert "is created" in output[0]
+    assert "is unchanged" in output[1]
     secrets = [line.partition("=")[2] for line in (folder / ".env").read_text().splitlines() if "PASSWORD" in line]
-    assert not any(secret in text for secret in secrets if secret for text in said)
+    assert not any(secret in text for secret in secrets if secret for text in output)
 
 
 def test_git_and_docker_ignore_the_file():

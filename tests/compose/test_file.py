@@ -52,9 +52,9 @@ def ours(composed):
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 def test_file_declares_every_service_of_the_demo(composed):
-    wanted = {*SERVERS, *ONE_SHOT, "consumer", "trainer", "live", "web"}
-    assert set(composed.services) == wanted
-    assert {name for name, one in composed.services.items() if "demo" in one.profiles} == wanted
+    expected = {*SERVERS, *ONE_SHOT, "consumer", "trainer", "live", "web"}
+    assert set(composed.services) == expected
+    assert {name for name, one in composed.services.items() if "demo" in one.profiles} == expected
     core = {name for name, one in composed.services.items() if "core" in one.profiles}
     assert core == {"kafka", "elasticsearch", "setup", "consumer", "web"}
 
@@ -91,7 +91,7 @@ def test_images_are_pinned_to_the_tested_versions(composed):
 
 
 def test_one_service_builds_the_image_and_the_others_depend_on_it(composed):
-    """Builds at once would export one name, which a current Docker refuses."""
+    """Builds at the same time would export one name, which a current Docker refuses."""
 
     def waits_for(name):
         direct = set(composed.services[name].depends_on)
@@ -231,7 +231,7 @@ def kafka_properties(environment):
 
 
 def test_kafka_service_has_the_properties_of_embedded_kafka(composed, tmp_path):
-    mine = kafka_properties(composed.services["kafka"].environment)
+    own = kafka_properties(composed.services["kafka"].environment)
     embedded = properties(tmp_path, 1, 2)
     # of places and of one machine's small size
     apart = {
@@ -239,22 +239,22 @@ def test_kafka_service_has_the_properties_of_embedded_kafka(composed, tmp_path):
         "controlled.shutdown.enable", "offsets.topic.num.partitions", "transaction.state.log.num.partitions",
         "log.cleaner.enable", "inter.broker.listener.name", "node.id", "controller.listener.names",
     }  # fmt: skip
-    assert {name: mine.get(name) for name in embedded.keys() - apart} == {
+    assert {name: own.get(name) for name in embedded.keys() - apart} == {
         name: value for name, value in embedded.items() if name not in apart
     }
-    assert set(mine) - set(embedded) <= apart
+    assert set(own) - set(embedded) <= apart
 
 
 def test_clients_use_the_advertised_addresses_of_kafka(composed):
-    mine = kafka_properties(composed.services["kafka"].environment)
-    given = dict(one.split("://") for one in mine["advertised.listeners"].split(","))
-    listens = dict(one.split("://") for one in mine["listeners"].split(","))
+    own = kafka_properties(composed.services["kafka"].environment)
+    given = dict(one.split("://") for one in own["advertised.listeners"].split(","))
+    listens = dict(one.split("://") for one in own["listeners"].split(","))
     assert {one.environment["SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS"] for one in ours(composed).values()
             if "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS" in one.environment} == {given["INSIDE"]}  # fmt: skip
     assert given["INSIDE"].endswith(listens["INSIDE"])
     assert composed.services["kafka"].ports == [f"127.0.0.1:{given['OUTSIDE'].split(':')[1]}{listens['OUTSIDE']}"]
-    assert mine["controller.quorum.voters"] == f"{mine['node.id']}@kafka{listens['CONTROLLER']}"
-    assert set(listens) == {one.split(":")[0] for one in mine["listener.security.protocol.map"].split(",")}
+    assert own["controller.quorum.voters"] == f"{own['node.id']}@kafka{listens['CONTROLLER']}"
+    assert set(listens) == {one.split(":")[0] for one in own["listener.security.protocol.map"].split(",")}
 
 
 def test_kafka_service_has_a_valid_cluster_id(composed):
@@ -289,12 +289,12 @@ def test_every_elasticsearch_variable_is_valid(composed, tmp_path):
 def test_data_is_stored_in_named_volumes(composed):
     used = set()
     for name, service in composed.services.items():
-        named = {volume: place for volume, place in service.mounts.items() if not volume.startswith("/")}
+        named = {volume: path for volume, path in service.mounts.items() if not volume.startswith("/")}
         used |= named.keys()
         if name in OFFICIAL_DATA:
             assert named == {name: OFFICIAL_DATA[name]}
         else:
-            assert all(place == f"/var/lib/shopstream/{volume}" for volume, place in named.items())
+            assert all(path == f"/var/lib/shopstream/{volume}" for volume, path in named.items())
         assert not any(volume.startswith((".", "~")) for volume in service.mounts), "nothing of the host is mounted"
         assert not any(volume.startswith("/") for volume in service.mounts), "one without a name outlives `down`"
     assert used == set(composed.volumes)
@@ -322,8 +322,8 @@ def test_shopstream_services_run_with_least_privilege(composed):
         assert service.cap_drop == ["ALL"], name
         assert service.init, name
         # the data folder, the kernels' cache in it, and /tmp can be written
-        places = {*service.mounts.values(), *(one.split(":")[0] for one in service.tmpfs)}
-        assert {"/tmp", "/var/lib/shopstream"} <= places, name
+        paths = {*service.mounts.values(), *(one.split(":")[0] for one in service.tmpfs)}
+        assert {"/tmp", "/var/lib/shopstream"} <= paths, name
     assert all(one.security_opt == ["no-new-privileges:true"] for one in composed.services.values())
     assert all(one.logging["options"]["max-size"] == "10m" for one in composed.services.values())
 

@@ -52,11 +52,11 @@ def event_ids(servers, run):
     parts = consumer.list_topics(name, timeout=10).topics[name].partitions
     ends = {part: consumer.get_watermark_offsets(TopicPartition(name, part), timeout=10)[1] for part in parts}
     consumer.assign([TopicPartition(name, part, 0) for part in parts])
-    found = []
-    while missing := sum(ends.values()) - len(found):
-        found += [json.loads(one.value())["event_id"] for one in consumer.consume(missing, 1)]
+    entries = []
+    while missing := sum(ends.values()) - len(entries):
+        entries += [json.loads(one.value())["event_id"] for one in consumer.consume(missing, 1)]
     consumer.close()
-    return found
+    return entries
 
 
 def test_repeated_calls_send_the_history_once(own, sending, servers, run_name):
@@ -94,11 +94,11 @@ def test_history_killed_at_any_slice_resumes_without_missing_records(own, sendin
 
 
 def test_interrupted_history_is_incomplete_and_resumes(own, sending):
-    asked = []
+    requests = []
 
     def interrupted():
-        asked.append(1)
-        return len(asked) > 3
+        requests.append(1)
+        return len(requests) > 3
 
     assert not seed_history.send_history(own, SHOP, sending(interrupted)).whole
     assert seed_history.send_history(own, SHOP, sending()).whole

@@ -63,13 +63,13 @@ BEHIND = "written 61 s ahead of the clock, which was set back: nothing has been 
 
 
 @pytest.mark.parametrize(
-    ("age_s", "said"), [(60, None), (61, "written 61 s ago, the bound is 60 s"), (-60, None), (-61, BEHIND)]
+    ("age_s", "message"), [(60, None), (61, "written 61 s ago, the bound is 60 s"), (-60, None), (-61, BEHIND)]
 )
-def test_file_probe_succeeds_up_to_the_maximum_age(tmp_path, age_s, said):
+def test_file_probe_succeeds_up_to_the_maximum_age(tmp_path, age_s, message):
     file = tmp_path / "alive"
     file.touch()
     os.utime(file, (1_000, 1_000))
-    assert probe.problem(f"fresh:{file}:60", lambda: 1_000 + age_s) == said
+    assert probe.problem(f"fresh:{file}:60", lambda: 1_000 + age_s) == message
 
 
 def test_file_probe_of_a_missing_file_fails(tmp_path):

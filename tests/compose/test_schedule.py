@@ -50,15 +50,15 @@ def test_every_step_is_a_command_that_parses():
 
 
 def test_failed_step_does_not_stop_the_other_steps():
-    done, told = [], []
+    done, messages = [], []
 
     def run(words):
         done.append(words[0])
         return "failed" if words[0] == "train" else "done"
 
-    assert run_round(PLAN, run, told.append) == ("train",)
+    assert run_round(PLAN, run, messages.append) == ("train",)
     assert done == ["train", "rollup", "forecast", "segment"]
-    assert told[:2] == ["train begins", "train failed"]
+    assert messages[:2] == ["train begins", "train failed"]
 
 
 def test_a_stop_ends_the_round():
@@ -168,11 +168,11 @@ def test_schedule_killed_while_training_leaves_no_partial_bundle(tmp_path):
             assert process.poll() is None
         time.sleep(3)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 0, said
-    assert said.splitlines()[-1].endswith("stopped")
+    assert process.returncode == 0, output
+    assert output.splitlines()[-1].endswith("stopped")
     # its own note may be there, which is written whole; no bundle and no part of one is
     assert {path.name for path in (tmp_path / "home" / "bundles").iterdir()} <= {"trainer.json"}
     assert not [child for child in psutil.process_iter(["cmdline"]) if str(tmp_path) in (child.info["cmdline"] or [])]

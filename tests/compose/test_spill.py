@@ -19,8 +19,8 @@ def test_polars_spills_to_a_writable_folder(composed, tmp_path):
         if not one.ours:
             continue
         spill = str(one.environment.get(name, default))
-        writable = [*one.mounts.values(), *(place.split(":")[0] for place in one.tmpfs)]
-        assert any(spill.startswith(f"{place}/") for place in writable), service
+        writable = [*one.mounts.values(), *(path.split(":")[0] for path in one.tmpfs)]
+        assert any(spill.startswith(f"{path}/") for path in writable), service
     sort = (
         "import polars as pl; n = 1_000_000; "
         "pl.LazyFrame({'a': pl.arange(n, 0, -1, eager=True)}).with_columns(s=pl.col('a').cast(str))"

@@ -1,4 +1,4 @@
-"""Files written whole and durably: content, rights, failures, and what is synchronised before a write returns."""
+"""Files written whole and durably: content, permissions, failures, and what is synchronised before a write returns."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ MAIN = "from shopstream.cli.app import main; main()"
 
 def environment(home, endpoints=None):
     """Variables that name the data folder, and the servers as existing ones."""
-    found = {name: value for name, value in os.environ.items() if not name.startswith("SHOPSTREAM_")}
-    found["SHOPSTREAM_HOME"] = str(home)
+    result = {name: value for name, value in os.environ.items() if not name.startswith("SHOPSTREAM_")}
+    result["SHOPSTREAM_HOME"] = str(home)
     if endpoints is not None:
-        found["SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS"] = endpoints.kafka.bootstrap_servers
-        found["SHOPSTREAM_ELASTICSEARCH__URL"] = endpoints.elasticsearch.url
-        found["SHOPSTREAM_ELASTICSEARCH__USERNAME"] = endpoints.elasticsearch.username
-        found["SHOPSTREAM_ELASTICSEARCH__PASSWORD"] = endpoints.elasticsearch.password
-    return found
+        result["SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS"] = endpoints.kafka.bootstrap_servers
+        result["SHOPSTREAM_ELASTICSEARCH__URL"] = endpoints.elasticsearch.url
+        result["SHOPSTREAM_ELASTICSEARCH__USERNAME"] = endpoints.elasticsearch.username
+        result["SHOPSTREAM_ELASTICSEARCH__PASSWORD"] = endpoints.elasticsearch.password
+    return result
 
 
 def start(arguments, variables, **options):
@@ -31,7 +31,7 @@ def start(arguments, variables, **options):
 def call(arguments, variables, timeout_s=180):
     process = start(arguments, variables)
     try:
-        out, said = process.communicate(timeout=timeout_s)
+        out, output = process.communicate(timeout=timeout_s)
     finally:
         process.kill()
-    return subprocess.CompletedProcess(arguments, process.returncode, out, said)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, output)

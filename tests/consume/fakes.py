@@ -40,7 +40,7 @@ class Scripted:
                 continue
             if any(end >= 2**62 for end in until.values()):
                 continue
-            as_of = final_as_of(script.get("stream_ts", 0))
+            as_of = final_as_of(script.get("max_event_time", 0))
             if as_of is not None:
                 time.sleep(script.get("final_s", 0.0))
                 return {"consumed": consumed, "as_of": as_of}

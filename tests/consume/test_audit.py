@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.client import ensure_topics
 from connectors.kafka.run_removal import drop_topics_and_groups
 from connectors.kafka.topic_settings import topic_configs
-from consumers.audit import TopicCount, audit_topics
+from consumers.audit import TopicAudit, audit_topics
 from consumers.dead_letters.producer import DeadLetter, open_dead_letters
 from features.errors import ShopstreamError
 
@@ -44,17 +44,17 @@ def test_audit_counts_duplicates_dead_letters_and_missing_records(servers, run_n
     write("events", an_event("e1"), an_event("e2"), an_event("e1"), b"no json", an_event("e3", "c", "1s1"))
     write("orders", an_order("o1", "c9"), an_order("o1", "c9"), an_order("o2", "c1"))
     write("customers", {"customer_id": "c1"}, {"customer_id": "c1"}, {"customer_id": "nobody"}, None)
-    letters = open_dead_letters(properties, run_name)
+    dead_letters = open_dead_letters(properties, run_name)
     for _ in range(2):  # after a crash the same letter may stand there twice
-        letters.send(DeadLetter(f"{run_name}.events", 0, 3, b"k", b"no json", "not JSON"))
-    letters.flush()
+        dead_letters.send(DeadLetter(f"{run_name}.events", 0, 3, b"k", b"no json", "not JSON"))
+    dead_letters.flush()
 
-    found = audit_topics(properties, run_name)
-    assert found.topics["events"] == TopicCount(messages=5, dead_letters=1, distinct=3)
-    assert found.topics["events"].repeated == 1
-    assert found.topics["orders"] == TopicCount(messages=3, dead_letters=0, distinct=2)
-    assert found.topics["customers"] == TopicCount(messages=3, dead_letters=0, distinct=2)
-    assert (found.customers, found.profiles_unseen, found.sessions) == (3, 1, 2)
+    result = audit_topics(properties, run_name)
+    assert result.topics["events"] == TopicAudit(messages=5, dead_letters=1, distinct=3)
+    assert result.topics["events"].repeated == 1
+    assert result.topics["orders"] == TopicAudit(messages=3, dead_letters=0, distinct=2)
+    assert result.topics["customers"] == TopicAudit(messages=3, dead_letters=0, distinct=2)
+    assert (result.customers, result.profiles_unseen, result.sessions) == (3, 1, 2)
 
 
 def test_audit_counts_neither_an_erased_profile_nor_its_tombstone(servers, run_name, write):
@@ -64,9 +64,9 @@ def test_audit_counts_neither_an_erased_profile_nor_its_tombstone(servers, run_n
         value = None if key != customer else msgspec.json.encode({"customer_id": key})
         producer.produce(f"{run_name}.customers", value, key.encode(), partition=1)
     assert producer.flush(20) == 0
-    found = audit_topics(servers.kafka.client_properties(), run_name)
-    assert found.topics["customers"] == TopicCount(messages=5, dead_letters=0, distinct=2)
-    assert found.profiles_unseen == 2
+    result = audit_topics(servers.kafka.client_properties(), run_name)
+    assert result.topics["customers"] == TopicAudit(messages=5, dead_letters=0, distinct=2)
+    assert result.profiles_unseen == 2
 
 
 def test_audit_reports_an_invalid_message_without_a_dead_letter(servers, run_name, write):

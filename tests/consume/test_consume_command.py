@@ -18,20 +18,20 @@ from connectors.kafka.client import ensure_topics
 from features.schema import DAY_MS
 from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream.cli.options import chosen
 from shopstream.jobs.consume import ROLES, Consumption, checked, instance_id
 from shopstream.jobs.produce import wall_clock
-from shopstream.runtime.protocol import WorkerName
+from shopstream.runtime.coordinator_types import WorkerName
 from shopstream.settings import Settings
 
 END_MS = 20_400 * DAY_MS
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--as-of", "2025-01-01"], "without --until-end"),
         (["--until-end", "--as-of", "soon"], "Invalid time for --as-of: 'soon'"),
@@ -43,10 +43,10 @@ END_MS = 20_400 * DAY_MS
         (["--run", "No Name"], "No Name"),
     ],
 )
-def test_wrong_calls_exit_with_2_before_any_connection(tmp_path, arguments, said):
+def test_wrong_calls_exit_with_2_before_any_connection(tmp_path, arguments, message):
     done = call(["consume", *arguments], environment(tmp_path), 60)
     assert done.returncode == 2, done.stderr
-    assert said in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
 
 
 def test_unreachable_servers_are_reported_in_seconds(tmp_path):
@@ -103,7 +103,7 @@ def sent(servers, run_name, history):
     properties = servers.kafka.client_properties()
     ensure_topics(properties, run_name, 4)
     report = replay(
-        Course(ArchiveRange(directory)),
+        ReplayOptions(ArchiveRange(directory)),
         lambda on_failure: Publisher(properties, run_name, on_failure),
         wall_clock(),
         lambda: False,
@@ -185,13 +185,13 @@ def test_two_commands_with_one_state_folder_share_the_partitions(tmp_path, serve
             time.sleep(0.5)
         time.sleep(20)  # twice the session time-out and more: who is pushed out has been by then
         assert members() == 2
-        found = [json.loads(report.read_text()) for report in reports]
+        entries = [json.loads(report.read_text()) for report in reports]
     finally:
         for process in processes:
             process.send_signal(signal.SIGINT)
-        said = [process.communicate(timeout=90)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert [(report["state"], report["restarts"]) for report in found] == [("running", 0)] * 2, said
+        output = [process.communicate(timeout=90)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], output
+    assert [(report["state"], report["restarts"]) for report in entries] == [("running", 0)] * 2, output
 
 
 @pytest.mark.slow
@@ -214,11 +214,11 @@ def test_without_an_end_a_killed_worker_restarts_and_ctrl_c_exits_with_0(tmp_pat
         kill_worker(process.pid, run_name)
         wait_until(lambda m: m.get("restarts") == 1 and m["state"] == "running")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=90)
+        _, output = process.communicate(timeout=90)
     finally:
         process.kill()
-    assert process.returncode == 0, said
-    assert "features-0 ended unexpectedly: signal SIGKILL" in said
+    assert process.returncode == 0, output
+    assert "features-0 ended unexpectedly: signal SIGKILL" in output
     with Elasticsearch(**servers.elasticsearch.client_options()) as client:
         assert count(client, f"{run_name}-events") == sent.events
 

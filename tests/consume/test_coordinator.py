@@ -4,7 +4,8 @@ import pytest
 
 from shopstream.runtime import coordinator as coordinator_module
 from shopstream.runtime.coordinator import Coordinator
-from shopstream.runtime.messages import (
+from shopstream.runtime.coordinator_types import Kill, Log, Send, Start, WorkerName, WorkerPlan
+from shopstream.runtime.protocol import (
     ConfirmEnd,
     Done,
     Ends,
@@ -19,7 +20,6 @@ from shopstream.runtime.messages import (
     read_up,
     to_line,
 )
-from shopstream.runtime.protocol import Kill, Log, Send, Start, WorkerName, WorkerPlan
 
 A, B, C = WorkerName("features", 0), WorkerName("features", 1), WorkerName("features", 2)
 INDEX = WorkerName("index", 0)
@@ -361,5 +361,5 @@ def test_a_warning_of_a_worker_is_logged_with_its_name():
 
 
 def test_a_line_of_a_worker_may_hold_any_plain_value():
-    said = LogLine("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
-    assert read_up(to_line(said)) == said
+    message = LogLine("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
+    assert read_up(to_line(message)) == message

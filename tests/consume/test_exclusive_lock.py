@@ -1,4 +1,4 @@
-"""A role of a run is consumed by one process of a data folder, which says at once where it cannot write."""
+"""A role of a run is consumed by one process of a data folder, which says immediately where it cannot write."""
 
 import subprocess
 import sys

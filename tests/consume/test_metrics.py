@@ -39,10 +39,10 @@ def test_rate_needs_two_readings():
 
 
 def test_merged_figures_are_sums_maxima_or_the_first_text():
-    first = {"consumed": 1, "stream_ts": 50, "freshness_p99_ms": 3.0, "psi.x": 0.2, "role": "index", "trouble": None}
-    second = {"consumed": 2, "stream_ts": 40, "freshness_p99_ms": 9.0, "psi.x": 0.1, "role": "x", "trouble": "slow"}
+    first = {"consumed": 1, "stream_ts": 50, "freshness_p99_ms": 3.0, "psi.x": 0.2, "role": "index", "last_error": None}
+    second = {"consumed": 2, "stream_ts": 40, "freshness_p99_ms": 9.0, "psi.x": 0.1, "role": "x", "last_error": "slow"}
     assert merged([first, second]) == {
-        "consumed": 3, "stream_ts": 50, "freshness_p99_ms": 9.0, "psi.x": 0.2, "role": "index", "trouble": "slow",
+        "consumed": 3, "stream_ts": 50, "freshness_p99_ms": 9.0, "psi.x": 0.2, "role": "index", "last_error": "slow",
     }  # fmt: skip
 
 

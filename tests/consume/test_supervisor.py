@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.runtime.messages import NO_END, Task
-from shopstream.runtime.protocol import WorkerPlan
+from shopstream.runtime.coordinator_types import WorkerPlan
+from shopstream.runtime.protocol import NO_END, Task
 from shopstream.runtime.supervisor import Supervisor
 
 TESTS = Path(__file__).parents[1]
@@ -78,7 +78,7 @@ def figures(outcome):
 
 
 def test_all_get_the_highest_event_time_after_the_slowest_has_read_everything(tmp_path):
-    scripts = [{"stream_ts": 500, "read_s": 0.0}, {"stream_ts": 900, "read_s": 1.5}, {"stream_ts": 700}]
+    scripts = [{"max_event_time": 500, "read_s": 0.0}, {"max_event_time": 900, "read_s": 1.5}, {"max_event_time": 700}]
     supervisor = a_supervisor(tmp_path, scripts)
     seen = []
 
@@ -96,7 +96,7 @@ def test_all_get_the_highest_event_time_after_the_slowest_has_read_everything(tm
 
 
 def test_ends_sent_while_the_workers_run_are_reached(tmp_path):
-    supervisor = a_supervisor(tmp_path, [{"stream_ts": 5}, {"stream_ts": 6}], ends=LATER)
+    supervisor = a_supervisor(tmp_path, [{"max_event_time": 5}, {"max_event_time": 6}], ends=LATER)
     thread, done = run_in_background(supervisor)
     wait_until(lambda: all(pids(supervisor)))
     time.sleep(0.5)
@@ -121,14 +121,14 @@ def test_no_worker_receives_the_ends_while_one_has_no_assignment(tmp_path):
 
 
 def test_as_of_before_the_highest_event_time_is_a_usage_error_of_the_parent(tmp_path):
-    outcome = a_supervisor(tmp_path, [{"stream_ts": 500}, {"stream_ts": 900}], as_of=899).run()
+    outcome = a_supervisor(tmp_path, [{"max_event_time": 500}, {"max_event_time": 900}], as_of=899).run()
     with pytest.raises(UsageError, match=r"--as-of 1970-01-01T00:00:00\.899Z"):
         outcome.raise_failure()
     assert all(f.get("checkpointed") for f in figures(outcome))
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("kill", "features-1 ended unexpectedly: signal SIGKILL"),
         ("exit", "the last line of its log"),
@@ -136,11 +136,11 @@ def test_as_of_before_the_highest_event_time_is_a_usage_error_of_the_parent(tmp_
         ("disk", "features-1: the disk is full."),
     ],
 )
-def test_crash_is_a_failure_and_the_other_workers_exit_cleanly(tmp_path, how, said):
+def test_crash_is_a_failure_and_the_other_workers_exit_cleanly(tmp_path, how, message):
     outcome = a_supervisor(tmp_path, [{"read_s": 60}, {"read_s": 60, "die_after_s": 0.3, "how": how}]).run()
     with pytest.raises(ShopstreamError) as raised:
         outcome.raise_failure()
-    assert said in raised.value.message
+    assert message in raised.value.message
     assert raised.value.exit_code == 1
     assert figures(outcome)[0]["checkpointed"] == 1
     assert outcome.views[1].stage == "dead"

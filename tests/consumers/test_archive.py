@@ -79,12 +79,12 @@ def test_listing_returns_the_files_of_one_run_and_partition_only(tmp_path):
             assert area.list_staged()["events", number] == [_bare(staged)]
             area.publish(staged)
     folder = ArchiveFolder(tmp_path / "a", "a")
-    found = folder.published("events")
-    assert {number: [(f.first, f.next) for f in files] for number, files in found.items()} == {
+    result = folder.published("events")
+    assert {number: [(f.first, f.next) for f in files] for number, files in result.items()} == {
         0: [(100, 150), (200, 250)],
         1: [(300, 350)],
     }
-    assert folder.metadata(found[1][0].path) == {NEXT: "350", MAX_EVENT_TIME: "7", TOPIC_ID: "id"}
+    assert folder.metadata(result[1][0].path) == {NEXT: "350", MAX_EVENT_TIME: "7", TOPIC_ID: "id"}
     assert StagingArea(folder).list_staged() == {}
     assert list((tmp_path / "a" / "staged").iterdir()) == []
 

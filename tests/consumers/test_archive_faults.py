@@ -57,8 +57,8 @@ def test_former_owner_paused_in_its_assignment_removes_no_file_of_its_successor(
     def sleep():
         sleepy.after_commit = lambda: None
         successors.append(Worker(group, tmp_path).read(50))
-        kept = successors[0].role._owned
-        for partition, one in kept.items():
+        stored = successors[0].role._owned
+        for partition, one in stored.items():
             successors[0].role._stage(partition, one)
 
     sleepy.after_commit = sleep
@@ -73,8 +73,8 @@ def test_former_owner_paused_in_its_assignment_removes_no_file_of_its_successor(
 def test_owner_fenced_during_assignment_owns_and_removes_nothing(tmp_path, group):
     owner = Worker(group, tmp_path)
     owner.read(50)
-    for partition, kept in owner.role._owned.items():
-        owner.role._stage(partition, kept)
+    for partition, stored in owner.role._owned.items():
+        owner.role._stage(partition, stored)
     late = Source(group)
     role = ArchiveRole(late, ArchiveFolder(tmp_path, "r"), "r")
 
@@ -194,7 +194,7 @@ def test_full_disk_loses_nothing_and_pauses_reading(tmp_path, group, monkeypatch
         worker.read(40).flush()
         worker.role._pause_while_full()
     assert worker.source.paused
-    assert sum(kept.records for kept in worker.role._owned.values()) <= 50 + 2 * 40
+    assert sum(stored.records for stored in worker.role._owned.values()) <= 50 + 2 * 40
     assert "No space" in worker.role.progress().last_error
     monkeypatch.setattr(worker.role._staging, "stage", stage)
     worker.flush()
@@ -270,9 +270,9 @@ def test_rows_are_durable_before_each_commit(tmp_path, group):
     seen = []
 
     def staged_is_durable():
-        for place in (tmp_path / "staged").iterdir():
-            assert {str(place.parent), str(place)} <= synced
-            for file in place.iterdir():
+        for position in (tmp_path / "staged").iterdir():
+            assert {str(position.parent), str(position)} <= synced
+            for file in position.iterdir():
                 assert any(path.startswith(f"{file}.") for path in synced), "the content, before the rename"
                 seen.append(file.name)
 

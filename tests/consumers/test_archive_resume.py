@@ -1,4 +1,4 @@
-"""Where an archive goes on: without committed offsets, with other topics or folders, and after earlier versions."""
+"""Where an archive goes on: without committed offsets, with other topics or folders, and files of format 1."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_other_archive_folder_than_the_committed_one_is_refused(tmp_path, group)
     assert_whole(tmp_path / "one", group)
 
 
-# --- archives of earlier versions ---
+# --- archives of format 1 ---
 
 
 def earlier_version(directory: Path, group: Group, count: int, uncommitted: int) -> None:
@@ -83,14 +83,14 @@ def earlier_version(directory: Path, group: Group, count: int, uncommitted: int)
         for day in {record["ts"] // DAY_MS for record in records}:
             folder = directory / "events" / f"date={date(1970, 1, 1) + timedelta(days=day)}"
             folder.mkdir(parents=True, exist_ok=True)
-            mine = [i for i, record in enumerate(records) if record["ts"] // DAY_MS == day]
-            pq.write_table(pa.Table.from_batches([rows]).take(mine), folder / f"r-p00000-{first:020d}.parquet")
+            own = [i for i, record in enumerate(records) if record["ts"] // DAY_MS == day]
+            pq.write_table(pa.Table.from_batches([rows]).take(own), folder / f"r-p00000-{first:020d}.parquet")
     (folder / f"r-p00000-{count + uncommitted:020d}.parquet.tmp").touch()
     last = json.loads(group.logs[EVENTS][count - 1])["ts"]
     group.committed[EVENTS] = (count, json.dumps({"high": last}))
 
 
-def test_archive_of_an_earlier_version_is_continued(tmp_path, group):
+def test_archive_of_format_1_is_continued(tmp_path, group):
     earlier_version(tmp_path, group, 60, 20)
     worker = Worker(group, tmp_path).read().flush()
     assert worker.role.progress().consumed == 40 + 100
@@ -98,8 +98,8 @@ def test_archive_of_an_earlier_version_is_continued(tmp_path, group):
     assert list((tmp_path / "events").rglob("*.tmp")) == []
 
 
-def test_an_archive_of_an_earlier_version_without_a_commit_is_refused(tmp_path, group):
+def test_an_archive_of_format_1_without_a_commit_is_refused(tmp_path, group):
     earlier_version(tmp_path, group, 60, 20)
     group.committed.clear()
-    with pytest.raises(ShopstreamError, match="earlier version, do not state which offset"):
+    with pytest.raises(ShopstreamError, match="format 1, do not state which offset"):
         Worker(group, tmp_path)

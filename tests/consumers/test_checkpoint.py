@@ -66,21 +66,21 @@ def offsets_of(partition: PartitionState) -> dict[str, int]:
     return {topic: buffer.position for topic, buffer in partition.buffers.items()}
 
 
-def assert_same(got: PartitionState, wanted: PartitionState) -> None:
-    for name, array in wanted.state.arrays().items():
+def assert_same(got: PartitionState, requested: PartitionState) -> None:
+    for name, array in requested.state.arrays().items():
         assert np.array_equal(got.state.arrays()[name], array), name
-    assert got.state.id_count == wanted.state.id_count
-    assert set(got.state.ids.tolist()) == set(wanted.state.ids.tolist())
-    assert offsets_of(got) == offsets_of(wanted)
-    assert (got.epoch, got.counter, got.contact) == (wanted.epoch, wanted.counter, wanted.contact)
-    assert (got.profiles, got.profiles_read) == (wanted.profiles, wanted.profiles_read)
-    sets = [(got.sessions_dirty, wanted.sessions_dirty), (got.orders_dirty, wanted.orders_dirty)]
-    sets += [(got.customers_dirty[name], wanted.customers_dirty[name]) for name in SINKS]
-    for mine, theirs in sets:
-        assert mine.unwritten().tolist() == theirs.unwritten().tolist()
-        assert mine.in_flight == 0
-    for row in wanted.orders_dirty.unwritten().tolist():
-        assert got.order_records[row] == wanted.order_records[row]
+    assert got.state.id_count == requested.state.id_count
+    assert set(got.state.ids.tolist()) == set(requested.state.ids.tolist())
+    assert offsets_of(got) == offsets_of(requested)
+    assert (got.epoch, got.counter, got.contact) == (requested.epoch, requested.counter, requested.contact)
+    assert (got.profiles, got.profiles_read) == (requested.profiles, requested.profiles_read)
+    sets = [(got.sessions_dirty, requested.sessions_dirty), (got.orders_dirty, requested.orders_dirty)]
+    sets += [(got.customers_dirty[name], requested.customers_dirty[name]) for name in SINKS]
+    for own, theirs in sets:
+        assert own.unwritten().tolist() == theirs.unwritten().tolist()
+        assert own.in_flight == 0
+    for row in requested.orders_dirty.unwritten().tolist():
+        assert got.order_records[row] == requested.order_records[row]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -276,9 +276,9 @@ def test_another_number_of_partitions_is_refused_with_the_remedy(store):
 
 
 def test_committed_metadata_reads_back_as_written():
-    said = CommittedCheckpoint(12, "x.checkpoint")
-    assert decode_committed([encode_committed(said)]) == said
-    assert decode_committed([encode_committed(CommittedCheckpoint(3)), encode_committed(said), ""]) == said
+    text = CommittedCheckpoint(12, "x.checkpoint")
+    assert decode_committed([encode_committed(text)]) == text
+    assert decode_committed([encode_committed(CommittedCheckpoint(3)), encode_committed(text), ""]) == text
     assert decode_committed(["", "not ours", "[1]"]) is None
 
 
@@ -292,7 +292,7 @@ def ids_of(hours) -> np.ndarray:
     return ids
 
 
-def kept_ids(store, name) -> list[int]:
+def stored_ids(store, name) -> list[int]:
     return sorted(store.read(0, name).new_ids["low"].tolist())
 
 
@@ -308,11 +308,11 @@ def test_block_of_ids_is_written_once_and_dropped_after_the_horizon(store):
     _, blocks, _ = write_ids(store, ids[:2], [])
     name, blocks, _ = write_ids(store, ids[2:], blocks)
     assert len(blocks) == 2
-    assert kept_ids(store, name) == [1, 2, 3, 4]
+    assert stored_ids(store, name) == [1, 2, 3, 4]
     name, blocks, _ = write_ids(store, ids[:0], blocks, hour_min=11)
-    assert kept_ids(store, name) == [1, 2, 3, 4], "one of its ids may still be asked for"
+    assert stored_ids(store, name) == [1, 2, 3, 4], "one of its ids may still be asked for"
     name, blocks, _ = write_ids(store, ids[:0], blocks, hour_min=12)
-    assert kept_ids(store, name) == [3, 4]
+    assert stored_ids(store, name) == [3, 4]
 
 
 def test_blocks_are_merged_and_stay_few(tmp_path, store):
@@ -325,10 +325,10 @@ def test_blocks_are_merged_and_stay_few(tmp_path, store):
         assert len(blocks) <= BLOCKS_MAX
         store.prune(0, [name], blocks)
         written += blocks[-1].ids
-    kept = kept_ids(store, name)
-    assert len(set(kept)) == len(kept)
-    assert set(kept) >= {n + 1 for n in range(1_000) if hours[n] >= horizon}
-    assert len(kept) < 1.5 * sum(hours >= horizon)
+    stored = stored_ids(store, name)
+    assert len(set(stored)) == len(stored)
+    assert set(stored) >= {n + 1 for n in range(1_000) if hours[n] >= horizon}
+    assert len(stored) < 1.5 * sum(hours >= horizon)
     assert written < 5 * 1_000
 
 
@@ -337,7 +337,7 @@ def test_merging_drops_expired_ids_of_a_live_block(store):
     for n in range(BLOCKS_MAX + 1):
         name, blocks, _ = write_ids(store, ids[2 * n : 2 * n + 2], blocks, hour_min=50, counter=n)
     assert len(blocks) == 1
-    assert kept_ids(store, name) == list(range(2, 2 * BLOCKS_MAX + 3, 2))
+    assert stored_ids(store, name) == list(range(2, 2 * BLOCKS_MAX + 3, 2))
 
 
 def test_prune_removes_every_file_that_is_not_needed(tmp_path, store):
@@ -346,23 +346,23 @@ def test_prune_removes_every_file_that_is_not_needed(tmp_path, store):
     previous, blocks, _ = write_ids(store, ids[1:2], [], counter=2)
     current, after, _ = write_ids(store, ids[2:3], blocks[:0], counter=3)
     store.prune(0, [current, previous], after)
-    assert kept_ids(store, current) == [3]
-    assert kept_ids(store, previous) == [2]
+    assert stored_ids(store, current) == [3]
+    assert stored_ids(store, previous) == [2]
     assert store.names(0) == [current, previous]
     assert len(list(folder(tmp_path).iterdir())) == 4
     assert old not in store.names(0)
 
 
 def test_a_former_owner_does_not_prune_the_files_of_the_new_one(tmp_path, store):
-    mine, blocks, _ = write_ids(store, ids_of([10]), [], counter=1)
+    own, blocks, _ = write_ids(store, ids_of([10]), [], counter=1)
     partition = empty(0, SINKS, contact=False)
     partition.epoch = 8
     theirs = snapshot(partition, "r", 4, [])
     name, _, _ = store.write(consumers.checkpoints.store.Checkpoint(theirs.manifest, theirs.arrays, ids_of([11])), 0)
     (folder(tmp_path) / "a stranger.ids").write_bytes(b"")
-    store.prune(0, [mine], blocks)
+    store.prune(0, [own], blocks)
     assert len(list(folder(tmp_path).iterdir())) == 5
-    assert kept_ids(store, name) == [1]
+    assert stored_ids(store, name) == [1]
 
 
 def test_restored_ids_exclude_expired_ones(store):

@@ -45,9 +45,9 @@ def restored(store, *, contact):
     return recover(store, 0, None, dict.fromkeys(SOURCE_TOPICS, 0), SINKS, partitions=1, contact=contact)[0]
 
 
-@pytest.mark.parametrize("said", [True, False], ids=["the first start", "a later one of an earlier version"])
-def test_checkpoint_with_contact_restored_without_it_marks_its_customers(tmp_path, said):
-    partition = restored(kept(tmp_path, said=said), contact=False)
+@pytest.mark.parametrize("text", [True, False], ids=["the first start", "a later one of format 1"])
+def test_checkpoint_with_contact_restored_without_it_marks_its_customers(tmp_path, text):
+    partition = restored(kept(tmp_path, said=text), contact=False)
     assert not [s for s in SECRETS if s in b"".join(partition.profiles.values())]
     assert msgspec.json.decode(b"{" + partition.profiles["ann"] + b"}") == {"country": ANN["country"]}
     assert partition.profiles["bob"] == b'"country":"DE"'

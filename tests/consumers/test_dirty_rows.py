@@ -25,7 +25,7 @@ class DirtyRowsMachine(RuleBasedStateMachine):
         self.dirty = DirtyRows()
         self.names = list(range(ROWS))
         """Name of each row of the table."""
-        self.waiting: set[int] = set()
+        self.pending: set[int] = set()
         self.flying: dict[int, set[int]] = {}
         self.next_name = ROWS
 
@@ -36,15 +36,15 @@ class DirtyRowsMachine(RuleBasedStateMachine):
     def change(self, numbers, low_priority):
         numbers = [number for number in numbers if number < len(self.names)]
         self.dirty.add(rows(numbers), low_priority=low_priority)
-        self.waiting |= self.named(numbers)
+        self.pending |= self.named(numbers)
 
     @rule(rows_max=st.integers(0, ROWS + 1))
     def take(self, rows_max):
         batch_id, taken = self.dirty.take_batch(rows_max)
         names = self.named(taken.tolist())
-        assert len(names) == len(taken) == min(rows_max, len(self.waiting))
-        assert names <= self.waiting
-        self.waiting -= names
+        assert len(names) == len(taken) == min(rows_max, len(self.pending))
+        assert names <= self.pending
+        self.pending -= names
         if names:
             assert batch_id not in self.flying
             self.flying[batch_id] = names
@@ -54,17 +54,17 @@ class DirtyRowsMachine(RuleBasedStateMachine):
     def land(self, data):
         batch_id = data.draw(st.sampled_from(sorted(self.flying)))
         names = self.flying.pop(batch_id)
-        elsewhere = self.waiting.union(*self.flying.values())
+        elsewhere = self.pending.union(*self.flying.values())
         assert self.named(self.dirty.acknowledge(batch_id).tolist()) == names - elsewhere
 
     @rule(gone=some_rows)
     def compact(self, gone):
         """Rows that are done leave the table, and new ones come."""
-        busy = self.waiting.union(*self.flying.values())
+        busy = self.pending.union(*self.flying.values())
         keep = [n not in gone or name in busy for n, name in enumerate(self.names)]
         moved = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
         self.dirty.renumber(moved)
-        self.names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
+        self.names = [name for name, stored in zip(self.names, keep, strict=True) if stored]
         while len(self.names) < ROWS:
             self.names.append(self.next_name)
             self.next_name += 1
@@ -77,8 +77,8 @@ class DirtyRowsMachine(RuleBasedStateMachine):
     def every_row_is_where_it_belongs(self):
         unwritten = self.dirty.unwritten().tolist()
         assert unwritten == sorted(set(unwritten))
-        assert self.named(unwritten) == self.waiting.union(*self.flying.values())
-        assert len(self.dirty) == len(self.waiting)
+        assert self.named(unwritten) == self.pending.union(*self.flying.values())
+        assert len(self.dirty) == len(self.pending)
         assert self.dirty.in_flight == sum(map(len, self.flying.values()))
 
 

@@ -28,8 +28,8 @@ class Source:
         self.failing, self.names, self.seen = 0, [], seen
 
     def commit(self, offsets):
-        (said,) = {metadata for _, metadata in offsets.values()}
-        name = decode_committed([said]).checkpoint
+        (text,) = {metadata for _, metadata in offsets.values()}
+        name = decode_committed([text]).checkpoint
         self.seen(name)
         if self.failing:
             self.failing -= 1
@@ -137,9 +137,9 @@ def test_running_worker_survives_a_damaged_block(tmp_path):
         receive(partition, number)
         checkpoints.checkpoint_now([partition])
     checkpoints.close()
-    kept = CheckpointStore(str(tmp_path), "r").read(0, source.names[-1])
-    assert len(np.unique(kept.new_ids)) == len(kept.new_ids) == BLOCKS_MAX + 3
-    assert len(kept.manifest.blocks) <= 3
+    stored = CheckpointStore(str(tmp_path), "r").read(0, source.names[-1])
+    assert len(np.unique(stored.new_ids)) == len(stored.new_ids) == BLOCKS_MAX + 3
+    assert len(stored.manifest.blocks) <= 3
 
 
 def test_checkpoint_holds_the_ids_of_the_horizon(tmp_path):

@@ -74,11 +74,11 @@ class Bench:
         """The rows in the order of the log, as a reader of committed records finds them."""
         consumer = open_consumer(kafka.consumer_config(self.properties, f"{self.run}-position"))
         consumer.assign([TopicPartition(self.name, 0, OFFSET_BEGINNING)])
-        found: list[Message] = []
-        while not found or found[-1].error() is None:
-            found += consumer.consume(100, 0.5)
+        result: list[Message] = []
+        while not result or result[-1].error() is None:
+            result += consumer.consume(100, 0.5)
         consumer.close()
-        return [message.value().decode() for message in found if message.error() is None]
+        return [message.value().decode() for message in result if message.error() is None]
 
 
 @pytest.fixture

@@ -106,18 +106,18 @@ def test_valid_events_are_indexed_once_in_their_month(bench):
     bench.publish([(b"c-1", b"{nonsense"), (b"someone-else", message(event(5))[1]), (b"c-1", None)])
     late = [event(2_000 + n, ts=BASE_MS - 72 * HOUR_MS) for n in range(50)]
     bench.publish(map(message, late))
-    heard = []
+    received = []
     with elastic.open_sink(bench.connection) as sink:
-        totals = bench.role(sink).run(lambda: False, bench.ends(), heard.append)
+        totals = bench.role(sink).run(lambda: False, bench.ends(), received.append)
     assert (totals.consumed, totals.valid, totals.rejected, totals.late) == (1_093, 1_040, 3, 50)
     assert (totals.written, totals.duplicates, totals.refused) == (1_000, 40, 0)
-    assert heard[-1] == totals
-    assert heard[-1].waiting_records == 0
-    found = bench.documents()
-    assert set(found) == {f"e-{n}" for n in range(1_000)}
-    assert found["e-499"]["_index"] == f"{bench.run}-events-2026.02"
-    assert found["e-500"]["_index"] == f"{bench.run}-events-2026.03"
-    source = {name: value for name, value in found["e-7"]["_source"].items() if value is not None}
+    assert received[-1] == totals
+    assert received[-1].waiting_records == 0
+    result = bench.documents()
+    assert set(result) == {f"e-{n}" for n in range(1_000)}
+    assert result["e-499"]["_index"] == f"{bench.run}-events-2026.02"
+    assert result["e-500"]["_index"] == f"{bench.run}-events-2026.03"
+    source = {name: value for name, value in result["e-7"]["_source"].items() if value is not None}
     assert source == {name: value for name, value in event(7).items() if name != "unheard_of"}
 
 
@@ -222,14 +222,14 @@ def test_stalled_sink_does_not_lose_its_group_membership(bench):
             raise SendError(Verdict.RETRY, "overloaded")
         return transport(body)
 
-    troubles = set()
+    errors = set()
     options = SinkOptions(docs_max=200, queue_docs_max=1_000, pause_max_s=0.2)
     with BulkSink(send, options) as sink:
         role = bench.role(sink)
         role._options = IndexOptions(batch_records=500, commit_every_s=0.05, report_every_s=0.05, stalled_s=0.3)
-        totals = role.run(lambda: False, bench.ends(), lambda p: troubles.add(p.last_error))
+        totals = role.run(lambda: False, bench.ends(), lambda p: errors.add(p.last_error))
     assert (totals.written, totals.duplicates) == (3_000, 0)
-    assert troubles == {None, "overloaded"}
+    assert errors == {None, "overloaded"}
 
 
 def test_document_rejected_by_elasticsearch_becomes_a_dead_letter(bench):
@@ -247,13 +247,13 @@ def test_document_rejected_by_elasticsearch_becomes_a_dead_letter(bench):
         return transport(body.replace(b'"quantity":3', b'"quantity":"three"'))
 
     bench.publish([message(event(n, quantity=3 if n == 601 else 1)) for n in range(590, 610)])
-    letters = open_dead_letters(bench.properties, bench.run)
+    dead_letters = open_dead_letters(bench.properties, bench.run)
     with BulkSink(send) as sink:
-        totals = bench.role(sink, dead_letters=letters).run(lambda: False, bench.ends())
+        totals = bench.role(sink, dead_letters=dead_letters).run(lambda: False, bench.ends())
     assert (totals.written, totals.refused) == (19, 1)
-    (kind,) = letters.counts
+    (kind,) = dead_letters.counts
     assert kind.startswith("Elasticsearch refuses the document: document_parsing_exception")
-    assert letters.waiting == 0
+    assert dead_letters.in_flight == 0
 
 
 def test_two_workers_share_the_partitions_until_both_reach_the_end(bench):

@@ -92,10 +92,10 @@ def test_log_lines_are_cut_counted_and_without_secrets(capsys):
 
 def test_transient_condition_is_logged_at_debug_level():
     lines = ClientLog({}, "c")
-    with structlog.testing.capture_logs() as said:
+    with structlog.testing.capture_logs() as message:
         lines.log(logging.WARNING, "GETPID: Broker: Coordinator load in progress: retrying")
         lines.log(logging.WARNING, "GETPID: %s", "refused")
-    assert [line["log_level"] for line in said] == ["debug", "warning"]
+    assert [line["log_level"] for line in message] == ["debug", "warning"]
 
 
 def test_redact_replaces_every_occurrence_of_a_secret():
@@ -123,8 +123,8 @@ def test_topics_are_created_once_with_their_settings(properties, run_name):
     assert again.created == ()
     assert again.warnings == ()
     for topic in ("customers", "customer-features"):
-        kept = settings_of(properties, ResourceType.TOPIC, f"{run_name}.{topic}")["delete.retention.ms"]
-        assert kept == str(offsets_kept_ms(properties))
+        stored = settings_of(properties, ResourceType.TOPIC, f"{run_name}.{topic}")["delete.retention.ms"]
+        assert stored == str(offsets_retention_ms(properties))
     with pytest.raises(ShopstreamError, match=rf"{run_name}\.events has 3 partitions, but 4"):
         kafka.ensure_topics(properties, run_name, 4)
 
@@ -145,10 +145,10 @@ def test_topic_with_tombstone_retention_below_offset_retention_gives_a_warning(p
         [NewTopic(f"{run_name}.customers", 2, 1, config={"cleanup.policy": "compact"})]
     ).values():
         future.result()
-    (said,) = (w for w in kafka.ensure_topics(properties, run_name, 2).warnings if "delete.retention.ms" in w)
-    assert f"{run_name}.customers" in said
-    assert "24 hours" in said
-    assert f"delete.retention.ms={offsets_kept_ms(properties)} on" in said
+    (message,) = (w for w in kafka.ensure_topics(properties, run_name, 2).warnings if "delete.retention.ms" in w)
+    assert f"{run_name}.customers" in message
+    assert "24 hours" in message
+    assert f"delete.retention.ms={offsets_retention_ms(properties)} on" in message
 
 
 @pytest.mark.parametrize(("minutes", "ms"), [("20160", 1_209_600_000), ("60", 604_800_000), (None, 604_800_000)])
@@ -170,15 +170,15 @@ def test_tombstone_retention_equals_the_offset_retention_of_the_cluster(minutes,
     assert kafka._longest_pause_ms(Cluster()) == ms
 
 
-def offsets_kept_ms(properties):
+def offsets_retention_ms(properties):
     return int(settings_of(properties, ResourceType.BROKER, "1")["offsets.retention.minutes"]) * 60_000
 
 
 def settings_of(properties, kind, name):
     admin = AdminClient(properties)
     resource = ConfigResource(kind, name)
-    found = admin.describe_configs([resource])[resource].result(timeout=30)
-    return {name: entry.value for name, entry in found.items()}
+    result = admin.describe_configs([resource])[resource].result(timeout=30)
+    return {name: entry.value for name, entry in result.items()}
 
 
 def join(properties, group: str, instance: str, topic: str) -> Consumer:
@@ -194,25 +194,25 @@ def join(properties, group: str, instance: str, topic: str) -> Consumer:
 def test_commits_carry_metadata_and_a_former_owner_is_fenced(properties, run_name):
     kafka.ensure_topics(properties, run_name, 1)
     topic = f"{run_name}.events"
-    place = TopicPartition(topic, 0)
+    position = TopicPartition(topic, 0)
     producer = kafka.open_producer(kafka.producer_config(properties))
     for n in range(10):
         producer.produce(topic, b"%d" % n, b"k")
     producer.flush()
     first = join(properties, f"{run_name}-g", "w0", topic)
-    assert kafka_offsets.committed(first, [place]) == {}
-    kafka_offsets.commit(first, {place: (4, '{"high":17}')})
-    assert kafka_offsets.committed(first, [place]) == {place: (4, '{"high":17}')}
-    assert kafka_offsets.watermarks(first, [place]) == {place: (0, 10)}
+    assert kafka_offsets.committed(first, [position]) == {}
+    kafka_offsets.commit(first, {position: (4, '{"high":17}')})
+    assert kafka_offsets.committed(first, [position]) == {position: (4, '{"high":17}')}
+    assert kafka_offsets.watermarks(first, [position]) == {position: (0, 10)}
     assert kafka_offsets.end_offsets(first, [topic]) == {(topic, 0): 10}
     with pytest.raises(ShopstreamError, match=r"nowhere"):
         kafka_offsets.end_offsets(first, [f"{run_name}.nowhere"])
 
     second = join(properties, f"{run_name}-g", "w0", topic)
     with pytest.raises(kafka_offsets.FencedError):
-        kafka_offsets.commit(first, {place: (9, "")})
-    kafka_offsets.commit(second, {place: (5, "")})
-    assert kafka_offsets.committed(second, [place]) == {place: (5, "")}
+        kafka_offsets.commit(first, {position: (9, "")})
+    kafka_offsets.commit(second, {position: (5, "")})
+    assert kafka_offsets.committed(second, [position]) == {position: (5, "")}
     second.close()
     first.close()
 
@@ -261,31 +261,31 @@ def test_an_offset_before_the_logs_start_stops_with_the_remedy(properties, run_n
 def read_all(properties, topic: str, count: int):
     consumer = kafka.open_consumer(kafka.consumer_config(properties, f"reader-{topic}-{time.monotonic_ns()}"))
     consumer.assign([TopicPartition(topic, 0, 0)])
-    found = []
+    entries = []
     end = time.monotonic() + 20
-    while len(found) < count and time.monotonic() < end:
-        found += [m for m in consumer.consume(100, 0.2) if m.error() is None]
+    while len(entries) < count and time.monotonic() < end:
+        entries += [m for m in consumer.consume(100, 0.2) if m.error() is None]
     consumer.close()
-    return found
+    return entries
 
 
 def test_dead_letters_keep_bytes_key_and_origin(properties, run_name):
     kafka.ensure_topics(properties, run_name, 1)
-    letters = open_dead_letters(properties, run_name)
-    letters.send(DeadLetter("t.events", 2, 17, b"k", b"\xff\x00junk", "not JSON: got 1"))
-    letters.send(DeadLetter("t.events", 2, 18, None, None, "the value is null é"))
-    letters.send(DeadLetter("t.events", 2, 19, b"k", b"x" * 5_000_000, "not JSON: got 2"))
-    letters.flush()
-    assert letters.waiting == 0
-    assert letters.counts["not JSON: got …"] == 2
-    found = read_all(properties, f"{run_name}.dead-letter", 3)
-    assert [(m.key(), m.value() and m.value()[:6]) for m in found] == [
+    dead_letters = open_dead_letters(properties, run_name)
+    dead_letters.send(DeadLetter("t.events", 2, 17, b"k", b"\xff\x00junk", "not JSON: got 1"))
+    dead_letters.send(DeadLetter("t.events", 2, 18, None, None, "the value is null é"))
+    dead_letters.send(DeadLetter("t.events", 2, 19, b"k", b"x" * 5_000_000, "not JSON: got 2"))
+    dead_letters.flush()
+    assert dead_letters.in_flight == 0
+    assert dead_letters.counts["not JSON: got …"] == 2
+    result = read_all(properties, f"{run_name}.dead-letter", 3)
+    assert [(m.key(), m.value() and m.value()[:6]) for m in result] == [
         (b"k", b"\xff\x00junk"),
         (None, None),
         (b"k", b"xxxxxx"),
     ]
-    assert len(found[2].value()) == 5_000_000
-    assert dict(found[1].headers()) == {
+    assert len(result[2].value()) == 5_000_000
+    assert dict(result[1].headers()) == {
         "error": "the value is null é".encode(),
         "topic": b"t.events",
         "partition": b"2",
@@ -295,10 +295,10 @@ def test_dead_letters_keep_bytes_key_and_origin(properties, run_name):
 
 def test_dead_letter_above_the_topic_limit_is_truncated_and_others_are_complete(properties, run_name):
     kafka.ensure_topics(properties, run_name, 1)
-    letters = open_dead_letters(properties, run_name)
-    letters.send(DeadLetter("t.events", 0, 1, b"k", b"small", "bad"))
-    letters.send(DeadLetter("t.events", 0, 2, b"k", b"x" * 17_000_000, "bad"))
-    letters.flush()
+    dead_letters = open_dead_letters(properties, run_name)
+    dead_letters.send(DeadLetter("t.events", 0, 1, b"k", b"small", "bad"))
+    dead_letters.send(DeadLetter("t.events", 0, 2, b"k", b"x" * 17_000_000, "bad"))
+    dead_letters.flush()
     small, large = read_all(properties, f"{run_name}.dead-letter", 2)
     assert small.value() == b"small"
     assert large.value() == b"x" * 512 * 1024
@@ -307,7 +307,7 @@ def test_dead_letter_above_the_topic_limit_is_truncated_and_others_are_complete(
 
 def test_undeliverable_dead_letters_are_an_error():
     config = kafka.producer_config({"bootstrap.servers": "127.0.0.1:1", "reconnect.backoff.max.ms": 1000})
-    letters = DeadLetters(kafka.open_producer(config), "r")
-    letters.send(DeadLetter("t.events", 0, 1, b"k", b"v", "bad"))
+    dead_letters = DeadLetters(kafka.open_producer(config), "r")
+    dead_letters.send(DeadLetter("t.events", 0, 1, b"k", b"v", "bad"))
     with pytest.raises(ShopstreamError, match="1 dead letters could not be written"):
-        letters.flush(0.5)
+        dead_letters.flush(0.5)

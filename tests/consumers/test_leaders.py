@@ -11,34 +11,34 @@ from connectors.kafka.offsets import query_leader
 
 
 def refusing(code, times):
-    asked = []
+    requests = []
 
     def ask(left_s):
-        asked.append(left_s)
-        if len(asked) <= times:
+        requests.append(left_s)
+        if len(requests) <= times:
             raise KafkaException(KafkaError(code))
         return "answer"
 
-    return ask, asked
+    return ask, requests
 
 
 @pytest.mark.parametrize("code", [KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION])
 def test_unavailable_leader_is_retried_with_the_remaining_time(code):
-    ask, asked = refusing(code, times=2)
+    ask, requested = refusing(code, times=2)
     assert query_leader(ask, time.monotonic() + 10) == "answer"
-    assert len(asked) == 3
-    assert 9 < asked[2] < asked[1] < asked[0] <= 10
+    assert len(requested) == 3
+    assert 9 < requested[2] < requested[1] < requested[0] <= 10
 
 
 def test_unavailable_leader_raises_after_the_deadline():
-    ask, asked = refusing(KafkaError.LEADER_NOT_AVAILABLE, times=99)
+    ask, requested = refusing(KafkaError.LEADER_NOT_AVAILABLE, times=99)
     with pytest.raises(KafkaException):
         query_leader(ask, time.monotonic() + 0.5)
-    assert 1 < len(asked) < 5
+    assert 1 < len(requested) < 5
 
 
 def test_other_broker_error_is_not_retried():
-    ask, asked = refusing(KafkaError.TOPIC_AUTHORIZATION_FAILED, times=1)
+    ask, requested = refusing(KafkaError.TOPIC_AUTHORIZATION_FAILED, times=1)
     with pytest.raises(KafkaException):
         query_leader(ask, time.monotonic() + 10)
-    assert len(asked) == 1
+    assert len(requested) == 1

@@ -24,7 +24,7 @@ from consumers.checkpoints.recovery import empty, restore, snapshot
 from consumers.state.partition import PartitionState
 from features.backfill import evaluate_all
 from features.schema import EVENT_LATENESS_MS, ORDER_LATENESS_MS
-from features.state.int48 import wide
+from features.state.int48 import read_int48
 
 TIMED = ("events", "orders")
 SINK = "elastic"
@@ -97,19 +97,19 @@ class Reference:
 def topics(draw):
     """Two topics as lists of (offset, row or None, message), in any order of time: some records are too late."""
     stream = draw(streams())
-    found = {}
+    entries = {}
     for topic, rows in (("events", stream.events), ("orders", stream.orders)):
-        mine = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
-        items = [(row, message(row)) for row in mine]
+        own = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
+        items = [(row, message(row)) for row in own]
         bad = [m for m in BAD if m.topic == topic]
         for broken in draw(st.lists(st.sampled_from(bad), max_size=3)):
             items.insert(draw(st.integers(0, len(items))), (None, (broken.key, broken.value)))
-        found[topic] = [(offset, row, pair) for offset, (row, pair) in enumerate(items)]
-    return found, stream.as_of
+        entries[topic] = [(offset, row, pair) for offset, (row, pair) in enumerate(items)]
+    return entries, stream.as_of
 
 
-def letters_of(partition: PartitionState):
-    return [(letter.topic, letter.offset) for letter in partition.rejected]
+def dead_letters_of(partition: PartitionState):
+    return [(dead_letter.topic, dead_letter.offset) for dead_letter in partition.rejected]
 
 
 @MANY
@@ -120,14 +120,14 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
     partition, reference = fresh(), Reference()
     done = dict.fromkeys(TIMED, 0)
     plan = data.draw(st.lists(st.tuples(st.sampled_from(TIMED), st.integers(0, 8), st.booleans()), max_size=10))
-    for topic, size, told in [*plan, *((topic, 1_000, True) for topic in TIMED)]:
+    for topic, size, messages in [*plan, *((topic, 1_000, True) for topic in TIMED)]:
         log, start = logs[topic], done[topic]
         stop = min(len(log), start + size)
         if stop > start:
             partition.receive(as_batch(topic, [pair for _, _, pair in log[start:stop]], start))
             reference.receive(topic, log[start:stop])
             done[topic] = stop
-        if stop == len(log) and told:
+        if stop == len(log) and messages:
             partition.reached_end(topic)
             reference.at_end[topic] = True
         partition.advance()
@@ -136,14 +136,14 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
         for name in TIMED:
             assert partition.max_event_time(name) == reference.high[name]
             assert partition.buffers[name].position <= reference.position[name]
-        sent = set(letters_of(partition))
+        sent = set(dead_letters_of(partition))
         assert {at for at in reference.letters if at[1] < partition.buffers[at[0]].position} == sent
         if partition.state.max_event_time:
             rows = evaluate_all(partition.state, partition.state.max_event_time)
             oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], reference.stream_time)
             assert_same_rows(rows, feature_frame(oracle))
     assert partition.dry
-    assert sorted(letters_of(partition)) == sorted(reference.letters)
+    assert sorted(dead_letters_of(partition)) == sorted(reference.letters)
     assert {t: buffer.position for t, buffer in partition.buffers.items()} == {t: len(logs[t]) for t in TIMED} | {
         "customers": 0
     }
@@ -171,7 +171,7 @@ def test_restart_from_any_position_loses_nothing(data):
         if stop == len(logs[topic]):
             partition.reached_end(topic)
         partition.advance()
-        sent += letters_of(partition)
+        sent += dead_letters_of(partition)
         partition.rejected.clear()
         if happens == "checkpoint":
             ids = partition.state.ids[partition.state.ids["low"] != 0]
@@ -241,11 +241,11 @@ def test_record_one_millisecond_over_the_allowance_is_late(topic, allowance, row
         partition.receive(as_batch(topic, [pair], offset))
         partition.reached_end(topic)
         partition.advance()
-    (letter,) = partition.rejected
-    assert (letter.topic, letter.offset, letter.key, letter.value) == (topic, 2, *pairs[2])
-    assert letter.error.startswith("too late: ")
-    assert str(top - allowance - 1) in letter.error
-    assert str(allowance // HOUR) in letter.error
+    (dead_letter,) = partition.rejected
+    assert (dead_letter.topic, dead_letter.offset, dead_letter.key, dead_letter.value) == (topic, 2, *pairs[2])
+    assert dead_letter.error.startswith("too late: ")
+    assert str(top - allowance - 1) in dead_letter.error
+    assert str(allowance // HOUR) in dead_letter.error
 
 
 @pytest.mark.parametrize(
@@ -259,11 +259,11 @@ def test_lateness_clock_survives_a_restart(topic, allowance, row):
     partition.advance()
     partition = restore(snapshot(partition, "r", 1, []), [SINK])
     partition.receive(as_batch(topic, [message(row(top - allowance)), message(row(top - allowance - 1))], 1))
-    assert letters_of(partition) == []
+    assert dead_letters_of(partition) == []
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    assert letters_of(partition) == [(topic, 2)]
+    assert dead_letters_of(partition) == [(topic, 2)]
 
 
 def test_lateness_of_an_order_compares_its_placement_with_earlier_changes():
@@ -277,7 +277,7 @@ def test_lateness_of_an_order_compares_its_placement_with_earlier_changes():
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    assert letters_of(partition) == [("orders", 2)]
+    assert dead_letters_of(partition) == [("orders", 2)]
 
 
 def test_invalid_messages_do_not_advance_the_clock():
@@ -299,10 +299,10 @@ def test_dead_letters_are_sent_with_the_position_after_them():
     partition.receive(as_batch("orders", [message(order(15))]))
     partition.advance()
     assert partition.buffers["events"].position == 3
-    assert letters_of(partition) == [("events", 1)]
+    assert dead_letters_of(partition) == [("events", 1)]
     partition.reached_end("orders")
     partition.advance()
-    assert letters_of(partition) == [("events", 1), ("events", 3)]
+    assert dead_letters_of(partition) == [("events", 1), ("events", 3)]
 
 
 def test_new_day_marks_every_customer_and_before_it_only_changed_ones():
@@ -385,6 +385,6 @@ def test_orders_keep_their_winning_record_through_a_compaction():
     partition.advance()
     assert partition.state.order_count == 3, "three have left"
     waiting = partition.orders_dirty.unwritten()
-    found = [partition.order_records[row].order_id for row in waiting.tolist()]
-    assert found == [old[3]["order_id"], old[4]["order_id"], f"o9-{501 * DAY}"]
-    assert np.array_equal(wide(partition.state.orders[waiting], "ts"), [DAY, DAY, 501 * DAY])
+    entries = [partition.order_records[row].order_id for row in waiting.tolist()]
+    assert entries == [old[3]["order_id"], old[4]["order_id"], f"o9-{501 * DAY}"]
+    assert np.array_equal(read_int48(partition.state.orders[waiting], "ts"), [DAY, DAY, 501 * DAY])

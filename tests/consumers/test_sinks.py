@@ -15,7 +15,7 @@ from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.documents import SLICE_BYTES, Outcome, Rejected, SendError, Verdict
 from consumers.checkpoints.recovery import empty
 from consumers.features.documents import COUNTER_MAX, EPOCH_SHIFT, next_version
-from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.state.dirty_rows import DirtyRows
 from consumers.state.partition import PartitionState
 from features.state.tables import LINES_MAX, OPEN_CART
@@ -60,12 +60,12 @@ class HandTopic:
         self.taken.append((rows, on_done))
 
 
-class HandLetters:
+class ManualDeadLetters:
     def __init__(self) -> None:
         self.sent: list = []
 
-    def send(self, letter) -> None:
-        self.sent.append(letter)
+    def send(self, dead_letter) -> None:
+        self.sent.append(dead_letter)
 
 
 @pytest.fixture
@@ -243,16 +243,16 @@ def test_order_larger_than_the_sink_is_submitted_in_parts(partition):
     sinks = Sinks("r", sink, None, None)
     order(partition, "large", DAY, lines=50)
     order(partition, "other", DAY + 1, lines=1)
-    found = []
+    entries = []
     for _ in range(30):
         sinks.emit(partition, 2 * DAY)
         assert sink.in_flight <= 20
-        landed = sink.land_all()
-        found += [doc for doc in landed if "order_id" in doc]
-        if len(found) < 51:
+        acknowledged = sink.land_all()
+        entries += [doc for doc in acknowledged if "order_id" in doc]
+        if len(entries) < 51:
             assert len(partition.order_records) == 2, "the record stays until its last document is acknowledged"
             assert 0 in partition.orders_dirty.unwritten()
-    assert [(doc["order_id"], doc.get("line")) for doc in found] == [
+    assert [(doc["order_id"], doc.get("line")) for doc in entries] == [
         *(("large", n or None) for n in range(51)),
         *(("other", n or None) for n in range(2)),
     ]
@@ -304,18 +304,18 @@ def test_the_documents_of_the_largest_order_are_never_in_memory_together(partiti
 
 
 def test_surplus_lines_of_an_order_from_before_the_limit_are_voided(partition):
-    """A state of an earlier version counts up to 65,535 lines; a later record of fewer makes the others void."""
+    """A state of format 1 counts up to 65,535 lines; a later record of fewer makes the others void."""
     sink = Roomy(room=30_000)
     sinks = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=1)
     partition.state.orders["lines"][0] = LINES_MAX
     order(partition, "o", DAY + 1, lines=2)
-    found = []
+    entries = []
     for _ in range(20):
         sinks.emit(partition, 2 * DAY)
-        found += [doc for doc in sink.land_all() if "line" in doc]
-    assert [doc["line"] for doc in found] == list(range(1, LINES_MAX + 1))
-    assert [doc["status"] for doc in found] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
+        entries += [doc for doc in sink.land_all() if "line" in doc]
+    assert [doc["line"] for doc in entries] == list(range(1, LINES_MAX + 1))
+    assert [doc["status"] for doc in entries] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
 
 
 def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
@@ -331,14 +331,19 @@ def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
 
 
 def test_rejected_document_becomes_a_dead_letter_and_its_row_is_done(partition):
-    sink, letters = HandSink(), HandLetters()
-    sinks = Sinks("r", sink, None, letters)
+    sink, dead_letters = HandSink(), ManualDeadLetters()
+    sinks = Sinks("r", sink, None, dead_letters)
     click(partition, "a", DAY)
     sinks.emit(partition, DAY)
     sink.land(0, (Rejected(0, "mapping"),))
-    (letter,) = letters.sent
-    assert (letter.topic, letter.partition, letter.key, letter.error) == ("r-customers-000001", 3, b"a", "mapping")
-    assert json.loads(letter.value)["customer_id"] == "a"
+    (dead_letter,) = dead_letters.sent
+    assert (dead_letter.topic, dead_letter.partition, dead_letter.key, dead_letter.error) == (
+        "r-customers-000001",
+        3,
+        b"a",
+        "mapping",
+    )
+    assert json.loads(dead_letter.value)["customer_id"] == "a"
     assert sinks.written.refused == 1
     assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
 
@@ -350,10 +355,10 @@ def test_customer_documents_hold_the_profile_and_the_row(partition):
     click(partition, "a", DAY)
     click(partition, "b", DAY)
     Sinks("r", sink, None, None).emit(partition, DAY)
-    found = {doc["customer_id"]: doc for doc in sink.land()}
-    assert (found["a"]["country"], found["a"]["age"], found["a"]["events_30d"]) == ("DE", 3, 1)
-    assert "name" not in found["a"]
-    assert "country" not in found["b"]
+    entries = {doc["customer_id"]: doc for doc in sink.land()}
+    assert (entries["a"]["country"], entries["a"]["age"], entries["a"]["events_30d"]) == ("DE", 3, 1)
+    assert "name" not in entries["a"]
+    assert "country" not in entries["b"]
 
 
 def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition):
@@ -371,21 +376,21 @@ def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition)
     assert not np.any(partition.state.sessions["marks"][: partition.state.session_count] & OPEN_CART)
 
 
-def test_pace_limits_the_share_of_time_spent_on_writes():
+def test_emit_timer_limits_the_share_of_time_spent_on_writes():
     now = 0.0
-    pace = Pace(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
-    assert pace.due(behind=True)
-    pace.emitted(0.5)
+    timer = EmitTimer(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
+    assert timer.due(behind=True)
+    timer.emitted(0.5)
     now = 4.9
-    assert not pace.due(behind=True)
+    assert not timer.due(behind=True)
     now = 5.0
-    assert pace.due(behind=True)
-    pace.emitted(0.01)
+    assert timer.due(behind=True)
+    timer.emitted(0.01)
     now = 5.5
-    assert not pace.due(behind=True)
-    assert pace.due(behind=False), "caught up: at once"
-    pace.emitted(3.0)
+    assert not timer.due(behind=True)
+    assert timer.due(behind=False), "caught up: immediately"
+    timer.emitted(3.0)
     now = 5.69
-    assert not pace.due(behind=False)
+    assert not timer.due(behind=False)
     now = 5.7
-    assert pace.due(behind=False)
+    assert timer.due(behind=False)

@@ -1,4 +1,4 @@
-"""How much a source reads at once: bounded by messages, and by bytes."""
+"""How much a source reads in one call: bounded by messages, and by bytes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Coordinator:
         self.answers, self.asked = list(answers), []
 
     def commit(self, offsets):
-        self.asked.append({where.topic: said for where, said in offsets.items()})
+        self.asked.append({where.topic: message for where, message in offsets.items()})
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is not None:
             raise answer
@@ -56,21 +56,21 @@ def recovered(tmp_path, monkeypatch):
 def test_takeover_retries_the_commit_until_it_has_a_response(recovered):
     """It is fenced, and the first answers were lost: seed 257 of the simulation."""
     lost = CommitError("lost")
-    error, asked = recovered(lost, lost, FencedError("another's"))
+    error, requested = recovered(lost, lost, FencedError("another's"))
     assert isinstance(error, FencedError)
-    assert asked == [{topic: (start.offset, start.metadata) for topic, start in STARTS.items()}] * 3
+    assert requested == [{topic: (start.offset, start.metadata) for topic, start in STARTS.items()}] * 3
 
 
 def test_state_is_lost_only_after_the_coordinator_confirms_the_owner(recovered):
-    error, asked = recovered(CommitError("lost"), None)
+    error, requested = recovered(CommitError("lost"), None)
     assert "No checkpoint of partition 0 can be read" in error.message
-    assert len(asked) == 2
+    assert len(requested) == 2
 
 
 def test_takeover_without_any_response_raises(recovered):
-    error, asked = recovered(CommitError("lost"))
+    error, requested = recovered(CommitError("lost"))
     assert isinstance(error, CommitError)
-    assert len(asked) == TAKEOVER_TRIES
+    assert len(requested) == TAKEOVER_TRIES
 
 
 # --- checkpoints that were never committed ---
@@ -104,8 +104,8 @@ NOTHING = {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS}
 def test_without_offsets_a_checkpoint_of_an_earlier_owner_is_ignored(kept):
     """It was never committed, and takes rows for written that were written again, older, since: simulated seed 111."""
     store, (committed, never), checkpoints, _ = kept
-    said = encode_committed(CommittedCheckpoint(5, committed))
-    owned = checkpoints.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
+    message = encode_committed(CommittedCheckpoint(5, committed))
+    owned = checkpoints.recover(0, {topic: CommittedOffset(7, message) for topic in SOURCE_TOPICS})
     assert checkpoints.may_write(0)
     assert store.names(0) == [never, committed], "its writer may be alive and write it only now"
     partition = later(store).recover(0, NOTHING)
@@ -115,8 +115,8 @@ def test_without_offsets_a_checkpoint_of_an_earlier_owner_is_ignored(kept):
 
 def test_without_offsets_a_checkpoint_of_the_last_owner_is_used(kept):
     store, (committed, _), checkpoints, _ = kept
-    said = encode_committed(CommittedCheckpoint(5, committed))
-    owned = checkpoints.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
+    message = encode_committed(CommittedCheckpoint(5, committed))
+    owned = checkpoints.recover(0, {topic: CommittedOffset(7, message) for topic in SOURCE_TOPICS})
     assert checkpoints.may_write(0)
     for buffer in owned.buffers.values():
         buffer.position = 8
@@ -135,8 +135,8 @@ def test_owner_that_started_without_state_invalidates_earlier_checkpoints(kept):
 
 def test_unreadable_base_of_the_last_owner_does_not_reset_the_state(kept, tmp_path):
     store, (committed, _), checkpoints, _ = kept
-    said = encode_committed(CommittedCheckpoint(5, committed))
-    checkpoints.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
+    message = encode_committed(CommittedCheckpoint(5, committed))
+    checkpoints.recover(0, {topic: CommittedOffset(7, message) for topic in SOURCE_TOPICS})
     assert checkpoints.may_write(0)
     (tmp_path / "r" / "partition=0" / committed).unlink()
     with pytest.raises(ShopstreamError, match="No checkpoint of partition 0 can be read"):
@@ -149,7 +149,7 @@ def test_rows_are_held_back_while_the_owner_file_cannot_be_written(kept, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_owner", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         assert not checkpoints.may_write(0)
-    assert not checkpoints.may_write(0), "not tried again at once"
+    assert not checkpoints.may_write(0), "not tried again immediately"
     monkeypatch.setattr("consumers.checkpoints.coordinator.OWNER_PAUSE_S", 0.0)
     deadline_s = time.monotonic() + 10
     while not checkpoints.may_write(0):
@@ -163,6 +163,6 @@ def test_uncommitted_checkpoint_is_synced_before_it_is_committed(kept, monkeypat
     monkeypatch.setattr(checkpoint_store, "sync", lambda _, path: synced.append((path, len(source.asked))))
     partition = checkpoints.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
     assert partition.buffers["events"].position == 9
-    paths = [path for path, asked in synced if asked == 0]
+    paths = [path for path, requested in synced if requested == 0]
     assert [path.rpartition("/")[2] for path in paths] == [newest, "partition=0"]
     assert newest in store.names(0)

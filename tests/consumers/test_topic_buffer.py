@@ -39,17 +39,17 @@ class Topics:
         self.orders: list[tuple[bytes, bytes]] = []
 
     def read(self, records_max: int, timeout_s: float) -> list[Batch]:
-        found = []
+        entries = []
         if self.orders and ORDERS not in self.held:
-            found.append(as_batch("orders", self.orders))
+            entries.append(as_batch("orders", self.orders))
             self.orders = []
         if EVENTS not in self.held:
             count = min(records_max, self.per_read)
             first = [click(0, 2 * DAY)] if self.offset == 0 else []
-            found.append(as_batch("events", [*first, *[(b"c", self.value)] * (count - len(first))], self.offset))
+            entries.append(as_batch("events", [*first, *[(b"c", self.value)] * (count - len(first))], self.offset))
             self.offset += count
             self.bytes_read += count * len(self.value)
-        return found
+        return entries
 
     def pause_partition(self, where: Where) -> None:
         self.held.add(where)
@@ -61,7 +61,7 @@ class Topics:
         return where.topic == "customers"
 
 
-class NoKeeper:
+class NoCheckpoints:
     def step(self, _partitions) -> None:
         pass
 
@@ -71,7 +71,7 @@ class NoKeeper:
 
 def consumer_of(source: Topics) -> tuple[FeaturesConsumer, PartitionState]:
     sinks = Sinks("r", None, None, None, null=True)
-    consumer = FeaturesConsumer("r", source, NoKeeper(), sinks, None)  # type: ignore[arg-type]
+    consumer = FeaturesConsumer("r", source, NoCheckpoints(), sinks, None)  # type: ignore[arg-type]
     partition = consumer._partitions[0] = empty(0, [ELASTIC], contact=False)
     return consumer, partition
 
@@ -121,7 +121,9 @@ def test_pending_messages_are_counted_exactly_for_turns_of_any_size():
                 pairs.append(made(int(rng.integers(10**9)), ts - late))
         held = partition.receive(as_batch(topic, pairs, offsets[topic]))
         offsets[topic] += len(pairs)
-        assert held >= sum(len(letter.value or b"") for letter in partition.buffers[topic].chunks[-1].rejected)
+        assert held >= sum(
+            len(dead_letter.value or b"") for dead_letter in partition.buffers[topic].chunks[-1].rejected
+        )
         partition.advance()
         for buffer in partition.buffers.values():
             assert buffer.waiting == sum(chunk.waiting for chunk in buffer.chunks) >= 0

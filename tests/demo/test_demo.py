@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from consume.command_line import call, environment, start
 from elasticsearch import Elasticsearch
 
-from connectors.kafka.admin import topic_counts
+from connectors.kafka.admin import topic_sizes
 
 EVENTS = 20_000
 SMALL = ["--customers", "200", "--events", str(EVENTS), "--days", "60"]
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def kafka_counts(servers, run):
-    return {count.topic.removeprefix(f"{run}."): count.messages for count in topic_counts(servers.kafka, f"{run}.")}
+    return {count.topic.removeprefix(f"{run}."): count.messages for count in topic_sizes(servers.kafka, f"{run}.")}
 
 
 def documents(servers, run):
@@ -45,18 +45,18 @@ def test_demo_accounts_for_every_record_and_a_second_demo_sends_none_twice(tmp_p
     assert "every record that was sent is accounted for" in first.stdout
 
     sent = state(tmp_path, run_name)["delivered"]
-    kafka, found = kafka_counts(servers, run_name), documents(servers, run_name)
-    assert sent["events"] == kafka["events"] == found["events"] == EVENTS
+    kafka, result = kafka_counts(servers, run_name), documents(servers, run_name)
+    assert sent["events"] == kafka["events"] == result["events"] == EVENTS
     assert sent["orders"] == kafka["orders"]
     assert sent["customers"] == kafka["customers"] == 200
     assert kafka["dead-letter"] == 0
-    assert f"{found['sessions']:,}" in first.stdout
+    assert f"{result['sessions']:,}" in first.stdout
 
     second = call(arguments, variables)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "nothing is sent twice" in second.stderr
     assert {name: kafka_counts(servers, run_name)[name] for name in ("events", "orders", "customers")} == sent
-    assert documents(servers, run_name) == found
+    assert documents(servers, run_name) == result
 
     with Elasticsearch(**servers.elasticsearch.client_options()) as client:
         seen = client.search(index=f"{run_name}-customers", size=1, query={"exists": {"field": "country"}})
@@ -97,8 +97,8 @@ def started_until(arguments, variables, reached):
 
 def ended_by(process, number):
     process.send_signal(number)
-    out, said = process.communicate(timeout=90)
-    return process.returncode, out + said
+    out, output = process.communicate(timeout=90)
+    return process.returncode, out + output
 
 
 def has_sent(home, run):
@@ -114,23 +114,23 @@ def test_demo_killed_in_any_phase_is_completed_by_the_next_one(tmp_path, servers
     folder = tmp_path / "demo"
 
     process = started_until(arguments, variables, lambda: folder.exists() and any(folder.iterdir()))
-    code, said = ended_by(process, signal.SIGTERM)
-    assert (code, list(folder.iterdir())) == (143, []), said
+    code, message = ended_by(process, signal.SIGTERM)
+    assert (code, list(folder.iterdir())) == (143, []), message
 
     process = started_until(arguments, variables, lambda: has_sent(tmp_path, run_name))
-    code, said = ended_by(process, signal.SIGTERM)
-    assert code == 130, said
+    code, message = ended_by(process, signal.SIGTERM)
+    assert code == 130, message
     sent = state(tmp_path, run_name)
     assert not sent["whole"]
 
     process = started_until(arguments, variables, lambda: state(tmp_path, run_name)["until_ms"] > sent["until_ms"])
-    code, said = ended_by(process, signal.SIGKILL)
+    code, message = ended_by(process, signal.SIGKILL)
     assert (code, state(tmp_path, run_name)["whole"]) == (-signal.SIGKILL, False)
-    assert "the replay continues from" in said
+    assert "the replay continues from" in message
 
     process = started_until(arguments, variables, lambda: state(tmp_path, run_name)["whole"])
-    code, said = ended_by(process, signal.SIGTERM)
-    assert code in (130, 143), said
+    code, message = ended_by(process, signal.SIGTERM)
+    assert code in (130, 143), message
 
     done = call(arguments, variables)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -156,26 +156,26 @@ def test_foreign_records_in_an_interrupted_run_are_never_deleted(tmp_path, serve
         producer.produce(f"{run_name}.events", json.dumps(event).encode(), f"mine{number % 7}".encode())
     assert producer.flush(30) == 0
     assert call(["consume", "--until-end", "--run", run_name], variables).returncode == 0
-    held, found = kafka_counts(servers, run_name), documents(servers, run_name)
+    held, result = kafka_counts(servers, run_name), documents(servers, run_name)
 
     done = call(arguments, variables)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "which the demo did not send" in " ".join(done.stderr.split())
-    assert (kafka_counts(servers, run_name), documents(servers, run_name)) == (held, found)
+    assert (kafka_counts(servers, run_name), documents(servers, run_name)) == (held, result)
 
 
 def test_run_with_deleted_topics_is_not_changed(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
     assert call(arguments, variables).returncode == 0
-    found = documents(servers, run_name)
+    result = documents(servers, run_name)
     admin = AdminClient(servers.kafka.client_properties())
     for topic in admin.delete_topics([f"{run_name}.events"]).values():
         topic.result(timeout=30)
     done = call(arguments, variables)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "its topics were deleted" in " ".join(done.stderr.split())
-    assert documents(servers, run_name) == found
+    assert documents(servers, run_name) == result
 
 
 def test_run_with_other_records_is_not_changed(tmp_path, servers, run_name):
@@ -200,10 +200,10 @@ def test_live_demo_runs_until_ctrl_c_and_all_counts_agree(tmp_path, servers, run
             assert process.poll() is None, process.communicate()
             time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=90)
+        out, output = process.communicate(timeout=90)
     finally:
         process.kill()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, output
     assert "every record that was sent is accounted for" in out
     assert not state(tmp_path, run_name)["live_open"]
 

@@ -34,9 +34,9 @@ def test_shop_of_the_demo_is_trained_with_a_horizon_of_90_days():
 @pytest.mark.parametrize("days", [120, 150, 200, 365, 800])
 def test_cutoffs_and_horizon_fit_a_shop_of_any_length(days):
     horizon = first_bundle.horizon_of(shop(300, days))
-    found = plan_cutoffs(0, days * DAY_MS, horizon)
-    assert len(found) == first_bundle.CUTOFFS
-    assert found[-1] - found[0] > horizon.horizon_days * DAY_MS, "no room to test on later times"
+    result = plan_cutoffs(0, days * DAY_MS, horizon)
+    assert len(result) == first_bundle.CUTOFFS
+    assert result[-1] - result[0] > horizon.horizon_days * DAY_MS, "no room to test on later times"
 
 
 @pytest.mark.parametrize(("customers", "days"), [(299, 365), (5_000, 119)])
@@ -73,8 +73,8 @@ def note(shelf, **made):
 
 
 def usable(shelf):
-    found = first_bundle.usable_bundle(shelf.folder, HISTORY)
-    return None if found is None else found.folder.name
+    result = first_bundle.usable_bundle(shelf.folder, HISTORY)
+    return None if result is None else result.folder.name
 
 
 def pointed(shelf):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from consumers.audit import AuditResult, TopicCount
+from consumers.audit import AuditResult, TopicAudit
 from dashboards.queries import fields_of
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, STAGES
@@ -30,9 +30,9 @@ def an_audit(**changes):
         "indices", {}
     )
     topics = {
-        "events": TopicCount(messages=103, dead_letters=2, distinct=100),
-        "orders": TopicCount(messages=6, dead_letters=0, distinct=5),
-        "customers": TopicCount(messages=10, dead_letters=0, distinct=10),
+        "events": TopicAudit(messages=103, dead_letters=2, distinct=100),
+        "orders": TopicAudit(messages=6, dead_letters=0, distinct=5),
+        "customers": TopicAudit(messages=10, dead_letters=0, distinct=10),
     } | changes.pop("topics", {})
     seen = {"customers": 9, "profiles_unseen": 1, "sessions": 20, "feature_rows": 9}
     counts = {"with_profile": 9, "order_lines": 8, "trends": {}, "alerts": 0, "scored": None}
@@ -61,7 +61,7 @@ def test_consistent_counts_give_no_error():
     [
         ({"indices": {"events": 99}}, ["events"]),
         ({"indices": {"events": 101}}, ["events"]),
-        ({"topics": {"events": TopicCount(103, 2, 101)}}, ["events"]),
+        ({"topics": {"events": TopicAudit(103, 2, 101)}}, ["events"]),
         ({"indices": {"orders": 6}}, ["orders"]),
         ({"indices": {"customers": 10}}, ["customers"]),
         ({"with_profile": 10}, ["profiles"]),
@@ -91,10 +91,10 @@ def test_dead_letters_and_duplicates_are_part_of_the_sums():
 
 
 def test_compacted_records_may_have_been_tombstones():
-    topics = {"customers": TopicCount(messages=11, dead_letters=0, distinct=9, compacted=2)}
+    topics = {"customers": TopicAudit(messages=11, dead_letters=0, distinct=9, compacted=2)}
     assert wrong(an_audit(topics=topics, with_profile=8)) == []
     assert wrong(an_audit(topics=topics, with_profile=9)) == ["profiles"]
-    lost = {"customers": TopicCount(messages=9, dead_letters=0, distinct=9, compacted=0)}
+    lost = {"customers": TopicAudit(messages=9, dead_letters=0, distinct=9, compacted=0)}
     assert wrong(an_audit(topics=lost, with_profile=8)) == ["profiles"]
 
 
@@ -148,7 +148,7 @@ def settings(home, run="one"):
     return Settings(home=home, run=run)
 
 
-def earlier_file(home, run="one"):
+def file_of_format_1(home, run="one"):
     return home / "demo" / f"{run}.json"
 
 
@@ -173,8 +173,8 @@ def test_damaged_state_file_is_an_error(tmp_path):
         ({"phase": "replaying", "until_ms": 7, "live_open": True}, {"until_ms": 7, "sent_unknown": True}),
     ],
 )
-def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
-    file = earlier_file(settings(tmp_path).home)
+def test_a_state_of_format_1_is_read_once(tmp_path, fields, state):
+    file = file_of_format_1(settings(tmp_path).home)
     file.write_bytes(msgspec.json.encode({"shop": SHOP, "sent": {"events": 5}} | fields))
     expected = HistoryState(SHOP, **{"delivered": {"events": 5}} | state)
     assert demo_state(settings(tmp_path)) == expected
@@ -182,10 +182,10 @@ def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
     assert demo_state(settings(tmp_path)) == expected
 
 
-def test_an_earlier_version_that_recorded_no_position_is_refused(tmp_path):
-    file = earlier_file(settings(tmp_path).home)
+def test_a_state_of_format_1_without_position_is_refused(tmp_path):
+    file = file_of_format_1(settings(tmp_path).home)
     file.write_bytes(msgspec.json.encode({"shop": SHOP, "phase": "replaying"}))
-    with pytest.raises(UsageError, match="did not record its position"):
+    with pytest.raises(UsageError, match="has format 1"):
         demo_state(settings(tmp_path))
     assert file.exists()
 

@@ -35,11 +35,11 @@ def test_first_demo_trains_and_scores_every_customer_and_second_does_not_train(t
             trends[name] = client.count(index=f"{run_name}-{name}")["count"]
             assert f"{trends[name]:,} {name}" in " ".join(first.stdout.split())
         risks = client.search(index=index, size=0, aggregations={"risk": {"terms": {"field": "churn_risk"}}})
-    found = {bucket["key"]: bucket["doc_count"] for bucket in risks["aggregations"]["risk"]["buckets"]}
-    assert found
+    entries = {bucket["key"]: bucket["doc_count"] for bucket in risks["aggregations"]["risk"]["buckets"]}
+    assert entries
     assert all(trends.values())
-    assert set(found) <= set(RISKS)
-    for name, count in found.items():
+    assert set(entries) <= set(RISKS)
+    for name, count in entries.items():
         assert any(line.split()[:2] == [name, f"{count:,}"] for line in first.stdout.splitlines()), (name, count)
 
     second = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=400)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from shopstream.demo.screen import Screen
-from shopstream.runtime.protocol import WorkerName, WorkerView
+from shopstream.runtime.coordinator_types import WorkerName, WorkerView
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def screen(told):
     return Screen(Console(file=told, width=300))
 
 
-def a_view(role, consumed, trouble=None):
-    return WorkerView(WorkerName(role, 0), "running", {"consumed": consumed}, 0, 0.0, 0.0, 0.0, trouble, (0,), 0.0)
+def a_view(role, consumed, last_error=None):
+    return WorkerView(WorkerName(role, 0), "running", {"consumed": consumed}, 0, 0.0, 0.0, 0.0, last_error, (0,), 0.0)
 
 
 def lines(told):
@@ -46,8 +46,8 @@ def test_finished_step_is_one_line_with_its_duration(told, screen):
 
 def test_error_of_a_worker_is_printed_when_it_occurs_and_when_it_changes(told, screen):
     with screen.round() as show:
-        for trouble in (None, "slow", "slow", "gone", None, "slow"):
-            show("train", 1, 100, [a_view("index", 1, trouble)], at="fitting")
+        for last_error in (None, "slow", "slow", "gone", None, "slow"):
+            show("train", 1, 100, [a_view("index", 1, last_error)], at="fitting")
     assert lines(told) == ["demo index-0: slow", "demo index-0: gone", "demo index-0: slow"]
 
 

@@ -50,16 +50,16 @@ class Step:
 def steps(section: str) -> list[Step]:
     """The blocks of a section in order; the words before a block name its file."""
     text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    found = []
+    entries = []
     for match in BLOCK.finditer(text):
         named = re.search(r"`([\w./-]+)`:$", match["before"])
         if match["language"] == "console":
-            found.append(Step("run", "", match["body"]))
+            entries.append(Step("run", "", match["body"]))
         else:
             assert named is not None, f"no file is named before {match['body']!r}"
-            found.append(Step("edit" if match["language"] == "diff" else "create", named[1], match["body"]))
-    assert len(found) == text.count("\n```") // 2
-    return found
+            entries.append(Step("edit" if match["language"] == "diff" else "create", named[1], match["body"]))
+    assert len(entries) == text.count("\n```") // 2
+    return entries
 
 
 def edited(text: str, diff: str) -> str:
@@ -104,10 +104,10 @@ def copy(tmp_path) -> Path:
 
 def run(line: str, folder: Path) -> str:
     """The output of a command line in the copy."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "MAKE"))}
+    stored = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "MAKE"))}
     environment = {
-        **kept,
-        "PATH": f"{folder / '.venv' / 'bin'}{os.pathsep}{kept['PATH']}",
+        **stored,
+        "PATH": f"{folder / '.venv' / 'bin'}{os.pathsep}{stored['PATH']}",
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
         "SHOPSTREAM_HOME": str(folder / "home"),

@@ -52,14 +52,14 @@ def undisturbed(servers, messages, tmp_path_factory) -> dict[str, Things]:
     scene.feeder.hurry()
     try:
         scene.catch_up()
-        found = scene.stored_results()
+        result = scene.stored_results()
     finally:
         scene.remove()
         scene.close()
     events = sum(topic == "events" for topic, _, _ in messages)
-    assert len(found["events"]) == events
-    assert len(found["sessions"]) > events / 20
-    return found
+    assert len(result["events"]) == events
+    assert len(result["sessions"]) > events / 20
+    return result
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def nothing_lost(undisturbed, results):
     """Compares a scene with the undisturbed run, takes the result down, and fails if they differ."""
 
     def check(scene: Scene, fault: str, injected: str, recovered_s: float | None) -> None:
-        found = scene.difference(undisturbed)
-        results.take(fault, injected, scene, found, recovered_s)
-        assert found.is_none, found
+        result = scene.difference(undisturbed)
+        results.take(fault, injected, scene, result, recovered_s)
+        assert result.is_none, result
 
     return check

@@ -1,4 +1,4 @@
-"""A stream that goes on while something breaks: an archive's messages at a pace, then the rest at once."""
+"""A stream that goes on while something breaks: an archive's messages at a pace, then the rest without a pause."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ class Scene:
         for future in admin.delete_topics(topics).values():
             future.result(timeout=30)
         client = self.bench.client
-        if found := list(client.indices.get(index=f"{self.run}-*", filter_path="*.aliases")):
-            client.indices.delete(index=",".join(found))
+        if result := list(client.indices.get(index=f"{self.run}-*", filter_path="*.aliases")):
+            client.indices.delete(index=",".join(result))
         for template in client.indices.get_index_template(name=f"{self.run}-*")["index_templates"]:
             client.indices.delete_index_template(name=template["name"])
 
@@ -137,7 +137,7 @@ class Scene:
 
     def _environment(self) -> dict[str, str]:
         elastic = self.endpoints.elasticsearch
-        mine = {
+        own = {
             "SHOPSTREAM_HOME": str(self.folder),
             "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": self.endpoints.kafka.bootstrap_servers,
             "SHOPSTREAM_KAFKA__PARTITIONS": str(PARTITIONS),
@@ -147,7 +147,7 @@ class Scene:
             "PYTHONPATH": str(ROOT),
             "PYTHONFAULTHANDLER": "1",
         }
-        return {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | mine
+        return {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | own
 
     def catch_up(self, *arguments: str, **variables: str) -> Command:
         """`consume --until-end`, which must succeed."""

@@ -52,17 +52,17 @@ class Difference:
 
 def stored_results(bench: Bench, roles: tuple[str, ...], archive: Path) -> dict[str, Things]:
     """Name -> what the roles have left there."""
-    found: dict[str, Things] = {}
+    result: dict[str, Things] = {}
     if "features" in roles:
-        found |= {index: {key: (1, doc) for key, doc in bench.by_id(index).items()} for index in INDICES}
-        found[FEATURE_TOPIC] = _newest_rows(bench)
+        result |= {index: {key: (1, doc) for key, doc in bench.by_id(index).items()} for index in INDICES}
+        result[FEATURE_TOPIC] = _newest_rows(bench)
     if "index" in roles:
-        found["events"] = _event_ids(bench)
+        result["events"] = _event_ids(bench)
     if "archive" in roles:
         for topic, key in ARCHIVE_KEYS.items():
             rows = pl.scan_parquet(archive / topic / "**" / "*.parquet", hive_partitioning=False).select(key).collect()
-            found[f"archive of {topic}"] = {row: (n, None) for row, n in Counter(rows.iter_rows()).items()}
-    return found
+            result[f"archive of {topic}"] = {row: (n, None) for row, n in Counter(rows.iter_rows()).items()}
+    return result
 
 
 def difference(expected: dict[str, Things], found: dict[str, Things]) -> Difference:
@@ -74,13 +74,13 @@ def _difference(name: str, expected: Things, found: Things) -> Difference:
     lost = doubled = changed = 0
     example = ""
     for key in expected.keys() | found.keys():
-        (wanted, content), (got, mine) = expected.get(key, (0, None)), found.get(key, (0, None))
-        lost += max(0, wanted - got)
-        doubled += max(0, got - wanted)
-        is_changed = bool(wanted and got) and content != mine
+        (requested, content), (got, own) = expected.get(key, (0, None)), found.get(key, (0, None))
+        lost += max(0, requested - got)
+        doubled += max(0, got - requested)
+        is_changed = bool(requested and got) and content != own
         changed += is_changed
-        if not example and (wanted != got or is_changed):
-            example = f"{name} {key}: {got} times {mine}, undisturbed {wanted} times {content}"
+        if not example and (requested != got or is_changed):
+            example = f"{name} {key}: {got} times {own}, undisturbed {requested} times {content}"
     return Difference(len(expected), lost, doubled, changed, example)
 
 

@@ -85,13 +85,13 @@ class Probe:
         ts = record.get("updated_ts") or record.get("ts")
         if ts:
             self._pending.setdefault(record["customer_id"], (time.monotonic(), ts))
-        wanted = list(self._pending)[-1_000:]
+        requested = list(self._pending)[-1_000:]
         with suppress(elasticsearch.ApiError, elasticsearch.TransportError):
-            found = self._client.search(
-                index=self._index, query={"ids": {"values": wanted}}, source_includes=["as_of"], size=len(wanted)
+            result = self._client.search(
+                index=self._index, query={"ids": {"values": requested}}, source_includes=["as_of"], size=len(requested)
             )
             now_s = time.monotonic()
-            for hit in found["hits"]["hits"]:
+            for hit in result["hits"]["hits"]:
                 sent_s, ts = self._pending[hit["_id"]]
                 if hit["_source"]["as_of"] >= ts:
                     self.ages_s.append((sent_s, now_s - sent_s))
@@ -114,22 +114,22 @@ def stream(run_name, servers, tmp_path):
 
 
 def test_slow_sink_costs_freshness_only(stream, tmp_path):
-    mine = stream.bench.connection
-    with Proxy(mine.url) as proxy:
-        options = replace(stream.bench.options(), elastic=replace(mine, url=proxy.url))
+    own = stream.bench.connection
+    with Proxy(own.url) as proxy:
+        options = replace(stream.bench.options(), elastic=replace(own, url=proxy.url))
         with Worker(options, tmp_path / "worker.log", PARTITIONS) as worker:
             stream.feeder.start()
             stream.feeder.go_on()
             stream.feeder.go_on()
             worker.wait_for_reading()
-            found = watch(stream.feeder, worker, proxy, Probe(stream))
+            result = watch(stream.feeder, worker, proxy, Probe(stream))
     RESULTS.with_name("backpressure.json").parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.with_name("backpressure.json").write_text(json.dumps([asdict(p) for p in found], indent=1) + "\n", "utf-8")
-    for phase in found:
+    RESULTS.with_name("backpressure.json").write_text(json.dumps([asdict(p) for p in result], indent=1) + "\n", "utf-8")
+    for phase in result:
         print(phase)
-    before, slow, after = found
+    before, slow, after = result
     assert slow.documents_per_s < before.documents_per_s / (SLOWER / 3), "the sink was to be slow"
-    assert all(phase.lag_max <= RECORDS_PER_S * BEHIND_MAX_S for phase in found)
+    assert all(phase.lag_max <= RECORDS_PER_S * BEHIND_MAX_S for phase in result)
     assert slow.memory_max_mb - before.memory_max_mb <= MEMORY_GROWTH_MAX_MB
     assert after.memory_max_mb - slow.memory_max_mb <= MEMORY_GROWTH_MAX_MB
     assert after.freshness_p50_s <= slow.freshness_p50_s

@@ -34,9 +34,9 @@ def test_damaged_newest_checkpoint_falls_back_to_the_previous_one(scene, nothing
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     scene.feeder.hurry()
-    said = scene.catch_up().output()
-    assert said.count("falling back to the previous one") == 3
-    assert said.count("resuming from an older checkpoint") == 3
+    output = scene.catch_up().output()
+    assert output.count("falling back to the previous one") == 3
+    assert output.count("resuming from an older checkpoint") == 3
     nothing_lost(scene, "checkpoint damaged", "one bit of the newest checkpoint of every partition", None)
 
 
@@ -51,9 +51,9 @@ def test_checkpoint_of_another_schema_version_is_refused(scene, tmp_path, nothin
         head = checkpoint_store._head(msgspec.structs.replace(header, manifest=manifest))
         path.write_bytes(head + data[start:])
     before = scene.stored_results()
-    said = scene.refused()
-    assert f"schema version {SCHEMA_VERSION + 1}" in said
-    assert "into a new run" in said
+    message = scene.refused()
+    assert f"schema version {SCHEMA_VERSION + 1}" in message
+    assert "into a new run" in message
     assert scene.stored_results() == before
     for path in paths:
         shutil.copy(tmp_path / path.name, path)

@@ -24,17 +24,17 @@ STEPS_S = (1, -1, 3_600, -3_600, 86_400, -86_400)
 @pytest.fixture
 def clock(tmp_path):
     """Sets it; the first variables are those of the processes that follow it."""
-    folder, place = tmp_path / "clock", tmp_path / "clock" / "step"
+    folder, position = tmp_path / "clock", tmp_path / "clock" / "step"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(STEPPED, "utf-8")
-    place.write_text("0")
+    position.write_text("0")
 
     def step(seconds: int) -> None:
-        fresh = place.with_suffix(".new")
+        fresh = position.with_suffix(".new")
         fresh.write_text(str(seconds))
-        fresh.replace(place)
+        fresh.replace(position)
 
-    return step, {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "SHOPTEST_CLOCK": str(place)}
+    return step, {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "SHOPTEST_CLOCK": str(position)}
 
 
 @pytest.mark.parametrize("step_s", STEPS_S)

@@ -43,8 +43,8 @@ def start(tmp_path):
 
 def ends(scene) -> dict[tuple[str, int], int]:
     """Of the topics that the role reads."""
-    found = scene.bench.ends()
-    return {where: end for where, end in found.items() if scene.roles == ("archive",) or where[0].endswith(".events")}
+    result = scene.bench.ends()
+    return {where: end for where, end in result.items() if scene.roles == ("archive",) or where[0].endswith(".events")}
 
 
 @pytest.mark.parametrize("role", ROLES)

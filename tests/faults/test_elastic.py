@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.timeout(1_800)
 
 TOO_LITTLE_GB = 1_000_000
-"""No disk has so much room, so the flood stage is reached at once."""
+"""No disk has so much room, so the flood stage is reached immediately."""
 DISK = "cluster.routing.allocation.disk.watermark"
 
 

@@ -13,9 +13,9 @@ pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 
 def rebuilt(scene: Scene, undisturbed, results, injected: str, index: str, recovered_s: float) -> None:
     """An index holds what an undisturbed run's holds."""
-    found = difference(undisturbed, {index: scene.stored_results()[index]})
-    results.take("index lost", injected, scene, found, recovered_s)
-    assert found.is_none, found
+    result = difference(undisturbed, {index: scene.stored_results()[index]})
+    results.take("index lost", injected, scene, result, recovered_s)
+    assert result.is_none, result
 
 
 def delete(scene: Scene, name: str) -> None:

@@ -37,16 +37,16 @@ def largest(topic: str, number: int) -> bytes:
 
 def peak_mb(command: Command) -> list[float]:
     """The most memory that a worker takes from now on; it grows while the command runs."""
-    found = [0.0]
+    result = [0.0]
 
     def watch() -> None:
         while command.process.poll() is None:
             with suppress(psutil.Error):
-                found[0] = max([found[0], *(worker.memory_info().rss / 2**20 for worker in command.workers())])
+                result[0] = max([result[0], *(worker.memory_info().rss / 2**20 for worker in command.workers())])
             threading.Event().wait(0.05)
 
     threading.Thread(target=watch, daemon=True).start()
-    return found
+    return result
 
 
 @pytest.mark.parametrize("count", [1, 700])
@@ -60,7 +60,7 @@ def test_messages_of_the_maximum_size_are_processed(servers, scene_on, nothing_l
     assert command.wait() == 0, command.output()[-3_000:]
     assert peak[0] < MEMORY_MAX_MB
     headers = (dict(message.headers()) for message in scene.bench.messages(DEAD_LETTER_TOPIC))
-    letters = {(h["topic"].decode(), int(h["partition"]), int(h["offset"])) for h in headers}
-    assert letters == set(sent)
-    assert {topic for topic, _, _ in letters} == {topic_name(scene.run, topic) for topic in SOURCE_TOPICS}
+    dead_letters = {(h["topic"].decode(), int(h["partition"]), int(h["offset"])) for h in headers}
+    assert dead_letters == set(sent)
+    assert {topic for topic, _, _ in dead_letters} == {topic_name(scene.run, topic) for topic in SOURCE_TOPICS}
     nothing_lost(scene, "largest messages", f"{count} of 990 kB on each topic: dead letters", None)

@@ -53,10 +53,10 @@ def test_records_deleted_before_they_were_read_stop_the_command(scene, admin, re
     # the first half of what was not read yet
     gone = [TopicPartition(*where, (read[where] + end) // 2 + 1) for where, end in ends.items() if end > read[where]]
     done(admin.delete_records(gone))
-    said = scene.refused()
-    assert "records were deleted before they were read" in said
-    assert "longer retention" in said
-    assert NEW_RUN in said
+    message = scene.refused()
+    assert "records were deleted before they were read" in message
+    assert "longer retention" in message
+    assert NEW_RUN in message
     untouched(scene, results, "log truncated", "DeleteRecords beyond what was read", before)
 
 
@@ -88,9 +88,9 @@ def test_recreated_topic_is_refused_or_indexed_once(scene, admin, undisturbed, r
         assert result.is_none, result
         results.take("topic re-created", f"{injected}: each event once", scene, result)
         return
-    said = scene.refused()
-    assert "deleted and created again" in said
-    assert NEW_RUN in said
+    message = scene.refused()
+    assert "deleted and created again" in message
+    assert NEW_RUN in message
     untouched(scene, results, "topic re-created", injected, before)
 
 
@@ -116,11 +116,11 @@ def test_partitions_added_while_no_consumer_runs_are_refused(servers, scene_on, 
     scene.catch_up()
     before = scene.stored_results()
     more_partitions(scene, admin)
-    said = scene.refused()
-    assert f"has {PARTITIONS + 1} partitions, but {PARTITIONS} are expected" in said
-    said = scene.refused(SHOPSTREAM_KAFKA__PARTITIONS=str(PARTITIONS + 1))
-    assert "customers have moved between partitions" in said
-    assert NEW_RUN in said
+    message = scene.refused()
+    assert f"has {PARTITIONS + 1} partitions, but {PARTITIONS} are expected" in message
+    message = scene.refused(SHOPSTREAM_KAFKA__PARTITIONS=str(PARTITIONS + 1))
+    assert "customers have moved between partitions" in message
+    assert NEW_RUN in message
     untouched(scene, results, "partitions added", f"{PARTITIONS} to {PARTITIONS + 1}, between two runs", before)
 
 

@@ -120,10 +120,11 @@ def committed_epochs(scene) -> dict[int, int]:
     consumer = kafka.open_consumer(kafka.consumer_config(scene.bench.properties, group_name(scene.run, "features")))
     try:
         partitions = kafka_offsets.partitions_of(consumer, [topic_name(scene.run, topic) for topic in SOURCE_TOPICS])
-        said = kafka_offsets.committed(consumer, partitions)
+        message = kafka_offsets.committed(consumer, partitions)
         return {
             number: (
-                decode_committed([m for p, (_, m) in said.items() if p.partition == number]) or CommittedCheckpoint(0)
+                decode_committed([m for p, (_, m) in message.items() if p.partition == number])
+                or CommittedCheckpoint(0)
             ).epoch
             for number in range(PARTITIONS)
         }

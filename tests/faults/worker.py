@@ -131,11 +131,11 @@ class Process:
     def wait_for(self, happened: Callable[[Process], Any], timeout_s: float = 240.0) -> Any:
         """What `happened` gives once it is true."""
         until_s = time.monotonic() + timeout_s
-        while not (found := happened(self)):
+        while not (result := happened(self)):
             assert time.monotonic() < until_s, self.output()[-3_000:]
             assert self._process.poll() is None, self.output()[-3_000:]
             time.sleep(0.02)
-        return found
+        return result
 
     def wait_for_reading(self) -> float:
         """Monotonic seconds at which it had read its first records."""

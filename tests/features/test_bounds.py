@@ -51,12 +51,12 @@ def test_text_at_its_maximum_bytes_is_valid_and_one_byte_more_is_rejected(topic,
     def read_both(text):
         key = text.encode() if name == "customer_id" else b"bad"
         value = message(topic, escaped=escaped, **{name: text})
-        found = read(topic, value, key)
+        result = read(topic, value, key)
         if topic == "events":
             direct = decode_events([value], [key], [NOW])
-            assert len(direct.columns) == (not isinstance(found, str))
-            assert [one.reason for one in direct.rejected] == ([found] if isinstance(found, str) else [])
-        return found
+            assert len(direct.columns) == (not isinstance(result, str))
+            assert [one.reason for one in direct.rejected] == ([result] if isinstance(result, str) else [])
+        return result
 
     for size in (bound - 1, bound):
         for text in texts_of(size):

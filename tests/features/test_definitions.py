@@ -82,9 +82,9 @@ def test_tied_words_sort_by_their_bytes():
     words = ["b", "\uffee", "\U0001f6d2", "", "Z", "é", "e\u0301"]
     row = {"event_type": "product_view", "customer_id": "c", "session_id": "s", "ts": DAY, "device": "mobile"}
     state.apply_events(as_events([row | {"event_id": f"e{n}", "category": word} for n, word in enumerate(words)]))
-    place = byte_order(state)
-    in_order = [None] * len(place)
-    for word, at in zip(state.words.array().to_pylist(), place.tolist(), strict=True):
+    position = byte_order(state)
+    in_order = [None] * len(position)
+    for word, at in zip(state.words.array().to_pylist(), position.tolist(), strict=True):
         in_order[at] = word
     assert in_order == sorted(words, key=str.encode)
 

@@ -32,9 +32,9 @@ APPEND = 2_000_000_000_000
 
 
 def is_valid(value: bytes, key: bytes | None = b"c1") -> bool:
-    found = read_common([value], [key])
-    assert found is not None
-    return bool(len(found[1]))
+    result = read_common([value], [key])
+    assert result is not None
+    return bool(len(result[1]))
 
 
 def text(**changes: object) -> bytes:
@@ -75,9 +75,9 @@ def test_each_word_and_string_length_is_read(name):
     words = {"event_type": EVENT_TYPES, "device": DEVICES}.get(name, ("x", "x" * 7, "x" * 8, "x" * 9, "x" * 500))
     for word in words:
         value = text(**{name: word})
-        found = read_common([value], [word.encode() if name == "customer_id" else b"c1"])
-        assert found is not None
-        assert len(found[1]) == 1
+        result = read_common([value], [word.encode() if name == "customer_id" else b"c1"])
+        assert result is not None
+        assert len(result[1]) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,20 +141,20 @@ def test_empty_batches_and_null_values_are_handled():
     assert empty is not None
     assert len(empty[0]) == len(empty[1]) == 0
     good = msgspec.json.encode(GOOD)
-    found = read_common([None, good, b"", good], [b"c1", b"c1", None, b"c1"])
-    assert found is not None
-    assert found[1].tolist() == [1, 3]
-    assert found[0].customer_id.to_pylist() == ["c1", "c1"]
+    result = read_common([None, good, b"", good], [b"c1", b"c1", None, b"c1"])
+    assert result is not None
+    assert result[1].tolist() == [1, 3]
+    assert result[0].customer_id.to_pylist() == ["c1", "c1"]
 
 
 def mutated(seed: int) -> bytes:
     """A valid record with a few of its bytes changed, taken away or put in."""
-    chance = np.random.default_rng(seed)
-    value = bytearray(text(category=str(chance.choice(["toys", "Küche", ""]))))
+    stream = np.random.default_rng(seed)
+    value = bytearray(text(category=str(stream.choice(["toys", "Küche", ""]))))
     pieces = [b'"', b"\\", b"0", b"1.0", b"e5", b"null", b"{", b"}", b",", b":", b" ", b"\xc3", b"\xbc", b"\0", b"-"]
-    for _ in range(int(chance.choice([1, 1, 1, 2, 5]))):
-        at = int(chance.integers(len(value) + 1))
-        value[at : at + int(chance.choice([0, 0, 1, 1, 4]))] = pieces[int(chance.integers(len(pieces)))]
+    for _ in range(int(stream.choice([1, 1, 1, 2, 5]))):
+        at = int(stream.integers(len(value) + 1))
+        value[at : at + int(stream.choice([0, 0, 1, 1, 4]))] = pieces[int(stream.integers(len(pieces)))]
     return bytes(value)
 
 
@@ -162,9 +162,9 @@ def mutated(seed: int) -> bytes:
 @given(st.lists(st.integers(0, 2**40).map(mutated), min_size=1, max_size=40))
 def test_fast_path_and_decoder_read_the_same_values(values):
     keys: list[bytes | None] = [b"c1"] * len(values)
-    found = read_common(values, keys)
-    assert found is not None
-    columns, positions = found
+    result = read_common(values, keys)
+    assert result is not None
+    columns, positions = result
     # times ahead are judged by who asks the reader: here none is
     decoded = decode("events", [values[at] for at in positions], [b"c1"] * len(positions), [2**60] * len(positions))
     assert [(r.position, r.reason) for r in decoded.rejected] == []

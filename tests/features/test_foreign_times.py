@@ -13,9 +13,9 @@ JULY = datetime(2025, 7, 31, 16, 0, tzinfo=UTC)
 
 
 def read(text: str, zone: str = "Europe/Berlin") -> datetime | None:
-    found = pl.DataFrame({"t": [text]}).select(iso_times(pl.col("t"), zone))
-    assert found.dtypes == [MILLIS]
-    return found.item()
+    result = pl.DataFrame({"t": [text]}).select(iso_times(pl.col("t"), zone))
+    assert result.dtypes == [MILLIS]
+    return result.item()
 
 
 @pytest.mark.parametrize(

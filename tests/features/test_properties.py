@@ -90,16 +90,16 @@ def test_any_two_orders_of_arrival_give_the_same_rows(data):
     """Unbounded disorder: the state by itself knows no too late while nothing has left it."""
     stream = data.draw(streams())
     records = [*(("events", e) for e in stream.events), *(("orders", o) for o in stream.orders)]
-    found = []
+    entries = []
     for _ in range(2):
         arrived = data.draw(st.permutations(records))
         state, before = State(), 0
         for end in [*data.draw(cuts(len(records), 3)), len(records)]:
             apply(state, arrived[before:end])
             before = end
-        found.append(evaluate_all(state, stream.end).sort("customer_id"))
-    assert found[0].equals(found[1])
-    assert found[0].schema == pl.Schema(ROW_SCHEMA)
+        entries.append(evaluate_all(state, stream.end).sort("customer_id"))
+    assert entries[0].equals(entries[1])
+    assert entries[0].schema == pl.Schema(ROW_SCHEMA)
 
 
 @MANY

@@ -35,7 +35,7 @@ def rows(state: State, as_of: int):
 
 def sessions(state: State):
     """Of each session that still has its strings: id, customer, the event that began it, its times and marks."""
-    found = []
+    entries = []
     for recent in state.recent[: state.recent_count]:
         session = state.sessions[recent["session"]]
         text = [
@@ -43,8 +43,8 @@ def sessions(state: State):
             for name in ("session_id", "event_id")
         ]
         owner = state.customer_ids.array()[int(session["customer"])].as_py()
-        found.append((owner, *text, *session[["key", "start_low", "last_low", "n_product_view", "marks"]].tolist()))
-    return sorted(found)
+        entries.append((owner, *text, *session[["key", "start_low", "last_low", "n_product_view", "marks"]].tolist()))
+    return sorted(entries)
 
 
 @MANY

@@ -18,7 +18,7 @@ from features.records.money import to_cents
 from features.schema import AMOUNT_MAX, EVENT_TYPES, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, TS_MAX
 from features.state import kernels, tables
 from features.state.hash_index import EMPTY, filled, find_row, home, mixed_key, row_bits
-from features.state.int48 import NEVER_MAX, NEVER_MIN, WIDE_MAX, high_part, joined, low_part, put_wide, wide
+from features.state.int48 import INT48_MAX, NEVER_MAX, NEVER_MIN, fill_int48, high_part, joined, low_part, read_int48
 from features.state.session_counts import session_counts, top_categories
 from features.state.state import State
 from features.state.tables import COUNT_MAX, NONE, carried_word, crowded, empty_slots
@@ -29,20 +29,20 @@ NOW = 1_700_000_000_000
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, WIDE_MAX), min_size=1))
+@given(st.lists(st.integers(0, INT48_MAX), min_size=1))
 def test_wide_number_reads_back_as_written(numbers):
     rows = np.zeros(len(numbers), PAIR)
     for row, number in zip(rows, numbers, strict=True):
         row["ts_low"], row["ts_high"] = low_part(np.int64(number)), high_part(np.int64(number))
         assert joined(row["ts_low"], row["ts_high"]) == number
-    assert wide(rows, "ts").tolist() == numbers
-    put_wide(rows[:1], "ts", numbers[-1])
-    assert wide(rows, "ts")[0] == numbers[-1]
+    assert read_int48(rows, "ts").tolist() == numbers
+    fill_int48(rows[:1], "ts", numbers[-1])
+    assert read_int48(rows, "ts")[0] == numbers[-1]
 
 
 def test_every_valid_number_is_below_the_never_marker():
     assert NEVER_MAX < 1, "the first valid time"
-    assert max(TS_MAX, int(to_cents(np.array([AMOUNT_MAX]))[0])) < NEVER_MIN == WIDE_MAX
+    assert max(TS_MAX, int(to_cents(np.array([AMOUNT_MAX]))[0])) < NEVER_MIN == INT48_MAX
     assert ORDER_CHANGE_MS_MAX < 1 << 40
 
 
@@ -77,8 +77,8 @@ def test_session_of_maximum_length_fits_a_row():
     columns = as_events([click(0, NOW), click(1, NOW)])
     state.apply_events(_at(columns, np.array([1, TS_MAX])))
     sessions = state.sessions[:1]
-    assert [wide(sessions, name)[0] for name in ("start", "last", "first_view")] == [1, TS_MAX, 1]
-    assert wide(sessions, "first_cart")[0] == NEVER_MIN
+    assert [read_int48(sessions, name)[0] for name in ("start", "last", "first_view")] == [1, TS_MAX, 1]
+    assert read_int48(sessions, "first_cart")[0] == NEVER_MIN
     row = evaluate_all(state, TS_MAX).row(0, named=True)
     assert (row["first_seen_ts"], row["last_seen_ts"], row["last_order_ts"]) == (1, TS_MAX, None)
 
@@ -108,9 +108,9 @@ def test_count_above_its_field_width_is_exact(above, monkeypatch):
         sessions = state.sessions[: state.session_count]
         assert session_counts(state, sessions)["n_product_view"].tolist() == [1, total]
         assert sum(count.sum() for count in session_counts(state, sessions).values()) == 1 + total
-        found = evaluate_all(state, NOW + total).row(0, named=True)
-        assert (found["product_views_30d"], found["events_30d"]) == (1 + total, 1 + total)
-        assert (found["top_category_90d"], found["top_category_share_90d"]) == ("k", 1.0)
+        result = evaluate_all(state, NOW + total).row(0, named=True)
+        assert (result["product_views_30d"], result["events_30d"]) == (1 + total, 1 + total)
+        assert (result["top_category_90d"], result["top_category_share_90d"]) == ("k", 1.0)
         state.expire(NO_ROWS, NO_ROWS)
         state = State.restore({name: array.copy() for name, array in state.arrays().items()})
 
@@ -140,8 +140,8 @@ def test_hash_table_of_any_size_returns_its_own_keys_only():
         bits = row_bits(slots)
         for number, row in enumerate(rows):
             mixed = np.uint64(mixed_key(row["customer"], row["key"]))
-            slot, found = find_row(rows, slots, bits, row["customer"], row["key"], mixed)
-            assert found == NONE
+            slot, result = find_row(rows, slots, bits, row["customer"], row["key"], mixed)
+            assert result == NONE
             assert 0 <= home(mixed, size) < size
             slots[slot] = filled(number, bits, mixed)
             assert slots[slot] != EMPTY

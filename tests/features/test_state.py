@@ -55,8 +55,8 @@ def test_touched_rows_are_unique():
     assert (touched.applied, touched.customers.tolist(), touched.sessions.tolist()) == (3, [0], [0, 1])
     again = state.apply_events(as_events([click("s", NOW)]))
     assert (again.applied, again.customers.tolist(), again.sessions.tolist()) == (0, [], [])
-    found = orders(state, order("a", NOW), order("b", NOW), order("a", NOW, NOW + 1), order("b", NOW))
-    assert (found.customers.tolist(), found.orders.tolist(), found.won.tolist()) == ([0], [0, 1], [0, 1, 0, -1])
+    result = orders(state, order("a", NOW), order("b", NOW), order("a", NOW, NOW + 1), order("b", NOW))
+    assert (result.customers.tolist(), result.orders.tolist(), result.won.tolist()) == ([0], [0, 1], [0, 1, 0, -1])
 
 
 def test_event_id_is_stored_to_the_end_of_its_horizon():

@@ -130,16 +130,18 @@ class Mint:
     def fields(self, record: dict[str, Any]) -> Fields:
         """A record in one of its many spellings."""
         ascii_only = self.chance(0.3)
-        found = [
+        entries = [
             (_json(name), self.respelled(value, ascii_only))
             for name, value in record.items()
             if value is not None or self.chance(0.5)
         ]
         if self.chance(0.2):
-            found = [found[n] for n in self.rng.permutation(len(found))]
+            entries = [entries[n] for n in self.rng.permutation(len(entries))]
         if self.chance(0.15):
-            found.insert(int(self.rng.integers(len(found) + 1)), (b'"utm"', self.pick((*OTHERS, *STRINGS, *NUMBERS))))
-        return found
+            entries.insert(
+                int(self.rng.integers(len(entries) + 1)), (b'"utm"', self.pick((*OTHERS, *STRINGS, *NUMBERS)))
+            )
+        return entries
 
     def respelled(self, value: Any, ascii_only: bool) -> bytes:
         plain = _json(value, ascii_only=ascii_only)
@@ -207,29 +209,33 @@ class Mint:
     def mutated(self, value: bytes) -> bytes:
         """The bytes with a few of them cut, changed, put in, doubled or moved."""
         for _ in range(1 + int(self.rng.integers(3))):
-            place = int(self.rng.integers(len(value) + 1))
-            stop = min(len(value), place + int(self.pick((1, 1, 2, 5, 40))))
+            position = int(self.rng.integers(len(value) + 1))
+            stop = min(len(value), position + int(self.pick((1, 1, 2, 5, 40))))
             match int(self.rng.integers(9)):
                 case 0:
-                    value = value[:place]
+                    value = value[:position]
                 case 1:
-                    value = value[:place] + value[stop:]
+                    value = value[:position] + value[stop:]
                 case 2:
-                    value = value[:place] + self.pick(SNIPPETS) + value[place:]
+                    value = value[:position] + self.pick(SNIPPETS) + value[position:]
                 case 3:
-                    value = value[:place] + self.pick(SNIPPETS) + value[stop:]
+                    value = value[:position] + self.pick(SNIPPETS) + value[stop:]
                 case 4:
-                    value = value[:place] + bytes([int(self.rng.integers(256))]) + value[place + 1 :]
-                case 5 if place < len(value):
+                    value = value[:position] + bytes([int(self.rng.integers(256))]) + value[position + 1 :]
+                case 5 if position < len(value):
                     value = (
-                        value[:place] + bytes([value[place] ^ (1 << int(self.rng.integers(8)))]) + value[place + 1 :]
+                        value[:position]
+                        + bytes([value[position] ^ (1 << int(self.rng.integers(8)))])
+                        + value[position + 1 :]
                     )
                 case 6:
-                    value = value[:stop] + value[place:]
+                    value = value[:stop] + value[position:]
                 case 7:
-                    value = value[:place] + self._last[place:]
+                    value = value[:position] + self._last[position:]
                 case _:
-                    value = value[place:] + value[:place] if self.chance(0.1) else value[:stop] + b" " + value[stop:]
+                    value = (
+                        value[position:] + value[:position] if self.chance(0.1) else value[:stop] + b" " + value[stop:]
+                    )
         return value
 
     # --- messages ---

@@ -139,15 +139,15 @@ def _parsed(text: str) -> dict[str, Any]:
         raise _BrokenError("not JSON")
 
     try:
-        found = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=refuse)
+        result = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=refuse)
     except ValueError:
         raise _BrokenError("not JSON") from None
     # half of a surrogate pair is no character, so what holds it is no UTF-8 text
     if "\\u" in text and _has_half_character(text):
         raise _BrokenError("not UTF-8")
-    if type(found) is not dict:
+    if type(result) is not dict:
         raise _BrokenError("not an object")
-    return found
+    return result
 
 
 def _has_half_character(text: str) -> bool:
@@ -175,11 +175,11 @@ def _integer(number: Any, name: str) -> int:
     # an exponent longer than this moves the point out of every digit that is written
     power = int(exponent[-20:] or "0") if len(exponent.lstrip("0")) <= 20 else 10**20
     power = (-power if exponent_sign == "-" else power) - len(fraction)
-    kept = digits.rstrip("0")
-    power += len(digits) - len(kept)
-    if power < 0 or len(sign) + len(kept) + power > INTEGER_LENGTH_MAX:
+    stored = digits.rstrip("0")
+    power += len(digits) - len(stored)
+    if power < 0 or len(sign) + len(stored) + power > INTEGER_LENGTH_MAX:
         raise _BrokenError(name)
-    size = int(kept) * 10**power
+    size = int(stored) * 10**power
     return -size if sign else size
 
 
@@ -205,21 +205,21 @@ def _optional_amount(fields: dict[str, Any], name: str) -> float | None:
 
 def _text(fields: dict[str, Any], name: str, words: set[str] | None = None) -> str:
     """A non-empty string: one of the words, or an id."""
-    found = _optional_text(fields, name)
-    if not found or (words is not None and found not in words):
+    result = _optional_text(fields, name)
+    if not result or (words is not None and result not in words):
         raise _BrokenError(name)
-    return found
+    return result
 
 
 def _optional_text(fields: dict[str, Any], name: str) -> str | None:
-    found = fields.get(name)
-    if found is None:
+    result = fields.get(name)
+    if result is None:
         return None
-    if type(found) is not str:
+    if type(result) is not str:
         raise _BrokenError(name)
-    if len(found.encode()) > (ID_BYTES_MAX if name.endswith("_id") else TEXT_BYTES_MAX):
+    if len(result.encode()) > (ID_BYTES_MAX if name.endswith("_id") else TEXT_BYTES_MAX):
         raise _BrokenError(f"{name} too long")
-    return found
+    return result
 
 
 def _time(fields: dict[str, Any], name: str, append_ms: int) -> int:
@@ -230,10 +230,10 @@ def _time(fields: dict[str, Any], name: str, append_ms: int) -> int:
 
 
 def _flag(fields: dict[str, Any], name: str) -> bool | None:
-    found = fields.get(name)
-    if found is not None and type(found) is not bool:
+    result = fields.get(name)
+    if result is not None and type(result) is not bool:
         raise _BrokenError(name)
-    return found
+    return result
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ def messages(draw: st.DrawFn, topic: str) -> Sent:
         key = draw(st.none() | st.binary(max_size=4))
     if kind in (2, 3):
         for _ in range(draw(st.integers(1, 3))):
-            place = draw(st.integers(0, len(value)))
-            value = value[:place] + draw(st.binary(max_size=3)) + value[place + draw(st.integers(0, 3)) :]
+            position = draw(st.integers(0, len(value)))
+            value = value[:position] + draw(st.binary(max_size=3)) + value[position + draw(st.integers(0, 3)) :]
     return Sent(key, value, append_ms)
 
 

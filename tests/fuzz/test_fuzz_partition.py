@@ -47,7 +47,7 @@ def fed(topic: str, seed: int) -> tuple[list[Sent], list[dict | None]]:
 def test_invalid_messages_change_nothing_and_their_neighbours_are_applied(seed):
     rng = np.random.default_rng(seed)
     partition = PartitionState(0)
-    letters, counting = [], {}
+    dead_letters, counting = [], {}
     for topic in TOPICS:
         sent, rows = fed(topic, seed)
         start = 0
@@ -65,7 +65,7 @@ def test_invalid_messages_change_nothing_and_their_neighbours_are_applied(seed):
                 )
             )
             start = stop
-        letters += [
+        dead_letters += [
             (topic, n, s.key, s.value) for n, (s, row) in enumerate(zip(sent, rows, strict=True)) if row is None
         ]
         good = [row for row in rows if row]
@@ -73,7 +73,7 @@ def test_invalid_messages_change_nothing_and_their_neighbours_are_applied(seed):
         if topic != "customers":
             good, late = split_late(topic, good)
         is_late = {id(row) for row in late}
-        letters += [
+        dead_letters += [
             (topic, n, s.key, s.value) for n, (s, row) in enumerate(zip(sent, rows, strict=True)) if id(row) in is_late
         ]
         counting[topic] = good
@@ -83,9 +83,9 @@ def test_invalid_messages_change_nothing_and_their_neighbours_are_applied(seed):
     counts = partition.counts
     assert counts.consumed == counts.valid + counts.rejected + counts.late
     assert sorted(((x.topic, x.offset, x.key, x.value) for x in partition.rejected), key=repr) == sorted(
-        letters, key=repr
+        dead_letters, key=repr
     )
-    assert all(letter.error for letter in partition.rejected)
+    assert all(dead_letter.error for dead_letter in partition.rejected)
     assert partition.dry
     as_of = NOW + 3 * DAY
     everyone = np.arange(partition.state.customer_count, dtype=np.int32)

@@ -31,9 +31,9 @@ def check_batch(topic: Any, sent: Sequence[Sent]) -> Counts:
     assert sorted([*records, *reasons]) == list(range(len(sent))), "every message is either a record or refused"
     assert list(records) == sorted(records)
     assert list(reasons) == sorted(reasons)
-    for place, (one, verdict) in enumerate(zip(sent, verdicts, strict=True)):
-        fault = _difference(verdict, records.get(place), reasons.get(place)) or _tells(one, reasons.get(place))
-        assert fault is None, f"{topic}, message {place} of {len(sent)}: {fault}\n{_shown(one)}"
+    for position, (one, verdict) in enumerate(zip(sent, verdicts, strict=True)):
+        fault = _difference(verdict, records.get(position), reasons.get(position)) or _tells(one, reasons.get(position))
+        assert fault is None, f"{topic}, message {position} of {len(sent)}: {fault}\n{_shown(one)}"
     if topic == "events":
         _check_event_columns(values, keys, append_ms, decoded)
     if topic == "orders":
@@ -72,10 +72,10 @@ def _difference(verdict: Verdict, record: Any, reason: str | None) -> str | None
 
 def values_of(record: msgspec.Struct) -> dict[str, Any]:
     """Every field of a record, items as dicts too."""
-    found = msgspec.structs.asdict(record)
-    if found.get("items"):
-        found["items"] = [msgspec.structs.asdict(item) for item in found["items"]]
-    return found
+    result = msgspec.structs.asdict(record)
+    if result.get("items"):
+        result["items"] = [msgspec.structs.asdict(item) for item in result["items"]]
+    return result
 
 
 def _same(got: Any, expected: Any) -> bool:
@@ -95,8 +95,8 @@ def _tells(one: Sent, reason: str | None) -> str | None:
         return f"a reason of {len(reason)} characters"
     if MARK not in reason or MARK.encode() in (one.key or b""):
         return None
-    found = plain(one.value or b"")
-    others = {name: value for name, value in found.items() if name not in ("name", "email")} if found else {}
+    result = plain(one.value or b"")
+    others = {name: value for name, value in result.items() if name not in ("name", "email")} if result else {}
     return None if MARK in repr(others) else f"a reason that tells a name or an e-mail address: {reason}"
 
 

@@ -34,8 +34,8 @@ TOPIC_NAMES = ("events", "orders", "customers", "customer-features", "alerts", "
 def spellings(row):
     """Of each field of a profile: as it is, as JSON escapes it, as Latin-1."""
     texts = [str(value) for name, value in row.items() if name not in ("customer_id", "age")]
-    found = {text.encode() for text in texts} | {json.dumps(text)[1:-1].encode() for text in texts}
-    return found | {text.encode("latin-1") for text in texts}
+    result = {text.encode() for text in texts} | {json.dumps(text)[1:-1].encode() for text in texts}
+    return result | {text.encode("latin-1") for text in texts}
 
 
 def profile(row, key=None, *, escaped=False, **changes):
@@ -57,32 +57,34 @@ def archive(bench, folder):
 
 def everything(bench, home):
     """Place -> bytes, of all that the run owns."""
-    found = {}
+    result = {}
     for topic in TOPIC_NAMES:
         for m in read_topic(bench.properties, f"{bench.run}.{topic}"):
-            place = f"{topic} {m.partition()} {m.offset()}"
-            found[place] = b"\n".join([m.key() or b"", m.value() or b"", repr(m.headers()).encode()])
+            location = f"{topic} {m.partition()} {m.offset()}"
+            result[location] = b"\n".join([m.key() or b"", m.value() or b"", repr(m.headers()).encode()])
     for name in bench.client.indices.get(index=f"{bench.run}-*", filter_path="*.aliases"):
         bench.client.indices.refresh(index=name)
         for hit in scan(bench.client, index=name):
-            found[f"{name} {hit['_id']}"] = json.dumps(hit["_source"], ensure_ascii=False).encode()
+            result[f"{name} {hit['_id']}"] = json.dumps(hit["_source"], ensure_ascii=False).encode()
     store = CheckpointStore(str(bench.state), bench.run)
     for number in store.partitions():
         for name in store.names(number):
             manifest = store.read(number, name).manifest
-            found[f"checkpoint {name}"] = b"\n".join([*manifest.profiles.values(), *(b for _, b in manifest.alerts)])
+            result[f"checkpoint {name}"] = b"\n".join([*manifest.profiles.values(), *(b for _, b in manifest.alerts)])
     for path in home.rglob("*"):
         if not path.is_file():
             continue
-        found[f"file {path}"] = path.read_bytes()
-        if ".parquet" in path.name and found[f"file {path}"].startswith(b"PAR1"):
-            found[f"rows {path}"] = repr(pq.read_table(path).to_pylist()).encode()
-    return found
+        result[f"file {path}"] = path.read_bytes()
+        if ".parquet" in path.name and result[f"file {path}"].startswith(b"PAR1"):
+            result[f"rows {path}"] = repr(pq.read_table(path).to_pylist()).encode()
+    return result
 
 
 def holders(bench, home, row):
-    wanted = spellings(row)
-    return sorted(place for place, data in everything(bench, home).items() if any(one in data for one in wanted))
+    expected = spellings(row)
+    return sorted(
+        location for location, data in everything(bench, home).items() if any(one in data for one in expected)
+    )
 
 
 def forced(bench):
@@ -107,7 +109,7 @@ def people(count):
     ]
 
 
-def with_letters(bench, rows):
+def publish_dead_letters(bench, rows):
     bench.publish([message for row in rows for message in (profile(row), profile(row, age="old"))])
     bench.publish([event(row["customer_id"], f"e-{row['customer_id']}") for row in rows])
     bench.consume(contact=True)

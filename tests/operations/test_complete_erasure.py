@@ -26,29 +26,12 @@ from operations.erasure_scene import (
     profile,
     spellings,
 )
-from operations.terminal import Terminal
-from stream.bench import Bench
 
-from connectors.elasticsearch.aliases import install
 from connectors.kafka.client import consumer_config, open_admin, open_consumer
 from consumers.erasure import profile_topic
-from consumers.index_definitions import run_definitions
 from features.schema import group_name
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture
-def bench(servers, run_name, tmp_path):
-    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, run_definitions(contact=True))
-    yield bench
-    bench.client.close()
-
-
-@pytest.fixture
-def terminal(bench, servers, tmp_path, monkeypatch):
-    return Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
 
 
 def flat(said):
@@ -100,18 +83,25 @@ def test_forget_leaves_no_byte_of_a_profile(bench, terminal, tmp_path):
     bench.client.indices.put_mapping(index=alerts, properties={"country": {"type": "keyword"}})
     bench.client.index(index=alerts, document=old_alert(ZOE), refresh=True)
     before = holders(bench, home, ZOE)
-    for place in ("customers ", "dead-letter ", f"{bench.run}-customers", f"{bench.run}-alerts", "checkpoint", "rows "):
-        assert [one for one in before if one.startswith(place)], (place, before)
+    for location in (
+        "customers ",
+        "dead-letter ",
+        f"{bench.run}-customers",
+        f"{bench.run}-alerts",
+        "checkpoint",
+        "rows ",
+    ):
+        assert [one for one in before if one.startswith(location)], (location, before)
 
-    said = flat(terminal.type("forget", ZOE["customer_id"], "--yes", "--force-compaction"))
+    output = flat(terminal.type("forget", ZOE["customer_id"], "--yes", "--force-compaction"))
     shared = [one for one in holders(bench, home, ZOE) if one.startswith("customers ")]
     left = holders(bench, home, {"email": "x-x-x", **{k: v for k, v in ZOE.items() if k != "email"}})
     assert left == []
-    assert "the same name or address: bob2" in said
+    assert "the same name or address: bob2" in output
     assert len(shared) == 2, "another customer with the same address, and a key that is the address: both are told"
-    assert "1 of these keys contain a name or an address" in said
-    assert "with the id only" in said
-    assert not [text for text in spellings(ZOE) if text in said.encode()]
+    assert "1 of these keys contain a name or an address" in output
+    assert "with the id only" in output
+    assert not [text for text in spellings(ZOE) if text in output.encode()]
 
     # nobody else has lost anything
     assert [p for p in holders(bench, home, BOB) if p.startswith("customers ")], "bob's profile was sent again"
@@ -132,12 +122,12 @@ def test_forget_leaves_no_byte_of_a_profile(bench, terminal, tmp_path):
     assert names["bob"] == BOB["name"]
 
 
-def test_alerts_of_an_earlier_version_are_reported_with_their_day(bench, terminal, tmp_path):
+def test_alerts_of_format_1_are_reported_with_their_day(bench, terminal, tmp_path):
     bench.publish([profile(ZOE), ("alerts", ZOE["customer_id"].encode(), msgspec.json.encode(old_alert(ZOE)))])
-    said = flat(terminal.type("forget", ZOE["customer_id"], "--yes"))
-    assert f"topic {bench.run}.alerts" in said
-    assert "1 with the profile (0)" in said
-    assert "They stay until" in said
+    output = flat(terminal.type("forget", ZOE["customer_id"], "--yes"))
+    assert f"topic {bench.run}.alerts" in output
+    assert "1 with the profile (0)" in output
+    assert "They stay until" in output
 
 
 def test_unknown_files_are_skipped_and_reported(bench, terminal, tmp_path):
@@ -145,14 +135,14 @@ def test_unknown_files_are_skipped_and_reported(bench, terminal, tmp_path):
     bench.consume(contact=True)
     state = bench.state / bench.run
     folder = next(path for path in state.iterdir() if any(path.iterdir()))
-    mine = next(folder.glob("*.checkpoint"))
-    (folder / "saved.checkpoint").write_bytes(mine.read_bytes())
+    own = next(folder.glob("*.checkpoint"))
+    (folder / "saved.checkpoint").write_bytes(own.read_bytes())
     (state / "partition=old").mkdir()
-    (state / "partition=old" / mine.name).write_bytes(mine.read_bytes())
-    (folder / f"{mine.name}.0123456789ab.partial").write_bytes(mine.read_bytes())
-    said = flat(terminal.type("forget", ZOE["customer_id"], "--yes"))
-    assert "saved.checkpoint" in said.replace(" ", "")
-    assert "partition=old" in said.replace(" ", "")
+    (state / "partition=old" / own.name).write_bytes(own.read_bytes())
+    (folder / f"{own.name}.0123456789ab.partial").write_bytes(own.read_bytes())
+    output = flat(terminal.type("forget", ZOE["customer_id"], "--yes"))
+    assert "saved.checkpoint" in output.replace(" ", "")
+    assert "partition=old" in output.replace(" ", "")
     assert not list(folder.glob("*.partial")), "an erasure that was killed has left it"
 
 
@@ -165,8 +155,8 @@ def test_topic_settings_of_the_user_are_restored_and_forced_ones_are_not(bench, 
     assert forced(bench) == {"min.cleanable.dirty.ratio": "0.25"}
     # as an erasure leaves them that was killed; one without --force-compaction takes them back as well
     profile_topic._alter(admin, topic, profile_topic.FORCED)
-    said = terminal.type("forget", ZOE["customer_id"], "--yes")
-    assert "settings that a killed erasure had changed" in flat(said)
+    output = terminal.type("forget", ZOE["customer_id"], "--yes")
+    assert "settings that a killed erasure had changed" in flat(output)
     assert forced(bench) == {}
 
 
@@ -179,8 +169,8 @@ def test_stalled_consumer_is_reported_and_the_next_call_awaits_the_same_tombston
         consumer.subscribe([f"{bench.run}.customers"], on_assign=lambda c, parts: (c.assign([]), joined.append(parts)))
         while not joined:
             consumer.poll(0.1)
-        said = flat(terminal.type("forget", ZOE["customer_id"], "--yes", code=1))
-        assert "did not commit past the tombstone" in said
+        output = flat(terminal.type("forget", ZOE["customer_id"], "--yes", code=1))
+        assert "did not commit past the tombstone" in output
         tombs = [m for m in bench.messages("customers") if m.value() is None]
         where = [TopicPartition(m.topic(), m.partition(), m.offset() + 1) for m in tombs]
         consumer.commit(offsets=where, asynchronous=False)

@@ -1,4 +1,4 @@
-"""Erasures at once, and erasures that are ended in the middle: what is called last leaves nothing."""
+"""Concurrent erasures, and erasures that are ended in the middle: what is called last leaves nothing."""
 
 from __future__ import annotations
 
@@ -8,39 +8,22 @@ import sys
 
 import pytest
 from consume.command_line import environment, start
-from operations.erasure_scene import archive, forced, holders, people, with_letters
-from operations.terminal import Terminal
-from stream.bench import Bench
+from operations.erasure_scene import archive, forced, holders, people, publish_dead_letters
 
-from connectors.elasticsearch.aliases import install
 from connectors.kafka.client import open_admin, produce_all
 from consumers.dead_letters.store import read_topic
 from consumers.erasure import profile_topic
 from consumers.erasure.lock import erasure_lock
-from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def bench(servers, run_name, tmp_path):
-    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, run_definitions(contact=True))
-    yield bench
-    bench.client.close()
-
-
-@pytest.fixture
-def terminal(bench, servers, tmp_path, monkeypatch):
-    return Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
-
-
-# --- at once ----------------------------------------------------------------------------------------------------------
+# --- concurrent ------------------------------------------------------------------------------------------------------
 def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     rows = people(4)
     home = tmp_path / "home"
-    with_letters(bench, rows)
+    publish_dead_letters(bench, rows)
     archive(bench, home / "archive" / bench.run)
     # two in one data folder, one as on another machine that shares the state
     homes = [home, home, tmp_path / "other"]
@@ -58,24 +41,28 @@ def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     running = [
         start(
             ["forget", row["customer_id"], *words],
-            environment(place, servers),
+            environment(location, servers),
         )
-        for row, place in zip(rows, homes, strict=False)
+        for row, location in zip(rows, homes, strict=False)
     ]
-    said = [process.communicate(timeout=300) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], said
+    output = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], output
     assert [holders(bench, home, row) for row in rows[:3]] == [[], [], []]
-    assert {place.split()[0] for place in holders(bench, home, rows[3])} >= {"customers", "dead-letter", "checkpoint"}
+    assert {location.split()[0] for location in holders(bench, home, rows[3])} >= {
+        "customers",
+        "dead-letter",
+        "checkpoint",
+    }
     assert forced(bench) == {}
 
 
 def test_dead_letters_that_reappear_during_erasure_are_deleted_again(bench, terminal, tmp_path, monkeypatch):
-    """As an erasure of an earlier version does that works at the same time."""
+    """Another process writes copies of them during the first deletion."""
     (row,) = people(1)
-    with_letters(bench, [row])
+    publish_dead_letters(bench, [row])
     admin = open_admin(bench.properties)
-    letters = f"{bench.run}.dead-letter"
-    copies = [(letters, m.key(), m.value(), m.headers()) for m in read_topic(bench.properties, letters)]
+    dead_letters = f"{bench.run}.dead-letter"
+    copies = [(dead_letters, m.key(), m.value(), m.headers()) for m in read_topic(bench.properties, dead_letters)]
     deleted = []
 
     def delete_records(self, where, **_):
@@ -145,7 +132,7 @@ FEW = [(PHASES[4], signal.SIGKILL), (PHASES[6], signal.SIGKILL), (PHASES[7], sig
 def interrupted(bench, servers, home, cases):
     """One customer for each case: the erasure is ended in that phase, and afterwards all are called again."""
     rows = people(len(cases) + 1)
-    with_letters(bench, rows)
+    publish_dead_letters(bench, rows)
     archive(bench, home / "archive" / bench.run)
     variables = environment(home, servers)
     words = ["--yes", "--force-compaction", "--run", bench.run]
@@ -170,12 +157,16 @@ def interrupted(bench, servers, home, cases):
             assert forced(bench) == dict(profile_topic.FORCED), "what the next one has to find"
     for row in rows[: len(cases)]:
         done = start(["forget", row["customer_id"], *words], variables)
-        said = done.communicate(timeout=200)
-        assert done.returncode == 0, said
+        output = done.communicate(timeout=200)
+        assert done.returncode == 0, output
     assert {row["customer_id"]: holders(bench, home, row) for row in rows[:-1]} == {
         row["customer_id"]: [] for row in rows[:-1]
     }
-    assert {place.split()[0] for place in holders(bench, home, rows[-1])} >= {"customers", "dead-letter", "checkpoint"}
+    assert {location.split()[0] for location in holders(bench, home, rows[-1])} >= {
+        "customers",
+        "dead-letter",
+        "checkpoint",
+    }
     assert forced(bench) == {}
 
 

@@ -53,8 +53,8 @@ def test_each_filter_selects_its_dead_letters(choice, taken):
 
 def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
     document = replace(LETTER, topic="shop-customers-000001", offset=-1)
-    found = deduplicate([LETTER, replace(LETTER, number=6), document, replace(document, number=9)])
-    assert [letter.number for letter in found] == [5, 5, 9]
+    result = deduplicate([LETTER, replace(LETTER, number=6), document, replace(document, number=9)])
+    assert [dead_letter.number for dead_letter in result] == [5, 5, 9]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,13 @@ def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
 def test_record_that_is_still_invalid_is_not_replayed(changed, why):
     done = plan_replay([replace(LETTER, **changed)], "shop", lambda _: False, NOW_MS, late=False)
     assert bool(done.sendable) is not bool(why)
-    assert [why in said for _, said in done.held] == ([True] if why else [])
+    assert [why in message for _, message in done.held] == ([True] if why else [])
 
 
 def test_record_that_was_replayed_is_not_replayed_again():
-    done = plan_replay([LETTER], "shop", lambda letter: letter.position == ("shop.events", 2, 17), NOW_MS, late=False)
+    done = plan_replay(
+        [LETTER], "shop", lambda dead_letter: dead_letter.position == ("shop.events", 2, 17), NOW_MS, late=False
+    )
     assert done.held == ((LETTER, "was already replayed"),)
 
 
@@ -108,16 +110,16 @@ SECRETS = ("Ann Secret", "ann@secret.test")
     ],
 )
 def test_contact_data_is_masked_by_default(value):
-    letter = replace(LETTER, topic="shop.customers", value=value)
-    shown = readable(letter, contact=False)
+    dead_letter = replace(LETTER, topic="shop.customers", value=value)
+    shown = readable(dead_letter, contact=False)
     assert not [secret for secret in SECRETS if secret in shown]
-    shown = readable(letter, contact=True)
+    shown = readable(dead_letter, contact=True)
     assert any(secret[:10] in shown for secret in SECRETS)
 
 
 def test_contact_data_in_a_broken_event_is_masked():
-    letter = replace(LETTER, value=b'{"event_id": "e1", "name": "Ann Secret", "email": "ann@secret.test", "ts":')
-    shown = readable(letter, contact=False)
+    dead_letter = replace(LETTER, value=b'{"event_id": "e1", "name": "Ann Secret", "email": "ann@secret.test", "ts":')
+    shown = readable(dead_letter, contact=False)
     assert "e1" in shown
     assert not [secret for secret in SECRETS if secret in shown]
 
@@ -185,6 +187,6 @@ class ForeignMessage:
 )
 def test_unreadable_header_gives_a_dead_letter_without_an_offset(written):
     headers = [("partition", written), ("offset", written), ("topic", b"\xff"), ("error", None)]
-    letter = stored_dead_letter(ForeignMessage(headers))
-    assert (letter.partition, letter.offset) == (-1, -1)
+    dead_letter = stored_dead_letter(ForeignMessage(headers))
+    assert (dead_letter.partition, dead_letter.offset) == (-1, -1)
     assert stored_dead_letter(ForeignMessage(None)).offset == -1

@@ -44,11 +44,11 @@ def test_corrected_dead_letters_are_replayed_once(bench, servers, tmp_path, monk
     assert (progress.valid, progress.rejected, progress.late) == (2, 2, 1)
 
     listed = json.loads(terminal.type("dead-letters", "list", "--json"))["letters"]
-    by_error = {letter["error"].split(":")[0].split(" ")[0]: letter for letter in listed}
+    by_error = {dead_letter["error"].split(":")[0].split(" ")[0]: dead_letter for dead_letter in listed}
     assert len(listed) == 3
     assert "Ann Secret" not in terminal.type("dead-letters", "list")
-    tv = next(letter for letter in listed if "device" in letter["error"])
-    ann = next(letter for letter in listed if letter["topic"].endswith(".customers"))
+    tv = next(dead_letter for dead_letter in listed if "device" in dead_letter["error"])
+    ann = next(dead_letter for dead_letter in listed if dead_letter["topic"].endswith(".customers"))
     assert by_error["too"]["topic"] == f"{bench.run}.events"
     assert "1" in terminal.type("dead-letters", "list", "--reason", "too late", "--by-reason")
 
@@ -58,10 +58,10 @@ def test_corrected_dead_letters_are_replayed_once(bench, servers, tmp_path, monk
     assert "Ann Secret" in terminal.type("dead-letters", "show", ann["letter"], "--contact")
 
     # nothing is sendable yet: two are still not valid, one would be too late again
-    said = terminal.type("dead-letters", "replay", "--yes")
-    assert "still not valid" in said
-    assert "too late" in said
-    assert "--archive" in said
+    output = terminal.type("dead-letters", "replay", "--yes")
+    assert "still not valid" in output
+    assert "too late" in output
+    assert "--archive" in output
 
     mended = tmp_path / "tv.json"
     terminal.type("dead-letters", "show", tv["letter"], "--out", mended)
@@ -87,13 +87,13 @@ def test_corrected_dead_letters_are_replayed_once(bench, servers, tmp_path, monk
 
     folder = tmp_path / "archive" / "events" / "date=2023-11-14"
     folder.mkdir(parents=True)
-    said = terminal.type("dead-letters", "replay", "--reason", "too late", "--archive", tmp_path / "archive", "--yes")
-    assert "--run NEW" in said
+    output = terminal.type("dead-letters", "replay", "--reason", "too late", "--archive", tmp_path / "archive", "--yes")
+    assert "--run NEW" in output
     (file,) = folder.iterdir()
     assert pq.read_table(file)["event_id"].to_pylist() == ["late"]
     marks = {
-        letter["letter"]: letter["replayed"]
-        for letter in json.loads(terminal.type("dead-letters", "list", "--json"))["letters"]
+        dead_letter["letter"]: dead_letter["replayed"]
+        for dead_letter in json.loads(terminal.type("dead-letters", "list", "--json"))["letters"]
     }
     assert marks == {tv["letter"]: True, ann["letter"]: False, by_error["too"]["letter"]: True}
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from operations.erasure_scene import archive, event, profile
 from operations.terminal import Terminal
-from stream.bench import Bench
 
-from connectors.elasticsearch.aliases import install
-from connectors.kafka.client import consumer_config, open_consumer, produce_all
-from connectors.kafka.source import Source
-from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole
-from consumers.archive.files import ArchiveFolder
+from connectors.kafka.client import produce_all
 from consumers.checkpoints.store import CheckpointStore
-from consumers.index_definitions import run_definitions
-from features.schema import group_name
 
 pytestmark = pytest.mark.timeout(240)
-TS = 1_700_000_000_000
 ANN = {
     "customer_id": "ann",
     "name": "Ann Zacharias",
@@ -28,29 +21,6 @@ ANN = {
 }
 BOB = {"customer_id": "bob", "name": "Bob Yardley", "email": "bob.y@example.com", "gender": "gender-of-bob"}
 SECRETS = (b"Zacharias", b"ann.z@example", b"gender-of-ann")
-
-
-@pytest.fixture
-def bench(servers, run_name, tmp_path):
-    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, run_definitions(contact=True))
-    yield bench
-    bench.client.close()
-
-
-def profile(row, **changes):
-    return "customers", row["customer_id"].encode(), msgspec.json.encode({**row, **changes})
-
-
-def event(customer, name, **changes):
-    row = {"event_type": "search", "session_id": "s1", "device": "mobile", "ts": TS, "event_id": name}
-    return "events", customer.encode(), msgspec.json.encode({**row, "customer_id": customer, **changes})
-
-
-def archive(bench, folder):
-    config = consumer_config(bench.properties, group_name(bench.run, ROLE))
-    role = ArchiveRole(Source(open_consumer(config), bench.run, TOPICS), ArchiveFolder(folder, bench.run), bench.run)
-    role.run(lambda: False, bench.ends())
 
 
 def places(bench, folder):
@@ -74,7 +44,7 @@ def places(bench, folder):
 
 
 def holders(found, secrets=SECRETS):
-    return {place for place, data in found.items() if any(secret in data for secret in secrets)}
+    return {location for location, data in found.items() if any(secret in data for secret in secrets)}
 
 
 def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tmp_path, monkeypatch):
@@ -89,12 +59,12 @@ def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tm
     everywhere = {"topic", "letters", "index", "checkpoints", "archive"}
     assert holders(places(bench, folder)) == everywhere
 
-    said = terminal.type("forget", "ann", "--yes")
+    output = terminal.type("forget", "ann", "--yes")
     after = places(bench, folder)
     assert holders(after) == {"topic", "letters"}, "what only time or --force-compaction takes away"
-    assert "older records stay in the log" in " ".join(said.split())
-    assert "with the profile (" in said
-    assert not [secret for secret in SECRETS if secret.decode() in said]
+    assert "older records stay in the log" in " ".join(output.split())
+    assert "with the profile (" in output
+    assert not [secret for secret in SECRETS if secret.decode() in output]
     his = (b"Yardley", b"gender-of-bob")
     assert holders(after, his) == everywhere
 
@@ -118,24 +88,24 @@ def test_force_compaction_erases_without_waiting(bench, servers, tmp_path, monke
     for number in range(2):
         produce_all(bench.properties, "test", [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
     bench.consume(contact=True)
-    letters = len(bench.messages("dead-letter"))
-    said = terminal.type("forget", "ann", "--yes", "--force-compaction")
+    dead_letters = len(bench.messages("dead-letter"))
+    output = terminal.type("forget", "ann", "--yes", "--force-compaction")
     after = places(bench, tmp_path / "none")
     assert holders(after) == set()
     assert holders(after, (b"Yardley", b"gender-of-bob")) == {"topic", "letters", "checkpoints"}
-    assert "compacted" in said
-    assert len(bench.messages("dead-letter")) == letters - 1 == 1
+    assert "compacted" in output
+    assert len(bench.messages("dead-letter")) == dead_letters - 1 == 1
 
 
 def test_unreachable_store_is_reported(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     bench.publish([profile(ANN)])
-    said = terminal.type("forget", "ann", "--yes", "--archive", tmp_path / "none", code=1)
-    assert "not reached" in said
+    output = terminal.type("forget", "ann", "--yes", "--archive", tmp_path / "none", code=1)
+    assert "not reached" in output
     monkeypatch.setenv("SHOPSTREAM_ELASTICSEARCH__URL", "http://127.0.0.1:9")
-    said = terminal.type("forget", "ann", "--yes", code=1)
-    assert "not reached" in said
-    assert "tombstone" in said
+    output = terminal.type("forget", "ann", "--yes", code=1)
+    assert "not reached" in output
+    assert "tombstone" in output
 
 
 def test_checkpoint_after_erasure_differs_by_the_profile_only(bench):

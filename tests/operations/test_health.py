@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from shopstream.runtime.coordinator_types import WorkerName, WorkerView
 from shopstream.runtime.health import Bounds, alive, ready
-from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NOW_S = 1_000.0
 WELL = WorkerView(
@@ -45,10 +45,10 @@ def test_worker_that_reports_and_keeps_up_is_alive_and_ready():
 def test_each_condition_alone_changes_the_status(changed, is_alive, word):
     view = replace(WELL, **changed)
     assert alive([view], NOW_S, NOW_S, BOUNDS).ok is is_alive
-    found = failing(ready([view], NOW_S, NOW_S, BOUNDS))
-    assert (set(found) == {"features-0"}) is (word is not None)
+    result = failing(ready([view], NOW_S, NOW_S, BOUNDS))
+    assert (set(result) == {"features-0"}) is (word is not None)
     if word is not None:
-        assert word in found["features-0"]
+        assert word in result["features-0"]
 
 
 def test_a_parent_that_hangs_is_not_alive():

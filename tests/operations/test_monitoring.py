@@ -19,9 +19,9 @@ from consumers.metrics.definitions import METRICS, CopyProgress, FeaturesProgres
 from consumers.metrics.reports import PIPELINE_FIELDS, figures, pipeline_documents
 from features.errors import ShopstreamError
 from shopstream.runtime import http_server
+from shopstream.runtime.coordinator_types import WorkerName, WorkerView
 from shopstream.runtime.health import Bounds
 from shopstream.runtime.metrics_endpoint import serve_metrics
-from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NO_METRICS = {"role", "last_error", "bundle", "drift"}
 
@@ -104,19 +104,19 @@ def test_metrics_and_health_are_served_over_http():
     with serving(*views()) as url:
         status, text = get(f"{url}/metrics")
         assert status == 200
-        found = samples(text)
+        result = samples(text)
         whose = (("role", "features"), ("worker", "0"))
-        assert found["shopstream_records_read_total", *whose] == 7
-        assert found["shopstream_event_time_max_seconds", *whose] == 1_700_000_000
-        assert found["shopstream_rows_written_total", ("kind", "customers"), *whose] == 7
-        assert found["shopstream_freshness_seconds", ("quantile", "0.99"), *whose] == pytest.approx(0.007)
-        assert found["shopstream_worker_restarts_total", *whose] == 2
+        assert result["shopstream_records_read_total", *whose] == 7
+        assert result["shopstream_event_time_max_seconds", *whose] == 1_700_000_000
+        assert result["shopstream_rows_written_total", ("kind", "customers"), *whose] == 7
+        assert result["shopstream_freshness_seconds", ("quantile", "0.99"), *whose] == pytest.approx(0.007)
+        assert result["shopstream_worker_restarts_total", *whose] == 2
         other = (("role", "index"), ("worker", "1"))
-        assert found["shopstream_sink_latency_seconds", ("quantile", "0.5"), *other] == pytest.approx(0.02)
-        assert found["shopstream_sink_blocked", *other] == 1
-        assert found["shopstream_partitions_owned", *whose] == 2
-        assert 0 <= found["shopstream_worker_last_report_age_seconds", *whose] < 60
-        assert found["shopstream_rows_pending", *other] == 6
+        assert result["shopstream_sink_latency_seconds", ("quantile", "0.5"), *other] == pytest.approx(0.02)
+        assert result["shopstream_sink_blocked", *other] == 1
+        assert result["shopstream_partitions_owned", *whose] == 2
+        assert 0 <= result["shopstream_worker_last_report_age_seconds", *whose] < 60
+        assert result["shopstream_rows_pending", *other] == 6
         assert get(f"{url}/healthz")[0] == 200
         status, text = get(f"{url}/readyz")
         assert status == 503
@@ -172,8 +172,8 @@ def test_an_error_in_a_request_is_a_status_500_and_one_warning(monkeypatch, capf
 def test_metric_of_an_exited_worker_is_down():
     gone = replace(views()[0], stage="waiting", reported_s=None, owned=None)
     with serving(gone) as url:
-        found = samples(get(f"{url}/metrics")[1])
-    assert found["shopstream_worker_up", ("role", "features"), ("worker", "0")] == 0
+        result = samples(get(f"{url}/metrics")[1])
+    assert result["shopstream_worker_up", ("role", "features"), ("worker", "0")] == 0
 
 
 def test_a_port_that_is_taken_is_an_error_with_a_remedy():
@@ -189,12 +189,12 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy():
 def test_pipeline_documents_hold_mapped_fields_only():
     whose = {"worker": 0, "host": "here", "state": "running", "at_ms": 5}
     known = {item.name for item in PIPELINE_FIELDS}
-    for role, found in (("features", features_figures()), ("index", index_figures())):
+    for role, one in (("features", features_figures()), ("index", index_figures())):
         documents = pipeline_documents(
-            {**found, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, last_error="no", **whose
+            {**one, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, last_error="no", **whose
         )
         assert all(set(document) <= known for document in documents)
-        assert documents[0]["records"] == found["consumed"]
+        assert documents[0]["records"] == one["consumed"]
         assert documents[1] == {"at": 5, "role": role, "worker": 0, "host": "here"} | {
             "feature": "recency_days", "psi": 0.3,
         }  # fmt: skip

@@ -39,8 +39,8 @@ def test_documents_are_written_and_expired_ones_are_deleted(servers, run_name):
     with PipelineDocuments(open_client(connection(servers)), run_name, retention_days=7) as documents:
         documents.offer([*measured(NOW_MS), *measured(NOW_MS - 6 * DAY_MS)])
     client.indices.refresh(index=write_index(run_name, "pipeline"))
-    found = client.search(index=f"{run_name}-pipeline", size=10)["hits"]["hits"]
-    assert {hit["_source"]["at"] for hit in found} == {NOW_MS, NOW_MS - 6 * DAY_MS}
+    result = client.search(index=f"{run_name}-pipeline", size=10)["hits"]["hits"]
+    assert {hit["_source"]["at"] for hit in result} == {NOW_MS, NOW_MS - 6 * DAY_MS}
     client.close()
 
 
@@ -103,7 +103,7 @@ def test_a_refused_deletion_is_logged_once_with_the_remedy(monkeypatch):
             documents.offer(measured(NOW_MS + second))
     (line,) = [line for line in logs if line["event"] == "old measurements are not deleted"]
     assert "security_exception" in line["error"]
-    assert line["remedy"] == "Grant the user the right `delete` on shop-pipeline-000001."
+    assert line["remedy"] == "Grant the user the permission `delete` on shop-pipeline-000001."
     assert client.searches == 3, "a refusal ends a check"
     assert documents.written == 3
 

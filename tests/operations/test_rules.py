@@ -35,5 +35,5 @@ def test_every_alert_rule_is_complete():
 
 
 def test_guide_describes_the_remedy_for_each_alert():
-    told = set(re.findall(r"^\| `(Shopstream\w+)` \|", GUIDE, re.MULTILINE))
-    assert told == {rule["alert"] for rule in rules()}
+    messages = set(re.findall(r"^\| `(Shopstream\w+)` \|", GUIDE, re.MULTILINE))
+    assert messages == {rule["alert"] for rule in rules()}

@@ -11,8 +11,8 @@ def test_spark_paths_are_recorded_once_and_reported_by_forget(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spark-1").mkdir()
     settings = Settings(home=tmp_path / "home")
-    for place in ("spark-1", "s3a://shop/spark", "spark-1", str(tmp_path / "gone")):
-        record_spark_checkpoint(settings, "shop", place)
+    for location in ("spark-1", "s3a://shop/spark", "spark-1", str(tmp_path / "gone")):
+        record_spark_checkpoint(settings, "shop", location)
     assert spark_checkpoints(settings, "shop") == [str(tmp_path / "spark-1"), "s3a://shop/spark"]
     assert spark_checkpoints(settings, "shop-2") == []
     work = Erasure(settings, "ann", str(tmp_path / "state"))

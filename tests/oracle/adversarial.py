@@ -55,7 +55,7 @@ def adversarial(seed: int, customers: int = 12) -> Records:
 
     Args:
         seed: the same seed gives the same records.
-        customers: how many customers have several scenarios and noise at once, besides one for each scenario.
+        customers: how many customers have several scenarios and noise together, besides one for each scenario.
     """
     rng = np.random.default_rng(seed)
     as_of = FIRST_AS_OF + int(rng.integers(23 * 365)) * DAY

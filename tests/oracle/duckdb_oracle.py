@@ -294,8 +294,8 @@ class ArchiveOracle:
         """Rows of the files that are no valid record, by table; a duplicate of a valid one is valid."""
         counts = {}
         for table, valid in VALID.items():
-            found = self._db.execute(f"SELECT count(*) FROM raw_{table} WHERE ({valid}) IS NOT TRUE").fetchone()
-            counts[table] = int(found[0]) if found else 0
+            result = self._db.execute(f"SELECT count(*) FROM raw_{table} WHERE ({valid}) IS NOT TRUE").fetchone()
+            counts[table] = int(result[0]) if result else 0
         return counts
 
     def _frame(self, sql: str, as_of: int) -> pl.DataFrame:

@@ -50,10 +50,10 @@ def write_archive(directory: Path, records: Records, *, broken: bool = True) -> 
 def write_plain(directory: Path, events: Sequence[Row], orders: Sequence[Row]) -> Path:
     """Writes lists of valid records as the plainest archive: one file a day, the contract's columns and types."""
     for table, rows, schema, time in (("events", events, EVENTS, "ts"), ("orders", orders, ORDERS, "updated_ts")):
-        for day, found in _by_day(rows, operator.itemgetter(time), 0).items():
+        for day, one in _by_day(rows, operator.itemgetter(time), 0).items():
             path = directory / table / f"date={day}" / "part-0.parquet"
             path.parent.mkdir(parents=True)
-            pq.write_table(pa.Table.from_pylist(found, schema=schema), path)
+            pq.write_table(pa.Table.from_pylist(one, schema=schema), path)
     return directory
 
 
@@ -73,14 +73,14 @@ def write_table(
     rng: np.random.Generator,
 ) -> None:
     """Writes one table's rows, each into the folder of its own day (of `default_ts` when it has no time)."""
-    for day, found in _by_day(rows, time_of, default_ts).items():
+    for day, one in _by_day(rows, time_of, default_ts).items():
         folder = directory / f"date={day}"
         folder.mkdir(parents=True)
-        shuffled = [found[i] for i in rng.permutation(len(found))]
+        shuffled = [one[i] for i in rng.permutation(len(one))]
         files = (1, 1, 1, 2, 3)[int(rng.integers(5))]
         for number in range(files + int(rng.random() < 0.1)):  # one more is a file without rows
-            mine = shuffled[number::files] if number < files else []
-            table = _disguise(_table(mine, schema, rng), rng)
+            own = shuffled[number::files] if number < files else []
+            table = _disguise(_table(own, schema, rng), rng)
             codec = ("none", "snappy", "zstd")[int(rng.integers(3))]
             pq.write_table(table, folder / f"{number:02}.parquet", compression=codec, row_group_size=7)
 
@@ -112,14 +112,14 @@ def _disguise(table: pa.Table, rng: np.random.Generator) -> pa.Table:
     """The same rows in other columns: shuffled, some of the empty ones gone, other encodings of strings, a stranger."""
     for name in table.column_names:
         column = table[name]
-        place = table.schema.get_field_index(name)
+        position = table.schema.get_field_index(name)
         if name not in REQUIRED and column.null_count == len(column) and rng.random() < 0.7:
-            table = table.remove_column(place)
+            table = table.remove_column(position)
         elif column.type == pa.string():
             other = (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()))[int(rng.integers(3))]
-            table = table.set_column(place, name, column.cast(other))
+            table = table.set_column(position, name, column.cast(other))
         elif name == "items":
-            table = table.set_column(place, name, _disguise_items(column, rng))
+            table = table.set_column(position, name, _disguise_items(column, rng))
     if rng.random() < 0.3:
         table = table.append_column("utm_source", pa.array(["?"] * table.num_rows))
     return table.select([table.column_names[i] for i in rng.permutation(table.num_columns)])
@@ -130,6 +130,6 @@ def _disguise_items(items: pa.ChunkedArray, rng: np.random.Generator) -> pa.Arra
     rows = items.to_pylist()
     lines = [line or {} for row in rows for line in row or ()]
     fields = [ITEM_ARROW.field(int(i)) for i in rng.permutation(ITEM_ARROW.num_fields)]
-    kept = [f for f in fields if any(line.get(f.name) is not None for line in lines)] or fields
+    stored = [f for f in fields if any(line.get(f.name) is not None for line in lines)] or fields
     kind = (pa.list_, pa.large_list)[int(rng.integers(2))]
-    return pa.array(rows, type=kind(pa.struct(kept)))
+    return pa.array(rows, type=kind(pa.struct(stored)))

@@ -75,8 +75,8 @@ def _order_features(winners: list[Record], as_of: int) -> Row:
         "revenue_total": _sum(placed),
     }
     within = {days: [o for o in placed if o["ts"] > as_of - days * DAY] for days in (7, 30, 90, 365)}
-    row |= {f"orders_{days}d": len(found) for days, found in within.items()}
-    row |= {f"revenue_{days}d": _sum(found) for days, found in within.items()}
+    row |= {f"orders_{days}d": len(one) for days, one in within.items()}
+    row |= {f"revenue_{days}d": _sum(one) for days, one in within.items()}
     returned = [o for o in winners if o["status"] != "placed" and o["ts"] > as_of - 365 * DAY]
     return row | {
         "avg_order_value_365d": _over(row["revenue_365d"], row["orders_365d"]),

@@ -33,8 +33,8 @@ CDNOW_TOTAL: Final = (2_357, 6_919, 244_091.94)
 
 def shared_file(name: str) -> Path:
     """A file of the shared data folder; skips the test where there is none."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("SHOPTEST_SHARED_DATA", beside)) / name
+    sibling = Path(__file__).parents[2].parent / "shared" / "data"
+    path = Path(os.environ.get("SHOPTEST_SHARED_DATA", sibling)) / name
     if not path.exists():
         pytest.skip(f"{name} is not here; SHOPTEST_SHARED_DATA names the folder that has it")
     return path
@@ -83,8 +83,8 @@ def assert_figures(rows: pl.DataFrame, windows: tuple[Window, ...], whole: tuple
     """Checks feature rows against the known figures; `whole` is (customers, orders, revenue) of all orders."""
     for window in windows:
         orders, revenue = pl.col(f"orders_{window.days}d"), pl.col(f"revenue_{window.days}d")
-        found = rows.select((orders > 0).sum(), orders.sum().alias("n"), revenue.sum().round(2)).row(0)
-        assert found == (window.customers, window.orders, window.revenue), f"{window.days} days"
+        result = rows.select((orders > 0).sum(), orders.sum().alias("n"), revenue.sum().round(2)).row(0)
+        assert result == (window.customers, window.orders, window.revenue), f"{window.days} days"
     if whole is not None:
-        found = rows.select(pl.len(), pl.col("orders_total").sum(), pl.col("revenue_total").sum().round(2)).row(0)
-        assert found == whole
+        result = rows.select(pl.len(), pl.col("orders_total").sum(), pl.col("revenue_total").sum().round(2)).row(0)
+        assert result == whole

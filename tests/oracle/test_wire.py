@@ -79,9 +79,9 @@ def test_late_records_are_late_by_at_least_a_millisecond():
 def test_arrivals_hold_all_records_and_none_is_late(drawn: tuple[Stream, list]):
     stream, arrived = drawn
     for topic, rows in (("events", stream.events), ("orders", stream.orders)):
-        mine = [row for kind, row in arrived if kind == topic]
-        assert split_late(topic, mine) == (mine, [])
-        assert Counter(map(repr, mine)) == Counter(map(repr, rows))
+        own = [row for kind, row in arrived if kind == topic]
+        assert split_late(topic, own) == (own, [])
+        assert Counter(map(repr, own)) == Counter(map(repr, rows))
 
 
 @pytest.mark.parametrize(

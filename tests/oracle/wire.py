@@ -153,10 +153,10 @@ def bad_messages(now_ms: int) -> list[BadMessage]:
     """
     ts = now_ms - HOUR
     bases = {"events": EVENT | {"ts": ts}, "orders": ORDER | {"ts": ts, "updated_ts": ts}, "customers": CUSTOMER}
-    found: list[BadMessage] = []
+    result: list[BadMessage] = []
     for topic, base in bases.items():
-        found += _bad_bytes(topic, base)
-        found += _bad_keys(topic, base)
+        result += _bad_bytes(topic, base)
+        result += _bad_keys(topic, base)
     changes: list[tuple[str, str, str, Any]] = []
     required = {
         "events": ("event_id", "event_type", "customer_id", "session_id", "ts", "device"),
@@ -192,10 +192,10 @@ def bad_messages(now_ms: int) -> list[BadMessage]:
     lists: tuple[list[Any], ...] = ([None], [5], [[]], ["p"], [ITEM, None])
     changes += [("orders", "items", "wrong type", wrong) for wrong in lists]
     changes += [("orders", "updated_ts", "order window", wrong) for wrong in (ts - 1, 1)]
-    found += [_changed(topic, bases[topic], name, kind, value) for topic, name, kind, value in changes]
+    result += [_changed(topic, bases[topic], name, kind, value) for topic, name, kind, value in changes]
     old = bases["orders"] | {"ts": ts - 400 * DAY - 1}
-    found.append(BadMessage("orders", b"bad", _dump(old), "order window", "updated_ts", "400 days and 1 ms"))
-    return found
+    result.append(BadMessage("orders", b"bad", _dump(old), "order window", "updated_ts", "400 days and 1 ms"))
+    return result
 
 
 def _too_long(name: str) -> tuple[str, ...]:
@@ -265,11 +265,11 @@ def _bad_bytes(topic: str, base: Row) -> list[BadMessage]:
     if topic == "orders":
         not_json |= {"NaN as total": text.replace("2.5", "NaN").encode()}
     others = {"null": b"null", "true": b"true", "number": b"5", "string": b'"x"', "list": f"[{text}]".encode()}
-    found = [BadMessage(topic, b"bad", value, "not JSON", "", name) for name, value in not_json.items()]
-    found += [BadMessage(topic, b"bad", value, "not an object", "", name) for name, value in others.items()]
+    entries = [BadMessage(topic, b"bad", value, "not JSON", "", name) for name, value in not_json.items()]
+    entries += [BadMessage(topic, b"bad", value, "not an object", "", name) for name, value in others.items()]
     if topic != "customers":
-        found.append(BadMessage(topic, b"bad", None, "tombstone", "", "no value"))
-    return found
+        entries.append(BadMessage(topic, b"bad", None, "tombstone", "", "no value"))
+    return entries
 
 
 def _dump(row: Row) -> bytes:

@@ -91,19 +91,19 @@ def made(shop):
 
 
 @pytest.fixture(scope="session")
-def no_mart(tmp_path_factory):
+def no_customer_table(tmp_path_factory):
     return tmp_path_factory.mktemp("mart")
 
 
-def source_of(run, search, mart):
-    return Source(DASHBOARDS, run, search, mart, lambda: NOW + 60_000, time.monotonic)
+def source_of(run, search, customer_table):
+    return Source(DASHBOARDS, run, search, customer_table, lambda: NOW + 60_000, time.monotonic)
 
 
 @pytest.fixture(scope="session")
-def served(shop, no_mart):
+def served(shop, no_customer_table):
     """Address of the page."""
     run, _, _, search = shop
-    with serve_source(source_of(run, search, no_mart), Listening(port=0)) as address:
+    with serve_source(source_of(run, search, no_customer_table), Listening(port=0)) as address:
         yield address
 
 

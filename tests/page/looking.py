@@ -29,10 +29,10 @@ class Reader:
     def wait(self, script, *arguments, patience_s=PATIENCE_S):
         """The first value of a script that is true."""
         end = time.monotonic() + patience_s
-        while not (found := self.js(script, *arguments)):
+        while not (result := self.js(script, *arguments)):
             assert time.monotonic() < end, (script, self.text("main")[:800], self.text("#problem"))
             time.sleep(0.05)
-        return found
+        return result
 
     def js(self, script, *arguments):
         return self.browser.execute_script(script, *arguments)

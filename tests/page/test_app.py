@@ -1,4 +1,4 @@
-"""The page's server over the real Elasticsearch: who may ask what, and with which rights it asks."""
+"""The page's server over the real Elasticsearch: who may ask what, and with which permissions it asks."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def test_large_responses_are_compressed(served):
     assert json.loads(gzip.decompress(body))["boards"]
 
 
-# --- rights -----------------------------------------------------------------------------------------------------------
-def test_page_uses_the_read_only_user(server_settings, shop, no_mart):
+# --- permissions ------------------------------------------------------------------------------------------------------
+def test_page_uses_the_read_only_user(server_settings, shop, no_customer_table):
     run = shop[0]
-    with serve_dashboards.source(server_settings, no_mart) as source:
+    with serve_dashboards.source(server_settings, no_customer_table) as source:
         client = source.search._client
         assert client.count(index=f"{run}-customers")["count"] > 0
         for forbidden in (
@@ -159,9 +159,9 @@ def test_unavailable_elasticsearch_gives_status_503(served, shop):
         shop[3].down = False
 
 
-def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings, no_mart):
+def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings, no_customer_table):
     with open_client(elastic_connection(known_servers.elastic_endpoint(server_settings, read_only=True))) as client:
-        nothing = source_of("none", serve_dashboards.Searcher(client, "no-such-run"), no_mart)
+        nothing = source_of("none", serve_dashboards.Searcher(client, "no-such-run"), no_customer_table)
         with serve_dashboards.serve_source(nothing, Listening(port=0)) as address:
             for board in DASHBOARDS:
                 status, answer = json_of(address, "board", id=board.id)

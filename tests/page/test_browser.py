@@ -206,9 +206,9 @@ def test_page_opened_during_an_outage_loads_after_it(reader, shop):
     reader.wait("return document.querySelector('#churn-customers .tile')")
 
 
-def test_page_reports_that_its_own_server_is_unavailable(reader, shop, no_mart):
+def test_page_reports_that_its_own_server_is_unavailable(reader, shop, no_customer_table):
     reader.expected = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
-    with serve_source(source_of(shop[0], shop[3], no_mart), Listening(port=0)) as address:
+    with serve_source(source_of(shop[0], shop[3], no_customer_table), Listening(port=0)) as address:
         reader.address = address
         reader.open(view="now", refresh="2")
     reader.wait("return document.querySelector('#problem:not([hidden])')")

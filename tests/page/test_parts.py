@@ -1,4 +1,4 @@
-"""Parts without a server: CSV, shared answers, groups of a mart."""
+"""Parts without a server: CSV, shared answers, groups of a customer table."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def test_number_of_cache_entries_is_bounded():
     assert len(recent._entries) <= ENTRIES_MAX
 
 
-# --- groups of a mart -------------------------------------------------------------------------------------------------
+# --- groups of a customer table ---------------------------------------------------------------------------------------
 @pytest.fixture
-def mart(tmp_path):
+def customer_table(tmp_path):
     n = 200
     frame = pl.DataFrame(
         {
@@ -143,8 +143,8 @@ def nobody(*_):
     raise AssertionError("the index was asked")
 
 
-def test_groups_of_the_customer_table_have_correct_counts(mart):
-    folder, frame = mart
+def test_groups_of_the_customer_table_have_correct_counts(customer_table):
+    folder, frame = customer_table
     colours = groups({"figure": ["recency_days"]}, nobody, folder)
     assert colours["of"] == "table"
     assert colours["as_of"] == 1_779_235_200_000
@@ -162,13 +162,13 @@ def test_groups_of_the_customer_table_have_correct_counts(mart):
     assert "'=1+1" in segment_routes.groups_csv(colours)
 
 
-def test_only_low_cardinality_columns_without_contact_data_can_group(mart):
-    colours = groups({"by": ["value_segment"]}, nobody, mart[0])
+def test_only_low_cardinality_columns_without_contact_data_can_group(customer_table):
+    colours = groups({"by": ["value_segment"]}, nobody, customer_table[0])
     assert [one["column"] for one in colours["choices"]] == ["segment", "value_segment"]
     assert len({f"g{i}" for i in range(200)}) > GROUPS_MAX
     for by in ("gender", "email", "customer_id", "revenue_365d"):
         with pytest.raises(UsageError, match="cannot be grouped by"):
-            groups({"by": [by]}, nobody, mart[0])
+            groups({"by": [by]}, nobody, customer_table[0])
 
 
 def test_unreadable_customer_table_is_an_error_with_the_remedy(tmp_path):

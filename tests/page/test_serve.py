@@ -43,8 +43,8 @@ def hasty(tmp_path, monkeypatch):
     """A page over nothing, whose clients must hurry; gives how to reach it."""
     monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 1.0)
     monkeypatch.setattr(http_server, "ANSWER_TIMEOUT_S", 3.0)
-    found = Source((), "some-run", empty_search, tmp_path, lambda: 0, time.monotonic)
-    with serve_source(found, Listening(port=0)) as address:
+    result = Source((), "some-run", empty_search, tmp_path, lambda: 0, time.monotonic)
+    with serve_source(result, Listening(port=0)) as address:
         yield address, ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
 
 

@@ -34,7 +34,7 @@ INTS = {
     "worker": (0, 3),
     "orders_total": (0, 4),
 }
-KEPT = {"start_ts", "customer_id", "session_id", "ts", "at", "event_id", "order_id"}
+ALWAYS_PRESENT = {"start_ts", "customer_id", "session_id", "ts", "at", "event_id", "order_id"}
 
 
 def documents(seed=7):
@@ -50,7 +50,7 @@ def _documents(index, fields, rng):
     for n in range(NUMBERS[index]):
         document = {f.name: _value(index, f, n, rng) for f in fields}
         for f in fields:
-            if not f.required and f.name not in KEPT and rng.random() < 0.1:
+            if not f.required and f.name not in ALWAYS_PRESENT and rng.random() < 0.1:
                 document[f.name] = None
         made.append(document)
     return made

@@ -129,7 +129,7 @@ def _bucket(columns, column, documents, now, interval):
     order = params["orderBy"]
     chosen = sorted(groups.items(), key=lambda group: group[0], reverse=params["orderDirection"] == "desc")
     if order["type"] == "column":
-        ranks = {key: value(columns, order["columnId"], found, now) for key, found in groups.items()}
+        ranks = {key: value(columns, order["columnId"], item, now) for key, item in groups.items()}
         chosen = sorted(sorted(groups.items()), key=lambda group: -(ranks[group[0]] or 0))
     yield from chosen[: params["size"]]
 

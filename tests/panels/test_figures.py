@@ -20,9 +20,9 @@ OBJECTS = parsed(ndjson(DASHBOARDS))
 def in_kibana(dashboard, panel):
     """`embeddableConfig` and time field of a panel, out of the file."""
     attributes = OBJECTS["dashboard", f"shop-{dashboard.id}"]["attributes"]
-    (found,) = (one for one in json.loads(attributes["panelsJSON"]) if one["panelIndex"] == panel.id)
-    (reference,) = found["embeddableConfig"]["attributes"]["references"]
-    return found["embeddableConfig"], OBJECTS["index-pattern", reference["id"]]["attributes"].get("timeFieldName")
+    (result,) = (one for one in json.loads(attributes["panelsJSON"]) if one["panelIndex"] == panel.id)
+    (reference,) = result["embeddableConfig"]["attributes"]["references"]
+    return result["embeddableConfig"], OBJECTS["index-pattern", reference["id"]]["attributes"].get("timeFieldName")
 
 
 def interval_in(body):
@@ -30,8 +30,8 @@ def interval_in(body):
     for level in body.get("aggs", {}).values():
         if "date_histogram" in level:
             return level["date_histogram"].get("calendar_interval") or level["date_histogram"]["fixed_interval"]
-        if (found := interval_in(level)) is not None:
-            return found
+        if (result := interval_in(level)) is not None:
+            return result
     return None
 
 

@@ -96,7 +96,7 @@ def test_dashboard_has_the_published_shape(board):
 @pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
 def test_references_cover_panels_controls_and_links(board):
     named = {reference["name"]: reference for reference in board["references"]}
-    wanted = set()
+    expected = set()
     for panel in panels(board):
         inner = panel["embeddableConfig"]["attributes"]
         names = [link["destinationRefName"] for link in inner["links"]] if panel["type"] == "links" else []
@@ -105,10 +105,10 @@ def test_references_cover_panels_controls_and_links(board):
                 **reference, "name": f"{panel['panelIndex']}:{reference['name']}",
             }  # fmt: skip
             names.append(reference["name"])
-        wanted |= {f"{panel['panelIndex']}:{name}" for name in names}
+        expected |= {f"{panel['panelIndex']}:{name}" for name in names}
     for control in json.loads(board["attributes"]["controlGroupInput"]["panelsJSON"]):
-        wanted.add(f"controlGroup_{control}:optionsListDataView")
-    assert wanted == named.keys()
+        expected.add(f"controlGroup_{control}:optionsListDataView")
+    assert expected == named.keys()
     assert all((reference["type"], reference["id"]) in OBJECTS for reference in named.values())
 
 
@@ -141,8 +141,8 @@ def test_links_lead_to_every_dashboard(board):
 
 def layer_of(panel):
     attributes = panel["embeddableConfig"]["attributes"]
-    (found,) = attributes["state"]["datasourceStates"]["formBased"]["layers"].items()
-    return found
+    (result,) = attributes["state"]["datasourceStates"]["formBased"]["layers"].items()
+    return result
 
 
 @pytest.mark.parametrize(("board", "panel"), LENS)
@@ -205,12 +205,12 @@ def _leaves(tree, text):
     assert tree["type"] == "function"
     assert tree["name"] in published.MATH
     assert text[tree["location"]["min"] : tree["location"]["max"]] == tree["text"]
-    found = []
+    entries = []
     for argument in tree["args"]:
-        found += (
+        entries += (
             _leaves(argument, text) if isinstance(argument, dict) else [argument] if isinstance(argument, str) else []
         )
-    return found
+    return entries
 
 
 @pytest.mark.parametrize(("board", "panel"), LENS)

@@ -59,10 +59,10 @@ def column(name, kind, n, rng):
 
 
 def fill(client, run):
-    found = run_definitions(contact=False)
-    install(client, run, found)
-    for place, definition in enumerate(found):
-        n, rng = NUMBERS[definition.name], np.random.default_rng([7, place])
+    result = run_definitions(contact=False)
+    install(client, run, result)
+    for position, definition in enumerate(result):
+        n, rng = NUMBERS[definition.name], np.random.default_rng([7, position])
         columns = {field.name: column(field.name, field.kind, n, rng) for field in definition.fields}
         names = [f"{run}-{definition.name}{FIXED_SUFFIX}"] * n
         if definition.monthly:
@@ -87,19 +87,19 @@ def test_every_search_is_fast_over_a_million_events(servers):
     with Elasticsearch(**servers.elasticsearch.client_options(), request_timeout=120) as client:
         try:
             fill(client, run)
-            found = {}
+            result = {}
             for days in (None, 365):
                 boards = [one if days is None else replace(one, days=days) for one in DASHBOARDS]
-                found[days] = check(boards, Searcher(client, run), lambda _: NOW, time.perf_counter, repeat=REPEATS)
+                result[days] = check(boards, Searcher(client, run), lambda _: NOW, time.perf_counter, repeat=REPEATS)
         finally:
             client.indices.delete(index=",".join(client.indices.get(index=f"{run}-*")))
             for template in client.indices.get_index_template(name=f"{run}-*")["index_templates"]:
                 client.indices.delete_index_template(name=template["name"])
-    for days, checked in found.items():
+    for days, checked in result.items():
         times = sorted((one.ms for one in checked), reverse=True)
         slowest = sorted(checked, key=lambda one: -one.ms)[:6]
         print(f"time ranges {days or 'as opened'}: median of panels {times[len(times) // 2]:.0f} ms")
         print(*(f"  {one.panel} {one.ms:.0f} ms, {one.hits:,} documents" for one in slowest), sep="\n")
     # random times may leave the last five minutes empty
-    assert [one for checked in found.values() for one in checked if one.state == "FAIL"] == []
-    assert [(one.panel, one.ms) for one in found[None] if one.ms > MS_MAX] == []
+    assert [one for checked in result.values() for one in checked if one.state == "FAIL"] == []
+    assert [(one.panel, one.ms) for one in result[None] if one.ms > MS_MAX] == []

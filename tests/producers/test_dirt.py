@@ -10,7 +10,7 @@ from archives import NOON, event, order, table
 
 from features.records.decode import decode
 from features.schema import EVENT_LATENESS_MS, SOURCE_TOPICS
-from producers.dirt import DELAY_MS_MAX, SPOILERS, TOO_LATE, WRONG_KEY, Dirt
+from producers.dirt import DELAY_MS_MAX, SPOILERS, TOO_LATE, WRONG_KEY, MessageDirt
 from producers.messages import encode, join
 
 APPENDED = NOON + 400 * 86_400_000
@@ -33,7 +33,7 @@ def chunks(messages, size=700):
 
 
 def spoilt(fraction=0.2, seed=1, **kind):
-    dirt = Dirt(fraction, seed)
+    dirt = MessageDirt(fraction, seed)
     return dirt, join(list(dirt.spoil(chunks(clean(**kind)))))
 
 
@@ -80,7 +80,7 @@ def test_gap_in_the_records_makes_no_record_late():
     gap = join(
         [messages, encode("events", pl.from_arrow(table("events", [event(0, NOON + 9**10)])), np.array([NOON + 9**10]))]
     )
-    out = join(list(Dirt(1.0, 2).spoil(chunks(gap, 90))))
+    out = join(list(MessageDirt(1.0, 2).spoil(chunks(gap, 90))))
     last = out.values.index(gap.values[-1]) if gap.values[-1] in out.values else len(out)
     assert last >= len(messages)
 
@@ -97,7 +97,7 @@ def test_each_kind_of_dirt_is_rejected_on_each_topic(kind, topic):
 
 def test_dirt_never_makes_an_invalid_record_valid():
     invalid = encode("events", pl.from_arrow(table("events", [event(n, -1) for n in range(50)])), np.arange(50))
-    dirt = Dirt(1.0, 3)
+    dirt = MessageDirt(1.0, 3)
     out = join(list(dirt.spoil(iter([invalid]))))
     assert planted(dirt) == {}
     assert Counter(out.values) == Counter(invalid.values)

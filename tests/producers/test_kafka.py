@@ -11,7 +11,7 @@ from connectors.kafka.client import ensure_topics
 from features.schema import topic_name
 from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher, newest_event_ms
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 
 PARTITIONS = 4
 
@@ -74,7 +74,7 @@ def replayed(tmp_path, properties, run_name, fake_clock):
         customers=[{"customer_id": f"cüst{n}"} for n in range(211)],
     )
     report = replay(
-        Course(ArchiveRange(archive)),
+        ReplayOptions(ArchiveRange(archive)),
         lambda on_failure: Publisher(properties, run_name, on_failure),
         fake_clock.clock(),
         lambda: False,

@@ -22,10 +22,10 @@ from consumers.archive.files import ArchiveFolder
 from consumers.features.build import open_features
 from features.schema import CUSTOMERS_FILE, DAY_MS
 from producers.archive.event_order import ArchiveRange
-from producers.dirt import Dirt
+from producers.dirt import MessageDirt
 from producers.live import LiveReport, live
 from producers.publisher import Publisher
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.shop import Shop, build
 from shopstream.jobs.produce import wall_clock
 
@@ -96,7 +96,7 @@ class Life:
             lambda _: None,
             start_ms=shop.end_ms,
             speed=self.scale.days_a_second * DAY_MS / 1_000,
-            dirt=Dirt(self.dirt, 3) if self.dirt else None,
+            dirt=MessageDirt(self.dirt, 3) if self.dirt else None,
         )
 
     def _consume(self) -> None:
@@ -125,7 +125,7 @@ def export(bench: Bench, folder: Path) -> Path:
 def run_again(bench: Bench, archive: Path, as_of: int) -> None:
     """An archive replayed into a run and consumed to its end, with rows at `as_of`."""
     report = replay(
-        Course(ArchiveRange(archive)),
+        ReplayOptions(ArchiveRange(archive)),
         lambda on_failure: Publisher(bench.properties, bench.run, on_failure),
         wall_clock(),
         lambda: False,
@@ -150,16 +150,16 @@ def corrected(archive: Path, target: Path, seed: int = 1) -> dict[str, int]:
     rng = np.random.default_rng(seed)
     done = {"events removed": 0, "orders refunded": 0, "orders dearer": 0}
     for file in sorted(archive.rglob("*.parquet")):
-        place = target / file.relative_to(archive)
+        position = target / file.relative_to(archive)
         if file.relative_to(archive).parts[0] not in ("events", "orders", CUSTOMERS_FILE):
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        position.parent.mkdir(parents=True, exist_ok=True)
         # not as a data set, which would add the folder's date as a column
         table = pq.ParquetFile(file).read()
         if "event_id" in table.column_names:
-            kept = rng.random(table.num_rows) > 0.05
-            done["events removed"] += int((~kept).sum())
-            table = table.filter(pa.array(kept))
+            stored = rng.random(table.num_rows) > 0.05
+            done["events removed"] += int((~stored).sum())
+            table = table.filter(pa.array(stored))
         elif "order_id" in table.column_names:
             drawn = rng.random(table.num_rows)
             refunded, dearer = drawn < 0.2, drawn > 0.8
@@ -170,5 +170,5 @@ def corrected(archive: Path, target: Path, seed: int = 1) -> dict[str, int]:
             for name, column in (("status", status), ("total", total)):
                 field = table.schema.get_field_index(name)
                 table = table.set_column(field, table.schema.field(field), column.cast(table.schema.field(field).type))
-        pq.write_table(table, place)
+        pq.write_table(table, position)
     return done

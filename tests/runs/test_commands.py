@@ -18,7 +18,7 @@ from consumers.checkpoints.inventory import StoredState, remove_state, stored_st
 from features.errors import ShopstreamError
 from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
-from producers.replay import Course, replay
+from producers.replay import ReplayOptions, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream.cli.app import build_app
@@ -35,30 +35,30 @@ DAY = 86_400_000
 
 
 def readiness(**changes):
-    given = {"run": "b", "behind": {"features": 0}, "waiting": 0, "active": False, "documents": {"events": 100}}
+    given = {"run": "b", "behind": {"features": 0}, "pending": 0, "active": False, "documents": {"events": 100}}
     return Readiness(**{**given, **changes})
 
 
 @pytest.mark.parametrize(
-    ("changes", "present", "said"),
+    ("changes", "present", "message"),
     [
         ({}, {"events": 90}, None),
         ({}, {"alerts": 3, "pipeline": 7}, None),
         ({"behind": {"features": 0, "index": 12}}, {}, "role index has 12 records"),
-        ({"waiting": 1}, {}, "1 rows are not written"),
-        ({"waiting": 5, "active": True}, {}, None),
-        ({"waiting": 6, "active": True}, {}, "6 rows are not written"),
+        ({"pending": 1}, {}, "1 rows are not written"),
+        ({"pending": 5, "active": True}, {}, None),
+        ({"pending": 6, "active": True}, {}, "6 rows are not written"),
         ({}, {"events": 90, "orders": 1}, "no documents in orders"),
         ({"documents": {"orders": 0}}, {"orders": 1}, "no documents in orders"),
     ],
 )
-def test_incomplete_run_lists_its_missing_parts(changes, present, said):
+def test_incomplete_run_lists_its_missing_parts(changes, present, message):
     missing = readiness(**changes).missing(present)
-    assert (missing == []) if said is None else (len(missing) == 1 and said in missing[0])
+    assert (missing == []) if message is None else (len(missing) == 1 and message in missing[0])
 
 
 @pytest.mark.parametrize(
-    ("views", "view", "refused"),
+    ("alias_sets", "alias_set", "refused"),
     [
         (("b",), "shop", False),
         (("b", "shop"), "shop", True),
@@ -67,13 +67,13 @@ def test_incomplete_run_lists_its_missing_parts(changes, present, said):
         ((), "b", False),
     ],
 )
-def test_promoted_run_is_not_dropped(views, view, refused):
-    run = runs_job.Run("b", views=views)
+def test_promoted_run_is_not_dropped(alias_sets, alias_set, refused):
+    run = runs_job.Run("b", alias_sets=alias_sets)
     if not refused:
-        runs_job.check_droppable(run, view)
+        runs_job.check_droppable(run, alias_set)
         return
     with pytest.raises(ShopstreamError, match="is promoted: readers of") as caught:
-        runs_job.check_droppable(run, view)
+        runs_job.check_droppable(run, alias_set)
     assert "Promote another run" in caught.value.remedy
 
 
@@ -106,10 +106,10 @@ def test_a_state_folder_is_listed_and_removed_by_run(tmp_path):
         (folder / "1-2-a.checkpoint").write_bytes(b"12345")
         (folder / "1-x.ids").write_bytes(b"123")
     (tmp_path / "notes.txt").write_text("mine")
-    found = {state.run: state for state in stored_states(str(tmp_path))}
+    entries = {state.run: state for state in stored_states(str(tmp_path))}
     newest = max(path.stat().st_mtime_ns for path in tmp_path.glob("b/*/*")) // 1_000_000
-    assert found["b"] == StoredState("b", 2, 2, 16, newest)
-    assert set(found) == {"b", "b-2"}
+    assert entries["b"] == StoredState("b", 2, 2, 16, newest)
+    assert set(entries) == {"b", "b-2"}
     assert remove_state(str(tmp_path), "b")
     assert not remove_state(str(tmp_path), "b")
     assert {path.name for path in tmp_path.iterdir()} == {"b-2", "notes.txt"}
@@ -127,10 +127,10 @@ def test_unavailable_server_is_reported_and_the_other_parts_are_listed(tmp_path)
         kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"),
         elasticsearch=ElasticsearchSettings(url="http://127.0.0.1:1"),
     )
-    found = runs_job.overview(settings, str(tmp_path / "state"))
-    assert set(found.problems) == {"kafka", "elasticsearch"}
-    assert all("does not answer" in str(error) for error in found.problems.values())
-    assert list(found.runs) == ["b"]
+    result = runs_job.overview(settings, str(tmp_path / "state"))
+    assert set(result.problems) == {"kafka", "elasticsearch"}
+    assert all("does not answer" in str(error) for error in result.problems.values())
+    assert list(result.runs) == ["b"]
 
 
 def test_listing_without_servers_reports_it_and_exits_with_1(tmp_path):
@@ -145,11 +145,11 @@ def test_listing_without_servers_reports_it_and_exits_with_1(tmp_path):
 
 def test_dropping_a_run_removes_linked_folders_and_reports_their_targets(tmp_path, monkeypatch):
     disk, home = tmp_path / "disk", tmp_path / "home"
-    for place in ("archive", "state"):
-        (disk / place / "partition=0").mkdir(parents=True)
-        (disk / place / "partition=0" / "1-2-a.checkpoint").write_text("names")
-        (home / place).mkdir(parents=True)
-        (home / place / "b").symlink_to(disk / place)
+    for position in ("archive", "state"):
+        (disk / position / "partition=0").mkdir(parents=True)
+        (disk / position / "partition=0" / "1-2-a.checkpoint").write_text("names")
+        (home / position).mkdir(parents=True)
+        (home / position / "b").symlink_to(disk / position)
     (home / "spark").mkdir()
     (home / "spark" / "b.checkpoints").write_text(f"{disk}\ns3a://shop/spark\n{tmp_path}/gone\n")
     monkeypatch.setattr(runs_job, "drop_topics_and_groups", lambda *_: ())
@@ -157,10 +157,10 @@ def test_dropping_a_run_removes_linked_folders_and_reports_their_targets(tmp_pat
         monkeypatch.setattr(runs_job, name, lambda *_: None)
     monkeypatch.setattr(runs_job.embedded, "kafka_endpoint", lambda _: KafkaEndpoint("127.0.0.1:1"))
     settings = Settings(home=home, elasticsearch=ElasticsearchSettings(url="http://127.0.0.1:1"))
-    said = runs_job.drop_run(settings, "b", str(home / "state"))
-    assert [line for line in said if "was a link" in line and str(disk / "archive") in line]
-    assert [line for line in said if "was a link" in line and str(disk / "state") in line]
-    assert [line.split()[2] for line in said if line.startswith("Spark")] == [str(disk), "s3a://shop/spark"]
+    message = runs_job.drop_run(settings, "b", str(home / "state"))
+    assert [line for line in message if "was a link" in line and str(disk / "archive") in line]
+    assert [line for line in message if "was a link" in line and str(disk / "state") in line]
+    assert [line.split()[2] for line in message if line.startswith("Spark")] == [str(disk), "s3a://shop/spark"]
     assert sorted(path.name for path in home.rglob("*")) == ["archive", "spark", "state"]
     assert len(list(disk.rglob("*.checkpoint"))) == 2, "somebody else's, or on a disk of its own"
 
@@ -176,7 +176,7 @@ def history(tmp_path_factory):
 
 
 def fill(bench: Bench, history: Path) -> None:
-    course = Course(ArchiveRange(history))
+    course = ReplayOptions(ArchiveRange(history))
     properties = bench.properties
     report = replay(
         course, lambda fail: Publisher(properties, bench.run, fail), wall_clock(), lambda: False, lambda _: None
@@ -187,12 +187,12 @@ def fill(bench: Bench, history: Path) -> None:
 def everything(client, properties, home: Path) -> set[str]:
     """Names of all that stands anywhere."""
     admin = AdminClient(properties)
-    found = {f"topic {name}" for name in admin.list_topics(timeout=10).topics}
-    found |= {f"group {group.group_id}" for group in admin.list_consumer_groups().result().valid}
+    entries = {f"topic {name}" for name in admin.list_topics(timeout=10).topics}
+    entries |= {f"group {group.group_id}" for group in admin.list_consumer_groups().result().valid}
     for index, entry in client.indices.get_alias(index="*", expand_wildcards="all").items():
-        found |= {f"index {index}", *(f"alias {alias}" for alias in entry["aliases"])}
-    found |= {f"template {one['name']}" for one in client.indices.get_index_template()["index_templates"]}
-    return found | {f"file {path.relative_to(home)}" for path in home.rglob("*")}
+        entries |= {f"index {index}", *(f"alias {alias}" for alias in entry["aliases"])}
+    entries |= {f"template {one['name']}" for one in client.indices.get_index_template()["index_templates"]}
+    return entries | {f"file {path.relative_to(home)}" for path in home.rglob("*")}
 
 
 def test_run_is_listed_promoted_and_dropped_without_remains(client, servers, new_run, history, tmp_path, monkeypatch):
@@ -208,8 +208,8 @@ def test_run_is_listed_promoted_and_dropped_without_remains(client, servers, new
     def command(*words, code=0):
         """In this process: starting one takes longer than what it does."""
         done = CliRunner().invoke(build_app(), words)
-        found = done.exception.exit_code if isinstance(done.exception, ShopstreamError) else done.exit_code
-        assert found == code, (done.output, done.exception)
+        result = done.exception.exit_code if isinstance(done.exception, ShopstreamError) else done.exit_code
+        assert result == code, (done.output, done.exception)
         return done.stdout, " ".join(f"{done.stderr} {done.exception if code else ''}".split())
 
     def consume(*words):
@@ -229,8 +229,8 @@ def test_run_is_listed_promoted_and_dropped_without_remains(client, servers, new
     of_first = named(first) - named(second)
     assert "has 1,500 records" in command("promote", second, "--run", first, "--wait", "0", code=1)[1]
     consume("--run", second, "--roles", "features,index")
-    shown, said = command("promote", second, "--run", first)
-    assert f"readers of {first}-* see run {second} now" in said
+    shown, output = command("promote", second, "--run", first)
+    assert f"readers of {first}-* see run {second} now" in output
     assert "1,500" in shown
 
     one, other = (listed()[run] for run in (first, second))

@@ -30,9 +30,9 @@ LIFE = [
 @pytest.fixture
 def benches(servers, new_run, tmp_path):
     """The run that is lived into, and the one that is made of its history."""
-    found = [Bench(servers, name, tmp_path / "state", partitions=4) for name in (new_run(), new_run("-again"))]
-    yield found
-    for bench in found:
+    entries = [Bench(servers, name, tmp_path / "state", partitions=4) for name in (new_run(), new_run("-again"))]
+    yield entries
+    for bench in entries:
         bench.client.close()
 
 
@@ -45,8 +45,8 @@ def test_replay_of_a_live_run_gives_equal_rows_at_the_same_as_of(benches, tmp_pa
     archive = export(lived, tmp_path / "archive")
     as_of = last_ms(archive) + DAY_MS
     lived.consume(as_of)
-    letters = lived.messages("dead-letter")
-    assert letters, "there was dirt"
+    dead_letters = lived.messages("dead-letter")
+    assert dead_letters, "there was dirt"
     run_again(again, archive, as_of)
     assert not again.messages("dead-letter")
 
@@ -57,15 +57,15 @@ def test_replay_of_a_live_run_gives_equal_rows_at_the_same_as_of(benches, tmp_pa
         assert_same_rows(bench.topic_frame(), expected, note=f"{bench.run}, on the topic")
     for index in INDICES:
         # every column of every document: profiles, sessions, orders and their lines too
-        wanted, got = lived.by_id(index), again.by_id(index)
-        assert got.keys() == wanted.keys(), index
-        assert wanted, index
-        wrong = [(got[key], wanted[key]) for key in wanted if got[key] != wanted[key]]
+        requested, got = lived.by_id(index), again.by_id(index)
+        assert got.keys() == requested.keys(), index
+        assert requested, index
+        wrong = [(got[key], requested[key]) for key in requested if got[key] != requested[key]]
         assert not wrong, (index, len(wrong), wrong[0])
 
 
 class Reader:
-    """Asks a view again and again, as a dashboard does, and notes whose documents it finds."""
+    """Asks an alias set again and again, as a dashboard does, and notes whose documents it finds."""
 
     def __init__(self, bench: Bench) -> None:
         self.answers: list[dict[tuple[str, str], int]] = []
@@ -83,11 +83,11 @@ class Reader:
         by_index = {"of": {"terms": {"field": "_index", "size": 200}}}
         while not self._over.is_set():
             answer = self._bench.client.search(index=aliases, size=0, aggs=by_index, track_total_hits=True)
-            found: dict[tuple[str, str], int] = {}
+            result: dict[tuple[str, str], int] = {}
             for bucket in answer["aggregations"]["of"]["buckets"]:
                 whose = owner(bucket["key"], NAMES)
-                found[whose] = found.get(whose, 0) + bucket["doc_count"]
-            self.answers.append(found)
+                result[whose] = result.get(whose, 0) + bucket["doc_count"]
+            self.answers.append(result)
             time.sleep(0.01)
 
 

@@ -57,10 +57,12 @@ def put(client, run, number=3, month="2026.01"):
     client.indices.refresh(index=f"{run}-events-{month}")
 
 
-def seen(client, view, index="events"):
-    """Runs whose documents a reader of a view's alias finds."""
-    found = client.search(index=f"{view}-{index}", size=0, aggs={"of": {"terms": {"field": "_index", "size": 50}}})
-    return {owner(bucket["key"], NAMES)[0] for bucket in found["aggregations"]["of"]["buckets"]}
+def seen(client, alias_set, index="events"):
+    """Runs whose documents a reader of an alias set find."""
+    result = client.search(
+        index=f"{alias_set}-{index}", size=0, aggs={"of": {"terms": {"field": "_index", "size": 50}}}
+    )
+    return {owner(bucket["key"], NAMES)[0] for bucket in result["aggregations"]["of"]["buckets"]}
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ def test_readers_see_one_complete_run_throughout_many_promotions(client, pair):
     for run in pair:
         client.index(index=write_index(run, "customers"), id="c", document={"customer_id": "c"}, refresh=True)
     over = threading.Event()
-    found, wrong = [], []
+    result, wrong = [], []
 
     def read():
         # two aliases in one question, as a page of a dashboard asks
@@ -219,7 +221,7 @@ def test_readers_see_one_complete_run_throughout_many_promotions(client, pair):
             buckets = answer["aggregations"]["of"]["buckets"]
             counts = {owner(bucket["key"], NAMES): bucket["doc_count"] for bucket in buckets}
             runs = {run for run, _ in counts}
-            found.append(frozenset(runs))
+            result.append(frozenset(runs))
             if len(runs) != 1 or counts != {(run, "events"): whole[run] for run in runs} | {
                 (run, "customers"): 1 for run in runs
             }:
@@ -235,7 +237,7 @@ def test_readers_see_one_complete_run_throughout_many_promotions(client, pair):
     for reader in readers:
         reader.join()
     assert not wrong, (len(wrong), wrong[0])
-    assert {run for runs in found for run in runs} == set(pair), "the readers have seen both"
+    assert {run for runs in result for run in runs} == set(pair), "the readers have seen both"
 
 
 def test_alias_of_the_user_is_not_changed(client, pair):
@@ -261,7 +263,7 @@ def test_counts_of_a_run_do_not_depend_on_its_view(client, pair):
     aliases.promote(client, old, new, DEFINITIONS)
     counted = aliases.count_documents(client, old, DEFINITIONS)
     assert (counted["events"], counted["customers"]) == (5, 0)
-    stored = {(found.run, found.name): found for found in aliases.stored_indices(client, NAMES)}
+    stored = {(one.run, one.name): one for one in aliases.stored_indices(client, NAMES)}
     assert stored[old, "events"].documents == 5
     assert stored[old, "events"].parts == (f"{old}-events-2026.01", f"{old}-events-2026.02")
     assert stored[old, "events"].aliases == ()

@@ -38,7 +38,7 @@ def path(*probabilities: float | None, start: int = UNKNOWN) -> tuple[list[int],
         ((0.1, 0.6, None, 0.6), [LOW, HIGH, HIGH, HIGH], [1]),
         ((None, 0.6, 0.9), [UNKNOWN, HIGH, CRITICAL], [2]),
     ],
-    ids=["first score", "at a threshold", "two at once", "wavering", "inside the margin", "beyond the margin",
+    ids=["first score", "at a threshold", "two together", "wavering", "inside the margin", "beyond the margin",
          "down and up", "no score between", "no score before"],
 )  # fmt: skip
 def test_a_band_is_entered_at_its_threshold_and_left_well_below(probabilities, bands, alerts):

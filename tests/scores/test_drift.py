@@ -28,8 +28,8 @@ def test_stability_index_equals_values_worked_out_by_hand():
 
 
 def test_empty_bin_does_not_dominate_the_index():
-    found = psi([0.5, 0.5, 0.0], np.array([50, 50, 0]))
-    assert found == 0
+    result = psi([0.5, 0.5, 0.0], np.array([50, 50, 0]))
+    assert result == 0
     assert 0 < psi([0.5, 0.5], np.array([100, 0])) < 0.5 * math.log(2) + 0.5 * math.log(0.5 / SHARE_MIN) + 1e-9
 
 

@@ -46,14 +46,14 @@ def check_rows(world: World, scene: Scene, as_of: int, scoring: Scoring) -> None
     )
     scores = scoring.scorer.score(with_profiles(features.select(list(ROW_SCHEMA)), profiles, scoring.profile_columns))
     expected = features.hstack(scores).with_columns(pl.lit(scoring.name).alias("bundle"))
-    for found in (world.index("customers"), world.newest_rows().values()):
-        rows = [{name: row[name] for name in expected.columns} for row in found]
+    for one in (world.index("customers"), world.newest_rows().values()):
+        rows = [{name: row[name] for name in expected.columns} for row in one]
         frame = pl.DataFrame(rows, schema=expected.schema, orient="row")
         assert_same_rows(frame.select(list(FEATURE_DTYPES)), features)
         both = frame.sort("customer_id"), expected.sort("customer_id")
         for name in (*SCORE_SCHEMA, "bundle"):
             pairs = zip(both[0][name].to_list(), both[1][name].to_list(), strict=True)
-            assert all(same_value(got, wanted) for got, wanted in pairs), name
+            assert all(same_value(got, requested) for got, requested in pairs), name
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -163,10 +163,10 @@ class HandBundles:
         self.threads.add(threading.current_thread().name)
         self.loads.append(key)
         self.go.wait(10)
-        found = self.found[key]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        result = self.found[key]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 class HandClock:

@@ -42,8 +42,8 @@ def rfm(*rows: dict) -> list[tuple]:
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=40))
 def test_a_break_is_the_smallest_value_with_at_least_that_share_at_or_below_it(values):
-    found = learn_breaks(rows_of(*(buyer(orders=value) for value in values))).orders_365d
-    for k, value in enumerate(found, start=1):
+    result = learn_breaks(rows_of(*(buyer(orders=value) for value in values))).orders_365d
+    for k, value in enumerate(result, start=1):
         candidates = [v for v in sorted(values) if 5 * sum(w <= v for w in values) >= k * len(values)]
         assert value == candidates[0]
 
@@ -51,8 +51,8 @@ def test_a_break_is_the_smallest_value_with_at_least_that_share_at_or_below_it(v
 def test_breaks_are_fitted_to_customers_with_an_order_in_the_last_365_days():
     rows = rows_of(*(buyer(recency=float(n), orders=n, revenue=10.0 * n) for n in range(1, 6)))
     lapsed = rows_of(*({"recency_days": 400.0 + n, "orders_total": 9, "revenue_total": 9e9} for n in range(100)))
-    found = learn_breaks(pl.concat([rows, lapsed]))
-    assert found == RfmBreaks((1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0), (10.0, 20.0, 30.0, 40.0))
+    result = learn_breaks(pl.concat([rows, lapsed]))
+    assert result == RfmBreaks((1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0), (10.0, 20.0, 30.0, 40.0))
 
 
 def test_breaks_without_customers_are_an_error():
@@ -116,10 +116,10 @@ def full(rows: pl.DataFrame, probability: list, reasons: list | None = None) -> 
 
 
 def test_churn_is_null_for_customers_without_an_order():
-    found = full(rows_of(buyer(), {}, {"returns_365d": 3}, {"orders_total": 1}), [0.95, 0.95, 0.95, 0.95], [["a"]] * 4)
-    assert found["churn_probability"].to_list() == [0.95, None, None, 0.95]
-    assert found["churn_risk"].to_list() == ["critical", None, None, "critical"]
-    assert found["churn_reasons"].to_list() == [["a"], None, None, ["a"]]
+    result = full(rows_of(buyer(), {}, {"returns_365d": 3}, {"orders_total": 1}), [0.95, 0.95, 0.95, 0.95], [["a"]] * 4)
+    assert result["churn_probability"].to_list() == [0.95, None, None, 0.95]
+    assert result["churn_risk"].to_list() == ["critical", None, None, "critical"]
+    assert result["churn_reasons"].to_list() == [["a"], None, None, ["a"]]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_a_band_begins_at_its_threshold(probability, risk):
 
 def test_three_reasons_are_given_for_high_risk_or_above_only():
     rows = rows_of(*[buyer()] * 4)
-    found = full(rows, [0.1, 0.5, 0.7, 0.95], [list("abcd")] * 4)
-    assert found["churn_reasons"].to_list() == [None, None, list("abc"), list("abc")]
+    result = full(rows, [0.1, 0.5, 0.7, 0.95], [list("abcd")] * 4)
+    assert result["churn_reasons"].to_list() == [None, None, list("abc"), list("abc")]
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.5, 0.9), (0.6, 0.5, 0.9), (0.5, 0.6, 1.1)])
@@ -153,11 +153,11 @@ def test_thresholds_that_do_not_ascend_are_refused(values):
 # --- the whole --------------------------------------------------------------------------------------------------------
 def test_without_a_model_there_are_scores_and_segments_and_no_churn():
     rows = rows_of(buyer(1.0, 9, 99.0), {})
-    found = RfmScorer(BREAKS, default_rules()).score(rows)
-    check_scores(rows, found)
-    assert found["segment"].to_list() == ["Champions", "Prospect"]
+    result = RfmScorer(BREAKS, default_rules()).score(rows)
+    check_scores(rows, result)
+    assert result["segment"].to_list() == ["Champions", "Prospect"]
     for name in ("churn_probability", "churn_risk", "churn_reasons", *NEXT_PURCHASE):
-        assert found[name].to_list() == [None, None]
+        assert result[name].to_list() == [None, None]
 
 
 def test_score_of_a_row_does_not_depend_on_the_other_rows():

@@ -31,8 +31,8 @@ def chosen(when: str, *rows: dict, probability: list | None = None, profiles: di
         frame = with_profiles(frame, pl.DataFrame(profiles), rules.profile_columns)
     churn = None if probability is None else pl.Series(probability, dtype=pl.Float64)
     reasons = pl.Series([["recency_days", "visit_trend"]] * len(rows), dtype=pl.List(pl.String))
-    found = scored(frame, BREAKS, rules, churn_probability=churn, thresholds=THRESHOLDS, churn_reasons=reasons)
-    return [name == "Chosen" for name in found["segment"].to_list()]
+    result = scored(frame, BREAKS, rules, churn_probability=churn, thresholds=THRESHOLDS, churn_reasons=reasons)
+    return [name == "Chosen" for name in result["segment"].to_list()]
 
 
 # --- tests of one column ----------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ ORDERS = [{"orders_total": n} for n in range(8)]
     ],
 )
 def test_numeric_conditions_select_their_rows(test, expected):
-    assert {n for n, found in enumerate(chosen(f"{{orders_total: {test}}}", *ORDERS)) if found} == expected
+    assert {n for n, one in enumerate(chosen(f"{{orders_total: {test}}}", *ORDERS)) if one} == expected
 
 
 def test_text_flag_and_list_conditions_select_their_rows():
@@ -85,9 +85,9 @@ def test_condition_on_null_is_false_and_not_negates_it():
 
 def test_all_any_and_not_can_be_nested():
     condition = "{any: [{orders_total: 1}, {all: [{orders_total: {above: 3}}, {not: {orders_total: [5, 6]}}]}]}"
-    assert [n for n, found in enumerate(chosen(condition, *ORDERS)) if found] == [1, 4, 7]
+    assert [n for n, one in enumerate(chosen(condition, *ORDERS)) if one] == [1, 4, 7]
     assert [
-        n for n, found in enumerate(chosen("{orders_total: {above: 1}, not: {orders_total: 3}}", *ORDERS)) if found
+        n for n, one in enumerate(chosen("{orders_total: {above: 1}, not: {orders_total: 3}}", *ORDERS)) if one
     ] == [
         2,
         4,
@@ -156,10 +156,10 @@ def test_first_matching_rule_wins(conditions, values):
         f"  - {{name: S{i}, when: {condition}, action: act}}\n" for i, condition in enumerate(conditions)
     )
     text = HEAD + "segments:\n" + segments.replace("'", "").replace("True", "true").replace("False", "false") + TAIL
-    found = parse_rules(text, "any.yaml").assign(rows_of(*rows))
+    result = parse_rules(text, "any.yaml").assign(rows_of(*rows))
     expected = [next((f"S{i}" for i, c in enumerate(conditions) if holds(c, row)), "Others") for row in rows]
-    assert found["segment"].to_list() == expected
-    assert found["recommended_action"].to_list() == ["rest" if name == "Others" else "act" for name in expected]
+    assert result["segment"].to_list() == expected
+    assert result["recommended_action"].to_list() == ["rest" if name == "Others" else "act" for name in expected]
 
 
 # --- modifiers --------------------------------------------------------------------------------------------------------
@@ -192,8 +192,8 @@ def test_profiles_are_joined_by_customer_and_times_become_epoch_ms():
             "age": [30, None, 1],
         }
     )
-    found = with_profiles(rows, profiles, ("signup_ts", "age", "premium"))
-    assert found.select("customer_id", "signup_ts", "age", "premium").rows() == [
+    result = with_profiles(rows, profiles, ("signup_ts", "age", "premium"))
+    assert result.select("customer_id", "signup_ts", "age", "premium").rows() == [
         ("c0", 2, None, None),
         ("c1", None, None, None),
         ("c2", 1, 30, None),
@@ -309,8 +309,8 @@ SEGMENTS = [
 
 @pytest.mark.parametrize(("segment", "action", "row"), SEGMENTS, ids=[f"{s[0]} {i}" for i, s in enumerate(SEGMENTS)])
 def test_default_rules_assign_the_documented_segments(segment, action, row):
-    found = scored(rows_of(row), BREAKS, default_rules())
-    assert found.select("segment", "recommended_action").row(0) == (segment, action)
+    result = scored(rows_of(row), BREAKS, default_rules())
+    assert result.select("segment", "recommended_action").row(0) == (segment, action)
 
 
 def test_every_default_segment_has_a_case_and_every_action_is_used():
@@ -324,8 +324,8 @@ def test_a_high_risk_changes_the_action_and_not_the_segment():
     row = {"orders_total": 9, "orders_365d": 2, "recency_days": 5.0, "revenue_365d": 15.0}
     loyal = {"orders_total": 9, "orders_365d": 5, "recency_days": 5.0, "revenue_365d": 99.0}
     frame = rows_of(row, row, loyal)
-    found = scored(frame, BREAKS, default_rules(), churn_probability=pl.Series([0.1, 0.7, 0.7]), thresholds=THRESHOLDS)
-    assert found.select("segment", "recommended_action").rows() == [
+    result = scored(frame, BREAKS, default_rules(), churn_probability=pl.Series([0.1, 0.7, 0.7]), thresholds=THRESHOLDS)
+    assert result.select("segment", "recommended_action").rows() == [
         ("Potential Loyalist", "build_habit"),
         ("Potential Loyalist", "win_back_offer"),
         ("Champions", "personal_contact"),
@@ -339,8 +339,8 @@ def test_value_rules_group_by_thresholds():
         {"orders_365d": 6, "avg_order_value_365d": 60.0},
         {"revenue_365d": 700.0, "recency_ratio": 3.0, "recency_days": 31.0},
     )
-    found = scored(rows, BREAKS, load_rules("value"))
-    assert found["segment"].to_list() == ["General", "High Value", "High Value", "High Value at Risk"]
+    result = scored(rows, BREAKS, load_rules("value"))
+    assert result["segment"].to_list() == ["General", "High Value", "High Value", "High Value at Risk"]
 
 
 def test_supplied_rules_are_valid_and_preserve_their_text():
@@ -357,5 +357,5 @@ def test_unknown_rules_are_a_usage_error(tmp_path):
 
 
 def test_no_rows_have_no_segments():
-    found = scored(rows_of({}), BREAKS, default_rules()).head(0)
-    assert default_rules().assign(rows_of({}).head(0).hstack(found)).is_empty()
+    result = scored(rows_of({}), BREAKS, default_rules()).head(0)
+    assert default_rules().assign(rows_of({}).head(0).hstack(result)).is_empty()

@@ -16,14 +16,14 @@ from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
 KAFKA_USERS = {"producer": "produce", "consumer": "consume", "watcher": "watch", "owner": "admin"}
 ELASTIC_USERS = {"writer": "write", "reader": "read", "owner": "admin"}
-KEPT = "SHOPTEST_SECURE_HOME"
+HOME_VARIABLE = "SHOPTEST_SECURE_HOME"
 """A data folder whose secure servers are used and left running: for who writes tests here."""
 
 
 @pytest.fixture(scope="session")
 def secure_settings():
-    kept = os.environ.get(KEPT)
-    home = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="shopstream-secure-"))
+    stored = os.environ.get(HOME_VARIABLE)
+    home = Path(stored) if stored else Path(tempfile.mkdtemp(prefix="shopstream-secure-"))
     home.mkdir(exist_ok=True)
     home.chmod(0o711)
     settings = Settings(
@@ -33,7 +33,7 @@ def secure_settings():
         elasticsearch=ElasticsearchSettings(heap="512m"),
     )
     yield settings
-    if not kept:
+    if not stored:
         down(settings)
         shutil.rmtree(home, ignore_errors=True)
 

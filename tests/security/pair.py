@@ -1,4 +1,4 @@
-"""A secure pair of servers, users with the rights of each duty, and authorities that nobody should trust."""
+"""A secure pair of servers, users with the permissions of each duty, and authorities that nobody should trust."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from consumers.permissions import KAFKA_DUTIES, elastic_role
 from shopstream.embedded import certificates
 
 RUN = "sec"
-"""The run that the users of the duties have rights on."""
+"""The run that the users of the duties have permissions on."""
 KAFKA_PASSWORD = "kafka-Pa55-of-a-duty"
 ELASTIC_PASSWORD = "elastic-Pa55-of-a-duty"
 
@@ -40,7 +40,7 @@ def variables(home, endpoints, **changes):
     """
     kafka = {**endpoints.kafka.client_properties(), **changes.get("kafka", {})}
     address = kafka.pop("bootstrap.servers")
-    found = environment(home) | {
+    result = environment(home) | {
         "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": address,
         "SHOPSTREAM_KAFKA__PROPERTIES": json.dumps({k: v for k, v in kafka.items() if v is not None}),
     }
@@ -53,8 +53,8 @@ def variables(home, endpoints, **changes):
     }
     for name, value in elastic.items():
         if value is not None:
-            found[f"SHOPSTREAM_ELASTICSEARCH__{name.upper()}"] = value
-    return found
+            result[f"SHOPSTREAM_ELASTICSEARCH__{name.upper()}"] = value
+    return result
 
 
 def foreign_authority(folder: Path) -> Path:
@@ -88,7 +88,7 @@ def write_elastic_users(folder: Path, users: dict[str, str], run: str = RUN) -> 
 
 
 def add_kafka_users(properties, users: dict[str, str], run: str = RUN) -> None:
-    """Users with the declared rights."""
+    """Users with the declared permissions."""
     admin = AdminClient(properties)
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     upserts = [UserScramCredentialUpsertion(name, info, KAFKA_PASSWORD.encode()) for name in users]
@@ -108,12 +108,12 @@ def bindings(name, duty, run):
         "group": ResourceType.GROUP,
         "transactional-id": ResourceType.TRANSACTIONAL_ID,
     }
-    for right in KAFKA_DUTIES[duty](run):
-        kind = kinds[right.resource]
-        pattern = ResourcePatternType.PREFIXED if right.prefixed else ResourcePatternType.LITERAL
-        for operation in right.operations:
+    for permission in KAFKA_DUTIES[duty](run):
+        kind = kinds[permission.resource]
+        pattern = ResourcePatternType.PREFIXED if permission.prefixed else ResourcePatternType.LITERAL
+        for operation in permission.operations:
             yield AclBinding(
-                kind, right.name.removesuffix("*"), pattern, f"User:{name}", "*",
+                kind, permission.name.removesuffix("*"), pattern, f"User:{name}", "*",
                 AclOperation[words.get(operation, operation.upper())], AclPermissionType.ALLOW,
             )  # fmt: skip
 
@@ -133,5 +133,5 @@ def clear(endpoints, run: str = RUN) -> None:
     for future in futures:
         future.result(timeout=30)
     with Elasticsearch(**endpoints.elasticsearch.client_options()) as client:
-        if found := list(client.indices.get(index=f"{run}-*", filter_path="*.aliases")):
-            client.indices.delete(index=",".join(found))
+        if result := list(client.indices.get(index=f"{run}-*", filter_path="*.aliases")):
+            client.indices.delete(index=",".join(result))

@@ -40,9 +40,9 @@ def test_exit_code_follows_the_audit_report(audit, monkeypatch, capsys, first, s
     reports = iter([first, second])
     monkeypatch.setattr(audit, "look_up", lambda _lock, _service: audit.read_report({"dependencies": next(reports)}))
     assert audit.audit_dependencies([Path("x.lock")]) == code
-    said = capsys.readouterr().out
-    assert ("NOT AUDITED" in said) is (code == 3)
-    assert ("X-1" in said) is (code == 1)
+    output = capsys.readouterr().out
+    assert ("NOT AUDITED" in output) is (code == 3)
+    assert ("X-1" in output) is (code == 1)
 
 
 def test_every_lock_file_is_audited(audit):

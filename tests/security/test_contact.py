@@ -49,10 +49,10 @@ def test_no_other_topic_holds_contact_data(world, contact, topic):
 
 
 def test_reason_of_a_dead_letter_holds_no_contact_data(world, contact):
-    letters = world.messages(DEAD_LETTER_TOPIC)
-    assert len(letters) >= 5
-    assert any(contact.search(letter.value().decode()) for letter in letters)
-    reasons = [dict(letter.headers())["error"].decode() for letter in letters]
+    dead_letters = world.messages(DEAD_LETTER_TOPIC)
+    assert len(dead_letters) >= 5
+    assert any(contact.search(dead_letter.value().decode()) for dead_letter in dead_letters)
+    reasons = [dict(dead_letter.headers())["error"].decode() for dead_letter in dead_letters]
     assert [reason for reason in reasons if contact.search(reason)] == []
     assert all(reasons)
 
@@ -65,6 +65,6 @@ def test_printed_and_logged_text_holds_no_contact_data(world, contact):
 
 
 def test_no_checkpoint_holds_contact_data(world, contact):
-    kept = [path for path in files(world.home) if "state" in path.parts]
-    assert kept
-    assert [path for path in kept if contact.search(path.read_bytes().decode("utf-8", "replace"))] == []
+    stored = [path for path in files(world.home) if "state" in path.parts]
+    assert stored
+    assert [path for path in stored if contact.search(path.read_bytes().decode("utf-8", "replace"))] == []

@@ -23,21 +23,21 @@ def sockets(pid: int) -> set[str]:
 
 def listening() -> list[tuple[str, ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
     """Inode, address and port of every listening socket."""
-    found = []
+    entries = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             words = line.split()
             if words[3] == LISTEN:
-                place, port = words[1].split(":")
-                found.append((words[9], address(place), int(port, 16)))
-    return found
+                location, port = words[1].split(":")
+                entries.append((words[9], address(location), int(port, 16)))
+    return entries
 
 
 def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address as the kernel prints it: words of 32 bits in the machine's own order of bytes."""
     words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
-    found = ipaddress.ip_address(b"".join(words))
-    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+    result = ipaddress.ip_address(b"".join(words))
+    return result.ipv4_mapped or result if isinstance(result, ipaddress.IPv6Address) else result
 
 
 def test_addresses_are_parsed_as_the_kernel_prints_them():
@@ -53,6 +53,6 @@ def test_servers_listen_on_loopback_only(secure, secure_settings, name):
     entry = getattr(state_file.read(secure_settings.home), name)
     main = psutil.Process(entry.identity.pid)
     held = set().union(*(sockets(one.pid) for one in [main, *main.children(recursive=True)]))
-    found = {(str(place), port) for inode, place, port in listening() if inode in held}
-    assert {port for _, port in found} >= {entry.port, entry.inner_port}
-    assert {place for place, _ in found if not ipaddress.ip_address(place).is_loopback} == set()
+    entries = {(str(location), port) for inode, location, port in listening() if inode in held}
+    assert {port for _, port in entries} >= {entry.port, entry.inner_port}
+    assert {location for location, _ in entries if not ipaddress.ip_address(location).is_loopback} == set()

@@ -27,8 +27,10 @@ def test_every_file_name_is_generated_by_shopstream(world):
 def test_archive_holds_hostile_ids_as_values_only(world):
     folder = world.home / "archive"
     files = [path for path in folder.rglob("*.parquet") if "events" in path.parts]
-    found = {word for file in files for word in pq.read_table(file, columns=["customer_id"])["customer_id"].to_pylist()}
-    assert set(ESCAPES) <= found
+    entries = {
+        word for file in files for word in pq.read_table(file, columns=["customer_id"])["customer_id"].to_pylist()
+    }
+    assert set(ESCAPES) <= entries
     folders = {path.name for path in folder.rglob("date=*")}
     assert all(re.fullmatch(r"date=\d{4}-\d{2}-\d{2}", name) for name in folders)
     assert folders

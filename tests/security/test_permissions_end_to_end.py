@@ -1,4 +1,4 @@
-"""The whole way over TLS, each command by a user who has the rights of its duty and no others."""
+"""The whole way over TLS, each command by a user who has the permissions of its duty and no others."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_users_cannot_read_other_indices(world, user):
             client.index(index="others-secrets", document={"a": 1})
 
 
-BESIDE = f"{RUN}-x"
+SIBLING = f"{RUN}-x"
 """A run whose name begins with that of the users' run."""
 
 
 @pytest.mark.parametrize("user", ["reader", "writer"])
 @pytest.mark.parametrize("name", ["events-2026.01", "customers-000001", "pipeline-000001"])
 def test_users_cannot_read_a_run_with_a_longer_name(world, user, name):
-    index = f"{BESIDE}-{name}"
+    index = f"{SIBLING}-{name}"
     with Elasticsearch(**world.endpoints.elasticsearch.client_options()) as master, client_of(world, user) as client:
         master.index(index=index, id="1", document={"a": 1}, refresh=True)
         tries = [
@@ -101,7 +101,7 @@ def test_users_cannot_join_a_group_of_a_run_with_a_longer_name(world, user):
 
     assert offsets(f"{RUN}-features")
     with pytest.raises(KafkaException, match="GROUP_AUTHORIZATION_FAILED"):
-        offsets(f"{BESIDE}-features")
+        offsets(f"{SIBLING}-features")
 
 
 @pytest.mark.parametrize(("user", "allowed"), [("consumer", True), ("producer", False), ("watcher", False)])
@@ -152,12 +152,12 @@ def properties_of(world, user):
     ],
 )
 def test_users_cannot_write_topics_of_other_duties(world, user, topic):
-    told = []
+    messages = []
     config = producer_config({**properties_of(world, user), "message.timeout.ms": 5_000})
     producer = open_producer({**config, "enable.idempotence": False})
-    producer.produce(topic, b"{}", on_delivery=lambda error, _: told.append(error))
+    producer.produce(topic, b"{}", on_delivery=lambda error, _: messages.append(error))
     producer.flush(15)
-    assert told[0].name() in ("TOPIC_AUTHORIZATION_FAILED", "_MSG_TIMED_OUT", "_UNKNOWN_TOPIC")
+    assert messages[0].name() in ("TOPIC_AUTHORIZATION_FAILED", "_MSG_TIMED_OUT", "_UNKNOWN_TOPIC")
 
 
 @pytest.mark.parametrize("user", ["watcher", "consumer", "producer"])
@@ -171,14 +171,14 @@ def test_only_the_owner_can_create_topics(world, user):
 def test_missing_permissions_are_an_error_with_the_remedy(world, tmp_path):
     from consume.command_line import call  # noqa: PLC0415
 
-    found = variables(tmp_path, world.endpoints, kafka={"sasl.username": "watcher", "sasl.password": KAFKA_PASSWORD})
-    done = call(["replay", world.archive, "--run", "elsewhere"], found, 60)
+    result = variables(tmp_path, world.endpoints, kafka={"sasl.username": "watcher", "sasl.password": KAFKA_PASSWORD})
+    done = call(["replay", world.archive, "--run", "elsewhere"], result, 60)
     assert done.returncode == 1
     assert "right" in " ".join(done.stderr.split())
 
 
 def test_status_shows_paths_of_secret_files_without_their_content(world):
-    told = json.loads(world.commands["status"].stdout)
-    assert told["kafka"]["healthy"]
-    assert told["elasticsearch"]["healthy"]
-    assert told["elasticsearch"]["ca_file"]
+    messages = json.loads(world.commands["status"].stdout)
+    assert messages["kafka"]["healthy"]
+    assert messages["elasticsearch"]["healthy"]
+    assert messages["elasticsearch"]["ca_file"]

@@ -1,4 +1,4 @@
-"""A door that stays shut says so at once: what is wrong, what to do, exit code 1; nothing tries for ever."""
+"""A door that stays shut says so immediately: what is wrong, what to do, exit code 1; nothing tries for ever."""
 
 from __future__ import annotations
 
@@ -60,44 +60,44 @@ ELASTIC = {
 @pytest.fixture
 def kafka_case(request, secure, servers, foreign):
     """Properties of a case, what is said, what is to be done."""
-    changes, said, remedy = KAFKA[request.param]
+    changes, message, remedy = KAFKA[request.param]
     names = {"FOREIGN": str(foreign), "PLAIN": servers.kafka.bootstrap_servers}
-    return {name: names.get(value, value) for name, value in changes.items()}, said, remedy
+    return {name: names.get(value, value) for name, value in changes.items()}, message, remedy
 
 
 @pytest.fixture
 def elastic_case(request, secure, servers, foreign):
-    changes, said, remedy = ELASTIC[request.param]
+    changes, message, remedy = ELASTIC[request.param]
     url = secure.elasticsearch.url
     names = {
         "FOREIGN": str(foreign),
         "HTTP": url.replace("https", "http"),
         "PLAIN": servers.elasticsearch.url.replace("http", "https"),
     }
-    return {name: names.get(value, value) for name, value in changes.items()}, said, remedy
+    return {name: names.get(value, value) for name, value in changes.items()}, message, remedy
 
 
 @pytest.mark.parametrize("kafka_case", KAFKA, indirect=True)
 def test_refused_kafka_connection_gives_a_reason_and_a_remedy(secure, kafka_case):
-    changes, said, remedy = kafka_case
+    changes, message, remedy = kafka_case
     given = {**secure.kafka.client_properties(), **changes}
     began = time.monotonic()
     with pytest.raises(ShopstreamError) as caught:
         check_broker({name: value for name, value in given.items() if value is not None}, timeout_s=2)
     assert time.monotonic() - began < 10
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert remedy in caught.value.remedy
     assert "rdkafka#" not in caught.value.message
 
 
 @pytest.mark.parametrize("elastic_case", ELASTIC, indirect=True)
 def test_refused_elasticsearch_connection_gives_a_reason_and_a_remedy(secure, elastic_case):
-    changes, said, remedy = elastic_case
+    changes, message, remedy = elastic_case
     elastic = secure.elasticsearch
     good = {"url": elastic.url, "username": elastic.username, "password": elastic.password, **elastic.options}
     with pytest.raises(ShopstreamError) as caught:
         check_elastic(open_client(ElasticConnection(**{**good, **changes})))
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert remedy in caught.value.remedy
 
 
@@ -128,34 +128,34 @@ def longer(*names):
 
 @pytest.mark.parametrize("name", ["replay", "consume", "status", *longer("live", "up", "demo")])
 def test_every_command_stops_when_kafka_refuses_it(secure, archive, tmp_path, name):
-    found = variables(tmp_path, secure, kafka={"sasl.password": "wrong"})
-    refused(command(name, archive), found, "refused the credentials")
+    result = variables(tmp_path, secure, kafka={"sasl.password": "wrong"})
+    refused(command(name, archive), result, "refused the credentials")
 
 
 @pytest.mark.parametrize("name", ["consume", "status", *longer("up", "demo")])
 def test_every_command_stops_when_elasticsearch_refuses_it(secure, archive, tmp_path, name):
-    found = variables(tmp_path, secure, elastic={"password": "wrong"})
-    refused(command(name, archive), found, "credentials were refused")
+    result = variables(tmp_path, secure, elastic={"password": "wrong"})
+    refused(command(name, archive), result, "credentials were refused")
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("kafka_case", KAFKA, indirect=True)
 @pytest.mark.parametrize("name", ["replay", "live", "consume", "status", "up", "demo"])
 def test_every_command_reports_every_refusal_of_kafka(secure, archive, tmp_path, name, kafka_case):
-    changes, said, _ = kafka_case
-    refused(command(name, archive), variables(tmp_path, secure, kafka=changes), said)
+    changes, message, _ = kafka_case
+    refused(command(name, archive), variables(tmp_path, secure, kafka=changes), message)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("elastic_case", ELASTIC, indirect=True)
 @pytest.mark.parametrize("name", ["consume", "status", "up", "demo"])
 def test_every_command_reports_every_refusal_of_elasticsearch(secure, archive, tmp_path, name, elastic_case):
-    changes, said, _ = elastic_case
-    refused(command(name, archive), variables(tmp_path, secure, elastic=changes), said)
+    changes, message, _ = elastic_case
+    refused(command(name, archive), variables(tmp_path, secure, elastic=changes), message)
 
 
 @pytest.mark.parametrize(
-    ("heard", "said", "final"),
+    ("received", "message", "final"),
     [
         ([("_ALL_BROKERS_DOWN", "1/1 brokers are down")], "does not answer.", False),
         ([("_TRANSPORT", "h:1/bootstrap: Connect to ipv4#1 failed: Connection refused (after 0ms in state CONNECT)")],
@@ -167,6 +167,6 @@ def test_every_command_reports_every_refusal_of_elasticsearch(secure, archive, t
         ([], "does not answer.", False),
     ],
 )  # fmt: skip
-def test_most_specific_kafka_error_is_reported(heard, said, final):
-    assert said in unreachable("h:1", heard).message
-    assert is_final(heard) is final
+def test_most_specific_kafka_error_is_reported(received, message, final):
+    assert message in unreachable("h:1", received).message
+    assert is_final(received) is final

@@ -33,18 +33,18 @@ def test_no_command_line_of_a_process_holds_a_secret(world, secrets):
 
 
 def test_no_file_of_the_run_holds_a_secret(world, secrets):
-    kept = list(files(world.home))
-    assert any("logs" in path.parts for path in kept)
-    assert any("state" in path.parts for path in kept)
+    stored = list(files(world.home))
+    assert any("logs" in path.parts for path in stored)
+    assert any("state" in path.parts for path in stored)
     assert holding(world.home, secrets) == {}
 
 
 def test_server_files_with_secrets_are_private(secure, secure_settings, secrets):
-    found = holding(secure_settings.home, secrets)
-    assert found
-    for path in found:
+    result = holding(secure_settings.home, secrets)
+    assert result
+    for path in result:
         assert _is_closed(path, secure_settings.home), path
-    assert not any("logs" in path.parts for path in found)
+    assert not any("logs" in path.parts for path in result)
 
 
 def test_keys_are_private(secure, secure_settings):
@@ -58,7 +58,7 @@ def test_keys_are_private(secure, secure_settings):
 def _is_closed(path: Path, home: Path) -> bool:
     """Neither the file nor all folders on the way let others in."""
     way = [path, *(parent for parent in path.parents if parent.is_relative_to(home) or home not in parent.parents)]
-    return any(stat.S_IMODE(place.stat().st_mode) & 0o007 == 0 for place in way[:-1])
+    return any(stat.S_IMODE(location.stat().st_mode) & 0o007 == 0 for location in way[:-1])
 
 
 def test_environment_of_the_servers_holds_no_secret(secure, secure_settings, secrets):
@@ -127,7 +127,7 @@ def test_password_in_a_url_is_used_and_not_shown(secure, tmp_path):
     host = elastic.url.removeprefix("https://")
     for password, code in ((elastic.password, 0), (WRONG, 1)):
         url = f"https://{elastic.username}:{password}@{host}"
-        found = variables(tmp_path, secure, elastic={"url": url, "username": None, "password": None})
-        done = call(["status", "--json"], found, 60)
+        result = variables(tmp_path, secure, elastic={"url": url, "username": None, "password": None})
+        done = call(["status", "--json"], result, 60)
         assert done.returncode == code, done.stdout + done.stderr
         assert password not in done.stdout + done.stderr

@@ -19,9 +19,9 @@ def command_lines():
 
     def look():
         while not done.is_set():
-            for place in Path("/proc").glob("[0-9]*/cmdline"):
+            for location in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    seen.add(place.read_bytes())
+                    seen.add(location.read_bytes())
                 except OSError:
                     continue
             done.wait(EVERY_S)
@@ -46,7 +46,7 @@ def files(folder: Path):
 
 def holding(folder: Path, words: list[str]) -> dict[Path, str]:
     """Files that hold one of the words, as UTF-8 bytes."""
-    found = {}
+    result = {}
     for path in files(folder):
         try:
             content = path.read_bytes()
@@ -54,5 +54,5 @@ def holding(folder: Path, words: list[str]) -> dict[Path, str]:
             continue  # gone meanwhile
         for word in words:
             if word.encode() in content:
-                found[path] = word
-    return found
+                result[path] = word
+    return result

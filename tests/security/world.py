@@ -40,14 +40,14 @@ class World:
 
     def run(self, name, arguments, kafka_user, elastic_user=None):
         """A command by the user of a duty."""
-        found = variables(
+        result = variables(
             self.home,
             self.endpoints,
             kafka={"sasl.username": kafka_user, "sasl.password": KAFKA_PASSWORD},
             elastic={"username": elastic_user, "password": ELASTIC_PASSWORD} if elastic_user else {},
         )
         with command_lines() as seen:
-            self.commands[name] = call(arguments, found)
+            self.commands[name] = call(arguments, result)
         self.seen |= seen
         return self.commands[name]
 
@@ -72,10 +72,10 @@ class World:
             ends = {p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=10) for p in parts}
             left = sum(high - low for low, high in ends.values())
             consumer.assign([TopicPartition(name, p, low) for p, (low, _) in ends.items()])
-            found = []
-            while len(found) < left and (batch := consumer.consume(left - len(found), 10)):
-                found += [message for message in batch if message.error() is None]
-            return found
+            entries = []
+            while len(entries) < left and (batch := consumer.consume(left - len(entries), 10)):
+                entries += [message for message in batch if message.error() is None]
+            return entries
         finally:
             consumer.close()
 

@@ -21,9 +21,9 @@ def open_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that everybody can reach; pytest's own are private."""
     folder = tmp_path_factory.mktemp("open").resolve()
     root = Path(tempfile.gettempdir()).resolve()
-    for place in (folder, *folder.parents):  # a worker of xdist has a folder more above its own
-        if place.stat().st_uid == os.geteuid() and place.is_relative_to(root) and place != root:
-            place.chmod(0o755)
+    for path in (folder, *folder.parents):  # a worker of xdist has a folder more above its own
+        if path.stat().st_uid == os.geteuid() and path.is_relative_to(root) and path != root:
+            path.chmod(0o755)
     return folder
 
 
@@ -50,7 +50,7 @@ def test_new_folder_gets_an_unused_uid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @as_root
 def test_existing_folder_does_not_change_its_owner(tmp_path: Path) -> None:
-    """As those that earlier versions gave to nobody."""
+    """As folders of format 1, which belong to nobody."""
     os.chown(tmp_path, 65_534, 65_534)
     account = server_account(None, tmp_path, root=True)
     assert account is not None

@@ -33,10 +33,10 @@ class FakeRepository:
         self.failures = failures
         self.asked: list[str] = []
 
-    def __call__(self, wanted: Artifact, folder: Path, update: Update) -> Path:
-        self.asked.append(wanted.name)
-        content = self.served[wanted.name]
-        path = folder / wanted.filename
+    def __call__(self, requested: Artifact, folder: Path, update: Update) -> Path:
+        self.asked.append(requested.name)
+        content = self.served[requested.name]
+        path = folder / requested.filename
         if self.failures:
             self.failures -= 1
             path.write_bytes(content[:3])
@@ -47,17 +47,17 @@ class FakeRepository:
         return path
 
 
-def refuse(wanted: Artifact, _folder: Path, _update: Update) -> Path:
-    raise AssertionError(f"the network was asked for {wanted.name}")
+def refuse(requested: Artifact, _folder: Path, _update: Update) -> Path:
+    raise AssertionError(f"the network was asked for {requested.name}")
 
 
 def test_artifact_is_downloaded_once_and_then_read_from_the_cache(tmp_path: Path) -> None:
     repository = FakeRepository(CONTENT)
-    wanted = [artifact("one"), artifact("two")]
-    paths = artifacts.fetch(wanted, tmp_path, QUIET, repository)
+    requested = [artifact("one"), artifact("two")]
+    paths = artifacts.fetch(requested, tmp_path, QUIET, repository)
     assert [paths["one-1.0.jar"].read_bytes(), paths["two-1.0.jar"].read_bytes()] == list(CONTENT.values())
     assert sorted(repository.asked) == ["one", "two"]
-    assert artifacts.fetch(wanted, tmp_path, QUIET, refuse) == paths
+    assert artifacts.fetch(requested, tmp_path, QUIET, refuse) == paths
 
 
 def test_file_with_another_checksum_is_refused_and_not_cached(tmp_path: Path) -> None:
@@ -69,11 +69,11 @@ def test_file_with_another_checksum_is_refused_and_not_cached(tmp_path: Path) ->
 
 
 def test_a_damaged_cache_is_repaired(tmp_path: Path) -> None:
-    wanted = artifact("one")
-    artifacts.fetch([wanted], tmp_path, QUIET, FakeRepository(CONTENT))
-    wanted.path(tmp_path).write_bytes(b"x" * wanted.size)
-    artifacts.fetch([wanted], tmp_path, QUIET, FakeRepository(CONTENT))
-    assert wanted.path(tmp_path).read_bytes() == CONTENT["one"]
+    requested = artifact("one")
+    artifacts.fetch([requested], tmp_path, QUIET, FakeRepository(CONTENT))
+    requested.path(tmp_path).write_bytes(b"x" * requested.size)
+    artifacts.fetch([requested], tmp_path, QUIET, FakeRepository(CONTENT))
+    assert requested.path(tmp_path).read_bytes() == CONTENT["one"]
 
 
 def test_interrupted_download_is_retried(tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_missing_network_names_the_artifacts_and_preserves_completed_downloads(t
 
 
 def _fetch_in_process(cache: Path, asked: Path) -> None:
-    def slow(wanted: Artifact, folder: Path, _update: Update) -> Path:
+    def slow(requested: Artifact, folder: Path, _update: Update) -> Path:
         with asked.open("a") as file:
             file.write("x")
-        path = folder / wanted.filename
+        path = folder / requested.filename
         path.write_bytes(CONTENT["two"])
         return path
 
@@ -129,10 +129,10 @@ def packed(tmp_path: Path) -> tuple[Artifact, bytes]:
 
 
 def test_unpack_preserves_file_modes(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
-    wanted, content = packed
-    tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": content}))
+    requested, content = packed
+    tree = artifacts.unpack(requested, tmp_path, QUIET, FakeRepository({"server": content}))
     assert (tree / "bin" / "run").stat().st_mode & 0o777 == 0o755
-    assert artifacts.unpack(wanted, tmp_path, QUIET, refuse) == tree
+    assert artifacts.unpack(requested, tmp_path, QUIET, refuse) == tree
 
 
 CHANGES = {
@@ -150,21 +150,21 @@ CHANGES = {
 def test_a_changed_tree_is_unpacked_again(
     change: Callable[[Path], object], tmp_path: Path, packed: tuple[Artifact, bytes]
 ) -> None:
-    wanted, content = packed
-    tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": content}))
+    expected, content = packed
+    tree = artifacts.unpack(expected, tmp_path, QUIET, FakeRepository({"server": content}))
     change(tree)
-    said = Console(file=io.StringIO(), width=200)
-    assert artifacts.unpack(wanted, tmp_path, said, refuse) == tree
-    assert "has changed since it was unpacked" in said.file.getvalue()
-    assert artifacts.tree_sha256(tree) == wanted.tree_sha256
+    message = Console(file=io.StringIO(), width=200)
+    assert artifacts.unpack(expected, tmp_path, message, refuse) == tree
+    assert "has changed since it was unpacked" in message.file.getvalue()
+    assert artifacts.tree_sha256(tree) == expected.tree_sha256
     assert (tree / "bin" / "run").read_text() == "#!/bin/sh\n"
 
 
 def test_archive_with_another_tree_checksum_is_refused(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
-    wanted = msgspec.structs.replace(packed[0], tree_sha256="0" * 64)
+    requested = msgspec.structs.replace(packed[0], tree_sha256="0" * 64)
     with pytest.raises(ShopstreamError, match="unpacks to other files"):
-        artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": packed[1]}))
-    assert not artifacts.tree_path(wanted, tmp_path).exists()
+        artifacts.unpack(requested, tmp_path, QUIET, FakeRepository({"server": packed[1]}))
+    assert not artifacts.tree_path(requested, tmp_path).exists()
 
 
 def test_remains_of_a_killed_unpack_are_removed(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:

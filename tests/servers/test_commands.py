@@ -48,11 +48,11 @@ def test_help_has_an_example(app: typer.Typer, command: str) -> None:
 
 def test_status_before_the_first_up_reports_no_servers(app: typer.Typer, home: Path) -> None:
     shown = CliRunner().invoke(app, ["status", "--json"])
-    told = json.loads(shown.stdout)
+    messages = json.loads(shown.stdout)
     assert shown.exit_code == 1
-    assert told["kafka"]["bootstrap_servers"] is None
-    assert "shopstream up" in told["kafka"]["problem"]
-    assert told["elasticsearch"]["password_file"] is None
+    assert messages["kafka"]["bootstrap_servers"] is None
+    assert "shopstream up" in messages["kafka"]["problem"]
+    assert messages["elasticsearch"]["password_file"] is None
     assert not home.exists()  # asking changes nothing
 
 
@@ -60,11 +60,11 @@ def test_status_reports_unreachable_servers(app: typer.Typer, home: Path, monkey
     for name, value in UNREACHABLE.items():
         monkeypatch.setenv(name, value)
     shown = CliRunner().invoke(app, ["status", "--json"])
-    told = json.loads(shown.stdout)
+    messages = json.loads(shown.stdout)
     assert shown.exit_code == 1
-    assert "127.0.0.1:1 does not answer" in told["kafka"]["problem"]
-    assert "http://127.0.0.1:1 does not answer" in told["elasticsearch"]["problem"]
-    assert told["elasticsearch"]["mode"] == "external"
+    assert "127.0.0.1:1 does not answer" in messages["kafka"]["problem"]
+    assert "http://127.0.0.1:1 does not answer" in messages["elasticsearch"]["problem"]
+    assert messages["elasticsearch"]["mode"] == "external"
     assert "geheim" not in shown.output
 
 
@@ -144,14 +144,14 @@ def test_doctor_reports_a_damaged_cache(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="about root")
 def test_doctor_explains_the_account_of_elasticsearch(home: Path) -> None:
-    """A data folder of an earlier version belongs to nobody."""
+    """A data folder of format 1 belongs to nobody."""
     folder = home / "elasticsearch"
     folder.mkdir(parents=True)
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    (found,) = (one for one in doctor_job.examine(Settings(home=home)) if "the user nobody owns" in one.what)
-    assert found.level == "warning"
-    remedy = re.search(r"`(cd [^`]+)`", found.remedy)
+    (result,) = (one for one in doctor_job.examine(Settings(home=home)) if "the user nobody owns" in one.what)
+    assert result.level == "warning"
+    remedy = re.search(r"`(cd [^`]+)`", result.remedy)
     assert remedy is not None
     (folder / "data").mkdir()
     (folder / "logs").mkdir()

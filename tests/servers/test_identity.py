@@ -1,4 +1,4 @@
-"""Who a process is: steps of the wall clock, records of earlier versions, records that are lost, locks."""
+"""Who a process is: steps of the wall clock, records of format 1, records that are lost, locks."""
 
 import json
 import os
@@ -45,13 +45,13 @@ def broker(tmp_path: Path) -> Iterator[Launch]:
 
 
 def started(launch: Launch, home: Path) -> Identity:
-    found = process.start(launch)
-    state_file.write(home, Record(kafka=ServerRecord("4.1.0", 1, 2, found)))
+    result = process.start(launch)
+    state_file.write(home, Record(kafka=ServerRecord("4.1.0", 1, 2, result)))
     deadline = time.monotonic() + 20
     while "ready" not in process.tail(launch.log):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return found
+    return result
 
 
 @pytest.mark.skipif(not CAN_MOUNT, reason="only root can give a process another /proc/stat")
@@ -80,35 +80,35 @@ def test_process_with_brackets_in_its_name_is_parsed(tmp_path: Path) -> None:
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
     child = subprocess.Popen([program, "60"])
     try:
-        found = Identity.of(child.pid)
-        assert found.process() is not None
-        assert Identity(child.pid, found.start + "0").process() is None
+        result = Identity.of(child.pid)
+        assert result.process() is not None
+        assert Identity(child.pid, result.start + "0").process() is None
     finally:
         child.kill()
         child.wait()
-    assert found.process() is None
+    assert result.process() is None
 
 
 def old_form(home: Path, pid: int) -> None:
-    """As earlier versions wrote it, by a clock that has been set since."""
+    """In format 1, by a clock that has been set since."""
     entry = {"version": "4.1.0", "port": 1, "inner_port": 2, "identity": {"pid": pid, "create_time": 12.5}}
     (home / state_file.RECORD_FILE).write_text(json.dumps({"kafka": entry, "elasticsearch": None}))
 
 
-def test_state_file_of_an_earlier_version_retains_its_running_server(broker: Launch, tmp_path: Path) -> None:
-    found = started(broker, tmp_path)
-    old_form(tmp_path, found.pid)
+def test_state_file_of_format_1_retains_its_running_server(broker: Launch, tmp_path: Path) -> None:
+    result = started(broker, tmp_path)
+    old_form(tmp_path, result.pid)
     known = state_file.read(tmp_path).kafka
     assert known is not None
-    assert known.identity == found
+    assert known.identity == result
     assert known.is_running()
     with pytest.raises(ShopstreamError, match="still runs"):
         removal.remove_data(Settings(home=tmp_path))
     assert [stopped.name for stopped in lifecycle.down(Settings(home=tmp_path))] == ["kafka"]
-    assert found.process() is None
+    assert result.process() is None
 
 
-def test_state_file_of_an_earlier_version_matches_no_foreign_process(tmp_path: Path) -> None:
+def test_state_file_of_format_1_matches_no_foreign_process(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     child = subprocess.Popen(["sleep", "60"])
     try:
@@ -126,25 +126,25 @@ def test_state_file_of_an_earlier_version_matches_no_foreign_process(tmp_path: P
 @pytest.mark.parametrize("lost", [True, False])
 def test_server_missing_from_the_state_file_is_detected(lost: bool, broker: Launch, tmp_path: Path) -> None:
     """As after an `up` that was killed between start and note, or after the record was deleted."""
-    found = started(broker, tmp_path)
+    result = started(broker, tmp_path)
     entry = ServerRecord("4.1.0", 1, 2)
     state_file.write(tmp_path, Record() if lost else Record(kafka=entry))
-    ledger = lifecycle._ServerRecords(tmp_path, state_file.read(tmp_path))
-    server = lifecycle.Servers.of(Settings(home=tmp_path), ledger.known).kafka
+    change_log = lifecycle._ServerRecords(tmp_path, state_file.read(tmp_path))
+    server = lifecycle.Servers.of(Settings(home=tmp_path), change_log.known).kafka
     assert server is not None
     if lost:
         with pytest.raises(ShopstreamError, match="lacks it") as caught:
-            lifecycle._runs(server, ledger, QUIET)
+            lifecycle._runs(server, change_log, QUIET)
         assert "shopstream down" in caught.value.remedy
     else:
-        assert lifecycle._runs(server, ledger, QUIET)
+        assert lifecycle._runs(server, change_log, QUIET)
         known = state_file.read(tmp_path).kafka
         assert known is not None
-        assert known.identity == found
+        assert known.identity == result
     with pytest.raises(ShopstreamError, match="still runs"):
         removal.remove_data(Settings(home=tmp_path))
     assert [stopped.name for stopped in lifecycle.down(Settings(home=tmp_path))] == ["kafka"]
-    assert found.process() is None
+    assert result.process() is None
 
 
 def test_server_of_another_data_folder_is_not_matched(broker: Launch, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_lock_is_held_while_the_server_runs(tmp_path: Path) -> None:
     path = lifecycle.lock_file(tmp_path, "kafka")
     with process_identity.held(path) as lock:
         code = "import time; time.sleep(60)"
-        found = process.start(Launch([sys.executable, "-c", code], {}, tmp_path, tmp_path / "log" / "x", lock=lock))
+        result = process.start(Launch([sys.executable, "-c", code], {}, tmp_path, tmp_path / "log" / "x", lock=lock))
     try:
         with pytest.raises(ShopstreamError, match="holds") as caught, process_identity.held(path, wait_s=0.2):
             pass
@@ -169,7 +169,7 @@ def test_lock_is_held_while_the_server_runs(tmp_path: Path) -> None:
             removal.remove_data(Settings(home=tmp_path))
         assert tmp_path.exists()
     finally:
-        process.stop(found, 5)
+        process.stop(result, 5)
     with process_identity.held(path, wait_s=0):
         pass
 
@@ -185,9 +185,9 @@ def test_lock_is_awaited_while_a_tool_exits(tmp_path: Path) -> None:
 def test_no_server_is_started_while_the_lock_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_identity, "LOCK_WAIT_S", 0)
     settings = Settings(home=tmp_path, kafka=KafkaSettings(port=29_092))
-    ledger = lifecycle._ServerRecords(tmp_path, Record())
-    server = lifecycle.Servers.of(settings, ledger.known).kafka
+    change_log = lifecycle._ServerRecords(tmp_path, Record())
+    server = lifecycle.Servers.of(settings, change_log.known).kafka
     assert server is not None
     with process_identity.held(lifecycle.lock_file(tmp_path, "kafka")), pytest.raises(ShopstreamError, match="holds"):
-        lifecycle._start_all([server], ledger, settings, QUIET)
+        lifecycle._start_all([server], change_log, settings, QUIET)
     assert not (tmp_path / "kafka").exists()

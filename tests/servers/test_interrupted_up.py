@@ -34,14 +34,14 @@ def settings() -> Iterator[Settings]:
         if one.path(downloads).is_file():
             one.path(top / "cache").parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(one.path(downloads), one.path(top / "cache"))
-    found = Settings(
+    result = Settings(
         home=top / "hö mé",
         cache=top / "cache",
         kafka=KafkaSettings(heap="256m", port=19_092),
         elasticsearch=ElasticsearchSettings(heap="512m", port=19_200),
     )
-    yield found
-    embedded.down(found)
+    yield result
+    embedded.down(result)
     shutil.rmtree(top)
 
 
@@ -67,19 +67,19 @@ def command(settings: Settings, *words: str) -> subprocess.Popen[str]:
 
 def succeed(settings: Settings, *words: str) -> str:
     running = command(settings, *words)
-    said, _ = running.communicate(timeout=2 * WAIT_S)
-    assert running.returncode == 0, said
-    return said
+    output, _ = running.communicate(timeout=2 * WAIT_S)
+    assert running.returncode == 0, output
+    return output
 
 
 def command_lines() -> list[list[str]]:
-    found = []
+    entries = []
     for process in psutil.process_iter():
         try:
-            found.append(process.cmdline())
+            entries.append(process.cmdline())
         except psutil.Error:
             continue
-    return found
+    return entries
 
 
 def unpacking(settings: Settings) -> bool:
@@ -126,7 +126,7 @@ def test_up_killed_at_any_step_is_completed_by_the_next_one(number: int, setting
     lines = command_lines()
     assert sum(kafka.owns(settings.home, line) for line in lines) == 1
     assert sum(elasticsearch.owns(settings.home, line) for line in lines) == 1
-    # healthy at once: `up` has waited for servers that were still starting
+    # healthy immediately: `up` has waited for servers that were still starting
     admin = AdminClient(embedded.endpoints(settings).kafka.client_properties())
     for future in admin.create_topics([NewTopic("shop.kept", 1, 1)]).values():
         future.result(timeout=30)

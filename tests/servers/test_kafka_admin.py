@@ -28,11 +28,11 @@ def commit(endpoint: KafkaEndpoint, group: str, topic: str, offsets: list[int]) 
     consumer.close()
 
 
-def test_topic_counts_cover_the_topics_of_the_run_only(servers: Endpoints, run_name: str) -> None:
+def test_topic_sizes_cover_the_topics_of_the_run_only(servers: Endpoints, run_name: str) -> None:
     events = topic_name(run_name, "events")
     make_topic(servers.kafka, events, messages=7)
-    counts = kafka_admin.topic_counts(servers.kafka, f"{run_name}.")
-    assert counts == [kafka_admin.TopicCount(events, partitions=2, messages=7)]
+    counts = kafka_admin.topic_sizes(servers.kafka, f"{run_name}.")
+    assert counts == [kafka_admin.TopicSize(events, partitions=2, messages=7)]
 
 
 def test_lag_is_end_minus_committed_over_partitions(servers: Endpoints, run_name: str) -> None:
@@ -46,7 +46,7 @@ def test_lag_is_end_minus_committed_over_partitions(servers: Endpoints, run_name
 
 def test_run_without_groups_has_no_lag(servers: Endpoints, run_name: str) -> None:
     assert kafka_admin.group_lags(servers.kafka, run_name) == []
-    assert kafka_admin.topic_counts(servers.kafka, f"{run_name}.") == []
+    assert kafka_admin.topic_sizes(servers.kafka, f"{run_name}.") == []
 
 
 def test_topic_is_not_created_by_a_read(servers: Endpoints, run_name: str) -> None:
@@ -56,7 +56,7 @@ def test_topic_is_not_created_by_a_read(servers: Endpoints, run_name: str) -> No
     producer.flush(10)
     assert errors
     assert errors[0] is not None
-    assert kafka_admin.topic_counts(servers.kafka, f"{run_name}.") == []
+    assert kafka_admin.topic_sizes(servers.kafka, f"{run_name}.") == []
 
 
 def test_unresponsive_broker_is_an_error_that_names_the_address() -> None:

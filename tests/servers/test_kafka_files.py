@@ -38,7 +38,7 @@ def test_home_with_other_characters_is_accepted() -> None:
     check_home(Path("/tmp/hö mé/#it's 100 % (of $x): 店=1;"))
 
 
-def test_log_misplaced_by_an_earlier_version_is_not_replaced(tmp_path: Path) -> None:
+def test_log_misplaced_by_format_1_is_not_replaced(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "hö mé")
     settings.home.mkdir()
     misplaced = tmp_path / "hÃ¶ mÃ©" / "kafka" / "data"

@@ -123,7 +123,7 @@ def test_restart_preserves_data_addresses_and_password(pair: Endpoints, settings
     with elastic(pair) as client:
         client.index(index="shop-customers", id="c1", document={"kept": True}, refresh=True)
 
-    assert {(stopped.name, stopped.by_itself) for stopped in embedded.down(settings)} == {
+    assert {(stopped.name, stopped.graceful) for stopped in embedded.down(settings)} == {
         ("kafka", True),
         ("elasticsearch", True),
     }
@@ -153,14 +153,14 @@ def test_crashed_servers_are_detected_and_restarted(pair: Endpoints, settings: S
     processes(search)[0].kill()
     psutil.wait_procs(everything, timeout=20)
 
-    found = embedded.status(settings)
-    assert not found.healthy()
-    assert found.kafka.problem is not None
-    assert "has ended" in found.kafka.problem
+    result = embedded.status(settings)
+    assert not result.healthy()
+    assert result.kafka.problem is not None
+    assert "has ended" in result.kafka.problem
     (settings.home / "secrets" / "elastic-password").unlink()
-    said = Console(file=io.StringIO(), width=200)
-    again = embedded.up(settings, said)
-    assert "was not stopped properly" in said.file.getvalue()
+    message = Console(file=io.StringIO(), width=200)
+    again = embedded.up(settings, message)
+    assert "was not stopped properly" in message.file.getvalue()
     assert (again.kafka, again.elasticsearch.url) == (pair.kafka, pair.elasticsearch.url)
     assert again.elasticsearch.password != pair.elasticsearch.password
     with elastic(again) as client:
@@ -174,12 +174,12 @@ def test_status_command_prints_the_endpoints_as_json(
     monkeypatch.setenv("SHOPSTREAM_HOME", str(settings.home))
     result = CliRunner().invoke(build_app(), ["status", "--json"])
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["kafka"]["bootstrap_servers"] == pair.kafka.bootstrap_servers
-    assert told["elasticsearch"]["url"] == pair.elasticsearch.url
-    assert told["elasticsearch"]["username"] == "elastic"
-    assert Path(told["elasticsearch"]["password_file"]).read_text().strip() == pair.elasticsearch.password
-    assert (told["kafka"]["version"], told["elasticsearch"]["version"]) == ("4.1.0", "9.2.0")
+    messages = json.loads(result.stdout)
+    assert messages["kafka"]["bootstrap_servers"] == pair.kafka.bootstrap_servers
+    assert messages["elasticsearch"]["url"] == pair.elasticsearch.url
+    assert messages["elasticsearch"]["username"] == "elastic"
+    assert Path(messages["elasticsearch"]["password_file"]).read_text().strip() == pair.elasticsearch.password
+    assert (messages["kafka"]["version"], messages["elasticsearch"]["version"]) == ("4.1.0", "9.2.0")
     assert pair.elasticsearch.password not in result.output
     assert CliRunner().invoke(build_app(), ["status"]).exit_code == 0
 

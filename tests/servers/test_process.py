@@ -117,7 +117,7 @@ def test_tail_returns_the_last_lines(tmp_path: Path) -> None:
 def test_logs_are_private_under_any_umask(tmp_path: Path) -> None:
     start = launch(tmp_path, "")
     start.log.parent.mkdir()
-    start.log.touch(0o644)  # of an earlier version
+    start.log.touch(0o644)  # readable by others
     before = os.umask(0)
     try:
         process.stop(process.start(start), 5)

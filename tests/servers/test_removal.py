@@ -91,7 +91,7 @@ def test_a_link_to_a_larger_disk_is_removed_and_not_followed(tmp_path: Path) -> 
     assert not home.exists()
 
 
-def test_folder_made_by_an_earlier_version_is_not_deleted(closed: Path) -> None:
+def test_folder_made_by_format_1_is_not_deleted(closed: Path) -> None:
     """It does not say whose it is."""
     folder = closed.parent / "shared" / "root-elasticsearch-abc"
     folder.mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_a_home_that_is_a_link_is_refused(tmp_path: Path) -> None:
 def test_state_file_and_locks_are_private_under_any_umask(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    (home / ".servers.lock").touch(0o666)  # of an earlier version
+    (home / ".servers.lock").touch(0o666)  # readable by others
     before = os.umask(0)
     try:
         state_file.write(home, Record())

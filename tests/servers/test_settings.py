@@ -54,7 +54,7 @@ def test_kafka_properties_become_strings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         ("SHOPSTREAM_KAFKA__PORT", "http", r"kafka\.port.*integer.*'http'"),
         ("SHOPSTREAM_KAFKA__PORT", "70000", r"kafka\.port.*65535.*'70000'"),
@@ -65,9 +65,9 @@ def test_kafka_properties_become_strings(tmp_path: Path) -> None:
         ("SHOPSTREAM_HOM", "/tmp", "did you mean home"),
     ],
 )
-def test_invalid_setting_is_named(variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_named(variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(UsageError, match=said) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         load_settings()
     assert caught.value.exit_code == 2
     assert "SHOPSTREAM_" in caught.value.remedy

@@ -66,8 +66,8 @@ class FakeServer:
 
 
 def start(server: FakeServer, **settings: float) -> ServerRecord:
-    ledger = lifecycle._ServerRecords(server.home, state_file.read(server.home))
-    lifecycle._start_all([server], ledger, Settings(home=server.home, **settings), QUIET)
+    change_log = lifecycle._ServerRecords(server.home, state_file.read(server.home))
+    lifecycle._start_all([server], change_log, Settings(home=server.home, **settings), QUIET)
     entry = state_file.read(server.home).kafka
     assert entry is not None
     return entry
@@ -126,10 +126,10 @@ def test_server_that_hangs_at_start_is_stopped(tmp_path: Path) -> None:
 
 def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code="import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)")
-    ledger = lifecycle._ServerRecords(tmp_path, Record())
-    ledger.interrupted.set()
+    change_log = lifecycle._ServerRecords(tmp_path, Record())
+    change_log.interrupted.set()
     with pytest.raises(ShopstreamError, match="interrupted"):
-        lifecycle._start_all([server], ledger, Settings(home=tmp_path), QUIET)
+        lifecycle._start_all([server], change_log, Settings(home=tmp_path), QUIET)
     entry = state_file.read(tmp_path).kafka
     assert entry is not None
     assert entry.identity is None
@@ -139,10 +139,10 @@ def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
 def test_stale_pid_is_detected(tmp_path: Path) -> None:
     reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(os.getpid(), "of an earlier boot:1"))
     state_file.write(tmp_path, Record(kafka=reused))
-    said = Console(file=io.StringIO(), width=200)
-    ledger = lifecycle._ServerRecords(tmp_path, state_file.read(tmp_path))
-    assert not lifecycle._runs(FakeServer(tmp_path), ledger, said)
-    assert "was not stopped properly" in said.file.getvalue()
+    message = Console(file=io.StringIO(), width=200)
+    change_log = lifecycle._ServerRecords(tmp_path, state_file.read(tmp_path))
+    assert not lifecycle._runs(FakeServer(tmp_path), change_log, message)
+    assert "was not stopped properly" in message.file.getvalue()
     with pytest.raises(ShopstreamError, match="Kafka is not running") as caught:
         lifecycle.endpoints(Settings(home=tmp_path))
     assert "shopstream up" in caught.value.remedy
@@ -156,38 +156,38 @@ def left_behind(server: FakeServer) -> lifecycle._ServerRecords:
     """As by an `up` that was ended right after the start."""
     entry = lifecycle._choose_ports(server, lifecycle._ServerRecords(server.home, Record()))
     with process_identity.held(lifecycle.lock_file(server.home, server.name)) as lock:
-        found = process.start(server.prepare(entry.port, entry.inner_port, QUIET, lock))
-    state_file.write(server.home, Record(kafka=msgspec.structs.replace(entry, identity=found)))
+        result = process.start(server.prepare(entry.port, entry.inner_port, QUIET, lock))
+    state_file.write(server.home, Record(kafka=msgspec.structs.replace(entry, identity=result)))
     return lifecycle._ServerRecords(server.home, state_file.read(server.home))
 
 
 def test_up_waits_for_a_running_server_that_is_not_ready(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code=SLOW)
-    ledger = left_behind(server)
-    assert lifecycle._runs(server, ledger, QUIET)
-    entry = ledger.of("kafka")
+    change_log = left_behind(server)
+    assert lifecycle._runs(server, change_log, QUIET)
+    entry = change_log.of("kafka")
     assert entry is not None
     assert not ports.accepts(entry.port)
-    assert lifecycle._await_running(server, ledger, Settings(home=tmp_path), QUIET)
+    assert lifecycle._await_running(server, change_log, Settings(home=tmp_path), QUIET)
     assert ports.accepts(entry.port)
     end(entry)
 
 
 def test_up_restarts_a_server_that_exits_before_it_is_ready(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code="import time; time.sleep(0.5)")
-    ledger = left_behind(server)
-    assert lifecycle._runs(server, ledger, QUIET)
-    assert not lifecycle._await_running(server, ledger, Settings(home=tmp_path), QUIET)
-    assert not lifecycle._runs(server, ledger, QUIET)
+    change_log = left_behind(server)
+    assert lifecycle._runs(server, change_log, QUIET)
+    assert not lifecycle._await_running(server, change_log, Settings(home=tmp_path), QUIET)
+    assert not lifecycle._runs(server, change_log, QUIET)
 
 
 def test_up_reports_a_server_that_is_never_ready(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code="import time; print('stuck', flush=True); time.sleep(60)")
-    ledger = left_behind(server)
+    change_log = left_behind(server)
     with pytest.raises(ShopstreamError, match=r"was not healthy(.|\n)*stuck") as caught:
-        lifecycle._await_running(server, ledger, Settings(home=tmp_path, start_timeout_s=1), QUIET)
+        lifecycle._await_running(server, change_log, Settings(home=tmp_path, start_timeout_s=1), QUIET)
     assert "shopstream down" in caught.value.remedy
-    entry = ledger.of("kafka")
+    entry = change_log.of("kafka")
     assert entry is not None
     assert entry.is_running()  # it may be at work on its log
     end(entry)

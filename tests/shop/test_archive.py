@@ -135,10 +135,10 @@ def test_archive_that_cannot_be_restored_is_preserved_and_named(replaced, monkey
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fails_after_the_first)
-    with pytest.raises(ShopstreamError, match="The old one is in") as told:
+    with pytest.raises(ShopstreamError, match="The old one is in") as messages:
         write("new")
-    kept = Path(told.value.message.partition("The old one is in ")[2].rstrip("."))
-    assert archive.read_day(kept, "events", D0)["event_id"].to_pylist() == ["old"]
+    stored = Path(messages.value.message.partition("The old one is in ")[2].rstrip("."))
+    assert archive.read_day(stored, "events", D0)["event_id"].to_pylist() == ["old"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which file a descriptor is of")

@@ -162,13 +162,13 @@ def test_purchase_rates_are_gamma_and_lifetimes_lomax():
     n = 200_000
     people = draw_customers(generator(1, Stream.POPULATION), np.full(n, END_MS))
     for index, kind in enumerate(TYPES):
-        mine = people.kind == index
-        assert mine.mean() == pytest.approx(kind.share, abs=0.005)
-        rate = people.visit_rate[mine] * people.conversion[mine]
+        own = people.kind == index
+        assert own.mean() == pytest.approx(kind.share, abs=0.005)
+        rate = people.visit_rate[own] * people.conversion[own]
         assert rate.mean() == pytest.approx(kind.orders, rel=0.04)
         assert rate.var() == pytest.approx(kind.orders**2 / kind.orders_shape, rel=0.08)
         median_days = kind.lifetime_days * (LIFETIME_SHAPE - 1) * (2 ** (1 / LIFETIME_SHAPE) - 1)
-        assert np.median(people.dropout_ms[mine] - END_MS) / DAY_MS == pytest.approx(median_days, rel=0.04)
+        assert np.median(people.dropout_ms[own] - END_MS) / DAY_MS == pytest.approx(median_days, rel=0.04)
 
 
 def test_established_customers_are_active_at_the_start_of_history():

@@ -94,28 +94,28 @@ class FilesRole(Role):
             self.world.happened["looks of a reader"] += 1
 
     def check(self) -> None:
-        for topic, found in self.found().items():
-            lost, doubled = self.valid[topic] - found, found - self.valid[topic]
+        for topic, one in self.found().items():
+            lost, doubled = self.valid[topic] - one, one - self.valid[topic]
             assert not lost, f"{topic}: {lost.total()} rows lost, like {list(lost)[:2]}"
             assert not doubled, f"{topic}: {doubled.total()} rows too many, like {list(doubled)[:2]}"
         expected = dict.fromkeys(self.world.scene.profiles, PROFILE)
         profiles = _read(self.world.disk.read(f"{FOLDER}/{CUSTOMERS_FILE}")).to_pylist()
         assert len(profiles) == len(expected)
         for row in profiles:
-            wanted = expected[row["customer_id"]]
-            assert {name: row[name] for name in wanted} == wanted
+            requested = expected[row["customer_id"]]
+            assert {name: row[name] for name in requested} == requested
 
     def found(self) -> dict[str, Rows]:
         """The rows that a reader finds; each lies in the folder of its day."""
-        found: dict[str, Rows] = {topic: Counter() for topic in KEYS}
+        result: dict[str, Rows] = {topic: Counter() for topic in KEYS}
         for path, topic in self._files():
             table = _read(self.world.disk.read(path))
             times = table[DAY_COLUMN[topic]].cast(pa.int64())
             days = {f"date={day}" for day in (times.to_numpy() // DAY_MS).astype("datetime64[D]").astype(str)}
             assert days <= {path.split("/")[-2]}, f"rows of {days} in {path}"
             columns = [table[name].cast(pa.int64()) if name in CLOCK.values() else table[name] for name in KEYS[topic]]
-            found[topic].update(zip(*(column.to_pylist() for column in columns), strict=True))
-        return found
+            result[topic].update(zip(*(column.to_pylist() for column in columns), strict=True))
+        return result
 
     def _files(self) -> Iterator[tuple[str, str]]:
         for path in self.world.disk:

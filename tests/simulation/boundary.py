@@ -41,7 +41,7 @@ class Odds:
     disk_slow: float = 0.0
     """A write takes longer than a session."""
     power: float = 0.0
-    """All processes end at once, and of the disk only what was synced is sure to be left; at a chance of the world."""
+    """All processes end together, and of the disk only what was synced is sure to be left; at a chance of the world."""
     offsets_gone: float = 0.0
     """All processes stay away until the group's offsets have expired; at a chance of the world."""
     commit_lost: float = 0.0

@@ -42,7 +42,7 @@ class Coordinator:
     refused: int = 0
 
     def join(self, instance: str, process: int) -> None:
-        """A process joins. One that takes over a known instance id gets its partitions at once."""
+        """A process joins. One that takes over a known instance id gets its partitions immediately."""
         known = instance in self.members
         self.members[instance] = process
         if not known:
@@ -80,7 +80,7 @@ class Coordinator:
         numbers = {where.number for where in offsets}
         assert numbers <= set(self.shares[instance]), "a member commits for its own partitions alone"
         for number in sorted(numbers):
-            self.on_commit(number, {where: said for where, said in offsets.items() if where.number == number})
+            self.on_commit(number, {where: message for where, message in offsets.items() if where.number == number})
         self.committed |= offsets
 
     def expire(self) -> None:
@@ -179,11 +179,11 @@ class GroupSource:
     def _assign(self) -> None:
         group = self._group
         self.generation = group.generation
-        mine = group.shares.get(self._instance, ())
-        self._on_assigned(mine)
+        own = group.shares.get(self._instance, ())
+        self._on_assigned(own)
         starts = {
             where: CommittedOffset(*group.committed.get(where, (0, "")))
-            for number in mine
+            for number in own
             for where in self._logs
             if where.number == number
         }

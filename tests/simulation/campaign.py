@@ -35,12 +35,12 @@ def run(seed: int, role: str) -> tuple[int, str, str, int, Counter[str], str]:
     from simulation.storm import weather  # noqa: PLC0415 - after `ready`
 
     try:
-        found = weather(seed, role)
+        result = weather(seed, role)
     except Exception as error:  # noqa: BLE001 - told at the end
         where = traceback.extract_tb(error.__traceback__)[-1]
         fault = f"{type(error).__name__}: {str(error)[:600]} ({where.filename}:{where.lineno})"
         return seed, role, "", 0, Counter(), fault
-    return seed, role, found.digest, found.steps, found.happened, ""
+    return seed, role, result.digest, result.steps, result.happened, ""
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def _check_clean(partition: Restored, rows: pl.DataFrame, index: Index, to_come:
     """
     newest = (partition.epoch << EPOCH_SHIFT) + partition.counter
     dirty = set(partition.customers_dirty[ELASTIC].unwritten().tolist())
-    held = {key: found for (name, key), found in index.documents.items() if name == write_index(RUN, "customers")}
+    held = {key: one for (name, key), one in index.documents.items() if name == write_index(RUN, "customers")}
     for code, row in enumerate(rows.iter_rows(named=True)):
         if code in dirty:
             continue

@@ -82,7 +82,7 @@ class Store:
             self._names[path].data = self._names[path].synced = data
 
     def change(self, change: Change) -> None:
-        """Seen at once by everybody, durable later; the folder that a user has named is there."""
+        """Seen immediately by everybody, durable later; the folder that a user has named is there."""
         change.apply(self._names)
         is_folder = change.inode is not None and change.inode.is_folder
         if is_folder and change.added is not None and change.added.rpartition("/")[0] == "":
@@ -96,16 +96,16 @@ class Store:
         if inode is not None and not inode.is_folder:
             inode.synced = inode.data
             return
-        wanted: list[Change] = []
+        requested: list[Change] = []
         names: set[str] = set()
         inodes: set[int] = set()
         for change in reversed(self._pending):
             in_folder = any(name.rpartition("/")[0] == path for name in change.names)
             if in_folder or change.names & names or id(change.inode) in inodes:
-                wanted.append(change)
+                requested.append(change)
                 names |= change.names
                 inodes |= {id(change.inode)} if change.inode is not None else set()
-        for change in reversed(wanted):
+        for change in reversed(requested):
             change.apply(self._kept)
             self._pending.remove(change)
 

@@ -28,7 +28,7 @@ from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.checkpoints.store import CheckpointStore, DamagedError
 from consumers.dead_letters.producer import DeadLetters
 from consumers.features.consumer import FeaturesConsumer
-from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.features.topic_sink import TopicSink
 from consumers.features.transactional_topic import TransactionalTopic
 from features.schema import ALERT_TOPIC, SOURCE_TOPICS, topic_name
@@ -50,25 +50,25 @@ class FeaturesLife:
         self._role, self._worker = role, worker
         self.producers = [QueueProducer(role.deliver, worker, rng) for _ in range(2)]
         self._rows: list[TransactionalProducer] = []
-        letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
+        dead_letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
         self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
         topic = TransactionalTopic(self._open_rows, worker.source.fence, RUN)
         topic._pool.shutdown()
         topic._pool = Pool(worker, rng)  # type: ignore[assignment]
         alerts = TopicSink(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
         seen = Seen(world.index_store, write_index(RUN, "customers"), rng)
-        sinks = Sinks(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
+        sinks = Sinks(RUN, self.sink, topic, dead_letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
         store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(world.disk, worker))
         checkpoints = CheckpointCoordinator(
-            store, worker.source, letters,  # type: ignore[arg-type]
+            store, worker.source, dead_letters,  # type: ignore[arg-type]
             run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0,
         )  # fmt: skip
         checkpoints._pool.shutdown()
         checkpoints._pool = Pool(worker, rng)  # type: ignore[assignment]
-        pace = Pace(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
+        emit_timer = EmitTimer(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
         self.consumer = FeaturesConsumer(
-            RUN, worker.source, checkpoints, sinks, letters, pace=pace, stale_after_s=4.0,  # type: ignore[arg-type]
+            RUN, worker.source, checkpoints, sinks, dead_letters, emit_timer=emit_timer, stale_after_s=4.0,  # type: ignore[arg-type]
             scoring=PlayedScoring(role) if role.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -161,14 +161,14 @@ class FeaturesRole(Role):
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for customer, line in self.rows.committed():
             rows[customer].append(json.loads(line))
-        for customer, mine in rows.items():
-            assert mine[-1]["version"] == max(row["version"] for row in mine), f"an older row of {customer!r} is left"
-        return {customer: mine[-1] for customer, mine in rows.items()}
+        for customer, own in rows.items():
+            assert own[-1]["version"] == max(row["version"] for row in own), f"an older row of {customer!r} is left"
+        return {customer: own[-1] for customer, own in rows.items()}
 
     def check(self) -> None:
         world = self.world
         world.scene.check(self, world.as_of, self.refused)
-        lost = {letter.key for letter in self.letters if letter.offset < 0}
+        lost = {dead_letter.key for dead_letter in self.letters if dead_letter.offset < 0}
         assert lost == {document_id(*pair).encode() for pair in self.refused}, "what the index refuses is a letter"
         if self.scorings:
             risks = {doc["customer_id"]: doc["churn_risk"] for doc in world.documents("customers")}
@@ -186,8 +186,8 @@ class FeaturesRole(Role):
     def on_commit(self, number: int, offsets: Offsets) -> None:
         world = self.world
         assert len(offsets) == len(SOURCE_TOPICS)
-        said = json.loads(next(iter(offsets.values()))[1])
-        epoch, name = said["epoch"], said.get("checkpoint", "")
+        message = json.loads(next(iter(offsets.values()))[1])
+        epoch, name = message["epoch"], message.get("checkpoint", "")
         assert epoch >= self.epochs.get(number, 0), "epochs never go down"
         self.epochs[number] = epoch
         for where, (offset, _) in offsets.items():
@@ -195,18 +195,20 @@ class FeaturesRole(Role):
             assert offset >= before or number in self.fell_back, f"{where} went back from {before} to {offset}"
         if name not in self.damaged:
             self.fell_back.discard(number)
-        places = {where: offset for where, (offset, _) in offsets.items()}
-        sent = {(letter.topic, letter.partition, letter.offset) for letter in self.letters}
+        positions = {where: offset for where, (offset, _) in offsets.items()}
+        sent = {(dead_letter.topic, dead_letter.partition, dead_letter.offset) for dead_letter in self.letters}
         for topic, partition, offset, _, _ in world.scene.letters:
             where = Partition(topic.removeprefix(f"{RUN}."), partition)
-            assert offset >= places.get(where, 0) or (topic, partition, offset) in sent, "committed before its letter"
+            assert offset >= positions.get(where, 0) or (topic, partition, offset) in sent, (
+                "committed before its letter"
+            )
         if name and (not self.history[number] or self.history[number][-1] != name):
             self.history[number].append(name)
             world.happened["checkpoints"] += 1
             if self.rng.random() < 0.1:
                 # an index that is lost lacks what the checkpoint takes for written, until somebody looks
                 index = None if world.stormy.index_gone else world.index_store
-                check_prefix(world.disk, RUN, number, name, places, world.scene, index)
+                check_prefix(world.disk, RUN, number, name, positions, world.scene, index)
                 world.happened["prefixes checked"] += 1
 
     # --- damage ---
@@ -237,23 +239,23 @@ class FeaturesRole(Role):
         store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(disk, Bystander()))
         try:
-            kept = {block.name for block in store.read(number, older[-1]).manifest.blocks}
-            own = {block.name for block in store.read(number, names[-1]).manifest.blocks} - kept
+            stored = {block.name for block in store.read(number, older[-1]).manifest.blocks}
+            own = {block.name for block in store.read(number, names[-1]).manifest.blocks} - stored
         except DamagedError:
             return
         blocks = sorted(own)
         victim = blocks[int(self.rng.integers(len(blocks)))] if blocks and self.rng.random() < 0.6 else names[-1]
         path = f"{folder}/{victim}"
         data = disk.read(path)
-        place = int(self.rng.integers(len(data)))
+        position = int(self.rng.integers(len(data)))
         match int(self.rng.integers(3)):
             case 0:
                 disk.spoil(path, None)
             case 1:
-                disk.spoil(path, data[:place])
+                disk.spoil(path, data[:position])
             case _:
-                flipped = data[place] ^ (1 << int(self.rng.integers(8)))
-                disk.spoil(path, data[:place] + bytes([flipped]) + data[place + 1 :])
+                flipped = data[position] ^ (1 << int(self.rng.integers(8)))
+                disk.spoil(path, data[:position] + bytes([flipped]) + data[position + 1 :])
         self.damaged.add(names[-1])
         self.fell_back.add(number)
         self.world.happened["checkpoint damaged"] += 1

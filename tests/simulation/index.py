@@ -33,28 +33,28 @@ class Index:
 
     def write(self, action: bytes, body: bytes) -> Answer:
         ((verb, head),) = json.loads(action).items()
-        place = head["_index"], head["_id"]
+        position = head["_index"], head["_id"]
         # what is created once is refused by whatever stands there
         version = 0 if verb == "create" else head["version"]
         assert verb == "create" or head["version_type"] == "external"
         assert len(head["_id"].encode()) <= 512
-        if place in self.poison:
+        if position in self.poison:
             return 400, POISON
-        if place[0] not in self.identities:
-            self._make(place[0])
-        held = self.documents.get(place)
+        if position[0] not in self.identities:
+            self._make(position[0])
+        held = self.documents.get(position)
         if held is not None and held[0] >= version:
             self.conflicts += 1
             return 409, {"type": "version_conflict_engine_exception", "reason": f"{held[0]} is not lower"}
-        self.documents[place] = (version, body)
+        self.documents[position] = (version, body)
         return 200 if held else 201, None
 
     def lose(self, name: str, rng: np.random.Generator) -> None:
         """An index is made anew or restored: some of its documents, or none, under another identity."""
-        kept = float(rng.choice((0.0, 0.5)))
-        for place in [place for place in self.documents if place[0] == name]:
-            if rng.random() >= kept:
-                del self.documents[place]
+        stored = float(rng.choice((0.0, 0.5)))
+        for position in [position for position in self.documents if position[0] == name]:
+            if rng.random() >= stored:
+                del self.documents[position]
         self._make(name)
 
     def _make(self, name: str) -> None:
@@ -90,7 +90,7 @@ class Seen:
         self._current = self._look()
 
     def _look(self) -> dict[str, str]:
-        return {name: said for name, said in self._index.identities.items() if name.startswith(self._prefix)}
+        return {name: message for name, message in self._index.identities.items() if name.startswith(self._prefix)}
 
     def close(self) -> None:
         """Nothing is open."""

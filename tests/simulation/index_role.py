@@ -37,12 +37,12 @@ class IndexLife:
 
     def __init__(self, role: EventsRole, worker: Worker) -> None:
         self._producer = QueueProducer(role.deliver, worker, role.rng)
-        letters = DeadLetters(self._producer, RUN)  # type: ignore[arg-type]
+        dead_letters = DeadLetters(self._producer, RUN)  # type: ignore[arg-type]
         world = role.world
         self._sink = Sink(Connection(world.index_store, worker, role.rng), worker, role.rng, world.wire)
         seen = Seen(world.index_store, f"{RUN}-events-", role.rng)
         self._consumer = IndexRole(
-            worker.source, self._sink, RUN, dead_letters=letters, options=OPTIONS, identities=seen,  # type: ignore[arg-type]
+            worker.source, self._sink, RUN, dead_letters=dead_letters, options=OPTIONS, identities=seen,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def run(self, stop: Callable[[], bool], until: Until) -> None:
@@ -98,7 +98,7 @@ class EventsRole(Role):
     def _months_known(self) -> list[str]:
         """Whose index every worker and every commit knows: one that is lost before anybody looked is not noticed."""
         now = digests(RUN, self.world.index_store.identities)
-        known = [unpack(read_metadata(said).months) for _, said in self.world.group.committed.values()]
+        known = [unpack(read_metadata(message).months) for _, message in self.world.group.committed.values()]
         known += [track.months for worker in self.world.alive for track in worker.life.tracks]  # type: ignore[attr-defined]
         return [month for month, digest in sorted(now.items()) if all(has.get(month) == digest for has in known)]
 
@@ -112,12 +112,12 @@ class EventsRole(Role):
         assert offset >= before, f"{where} went back from {before} to {offset}"
         counting = self.world.scene.counting[where]
         documents, sent = self.world.index_store.documents, {(at.partition, at.offset) for at in self.letters}
-        for place in range(before, offset):
-            event = counting[place]
+        for position in range(before, offset):
+            event = counting[position]
             if event is None:
                 continue
             if event["event_id"] == self.refused:
-                assert (number, place) in sent, "committed before its letter"
+                assert (number, position) in sent, "committed before its letter"
             else:
                 assert self.places[event["event_id"]] in documents, "committed before it was written"
         high = max((row["ts"] for row in counting[:offset] if row), default=NO_HIGH)
@@ -126,21 +126,21 @@ class EventsRole(Role):
 
     def check(self) -> None:
         held = self.world.index_store.documents
-        assert {place for place in held if place[0].startswith(f"{RUN}-events-")} == set(self.places.values()) - set(
-            self.poison()
-        )
+        assert {position for position in held if position[0].startswith(f"{RUN}-events-")} == set(
+            self.places.values()
+        ) - set(self.poison())
         same_documents(self.world.documents("events"), self.wanted, ("event_id",))
-        places = {
+        positions = {
             (topic_name(RUN, where.topic), where.number, offset)
             for where, rows in self.world.scene.counting.items()
             if where.topic == "events"
             for offset, row in enumerate(rows)
             if row is not None and row["event_id"] == self.refused
         }
-        assert {(at.topic, at.partition, at.offset) for at in self.letters} == places
-        for letter in self.letters:
-            where = Partition("events", letter.partition)
-            assert (letter.key, letter.value) == self.world.logs[where][letter.offset]
+        assert {(at.topic, at.partition, at.offset) for at in self.letters} == positions
+        for dead_letter in self.letters:
+            where = Partition("events", dead_letter.partition)
+            assert (dead_letter.key, dead_letter.value) == self.world.logs[where][dead_letter.offset]
 
 
 def _typed(event: Row) -> Row:

@@ -9,7 +9,7 @@ from simulation.boundary import Boundary
 
 
 class Pool:
-    """Stands for the thread that writes checkpoints, one after the other: at once, later, or never."""
+    """Stands for the thread that writes checkpoints, one after the other: immediately, later, or never."""
 
     def __init__(self, worker: Boundary, rng: np.random.Generator) -> None:
         self._worker, self._rng = worker, rng

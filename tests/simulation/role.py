@@ -62,9 +62,9 @@ class Role:
 
     def deliver(self, topic: str, key: Any, value: bytes, headers: Any) -> None:
         """A message is on its topic: a dead letter here."""
-        said = dict(headers)
-        where = said["topic"].decode(), int(said["partition"]), int(said["offset"])
-        self.letters.append(DeadLetter(*where, key, value, said["error"].decode()))
+        message = dict(headers)
+        where = message["topic"].decode(), int(message["partition"]), int(message["offset"])
+        self.letters.append(DeadLetter(*where, key, value, message["error"].decode()))
 
     def on_commit(self, number: int, offsets: Offsets) -> None:
         """Holds of every commit that the group takes.

@@ -92,7 +92,7 @@ def told(world: World) -> Counter[str]:
         "power lost": "power",
         "index lost": "index_gone",
     }
-    found: Counter[str] = Counter()
+    result: Counter[str] = Counter()
     for what, count in world.happened.items():
-        found["kill" if what.startswith("killed") else names.get(what, what)] += count
-    return found
+        result["kill" if what.startswith("killed") else names.get(what, what)] += count
+    return result

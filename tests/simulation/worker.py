@@ -108,8 +108,8 @@ class Worker:
 
     def _may_end(self, error: BaseException) -> bool:
         """Whether it is an error that another start may heal; every other one is a failure."""
-        is_told = isinstance(error, (ShopstreamError, OSError))
-        return is_told and any(word in str(error) for word in self.world.role.may_end)
+        is_reported = isinstance(error, (ShopstreamError, OSError))
+        return is_reported and any(word in str(error) for word in self.world.role.may_end)
 
     def _consume(self) -> None:
         if self.is_dead:

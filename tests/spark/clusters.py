@@ -16,11 +16,11 @@ MEMORY: Final = {"spark.driver.memory": "1g", "spark.executor.memory": "1g"}
 
 def executors() -> list[psutil.Process]:
     """Those of this process that are processes of their own."""
-    found = []
+    entries = []
     for child in psutil.Process().children(recursive=True):
         try:
             if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
-                found.append(child)
+                entries.append(child)
         except psutil.Error:
             continue
-    return found
+    return entries

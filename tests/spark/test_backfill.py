@@ -221,8 +221,8 @@ def test_a_damaged_file_is_named(tmp_path):
     damaged = next((directory / "orders").rglob("*.parquet"))
     damaged.write_bytes(b"PAR1 not at all")
     command = [SHOPSTREAM, "spark", "backfill", str(directory), "--as-of=2024-01-01", "--out", str(tmp_path / "rows")]
-    said = subprocess.run([*command, "--master", "local[1]"], capture_output=True, text=True, check=False)
-    assert said.returncode == 1
-    assert "cannot be read" in said.stderr
-    assert damaged.name in said.stderr.replace("\n", "")
-    assert "Traceback" not in said.stderr.split("error ")[-1]
+    message = subprocess.run([*command, "--master", "local[1]"], capture_output=True, text=True, check=False)
+    assert message.returncode == 1
+    assert "cannot be read" in message.stderr
+    assert damaged.name in message.stderr.replace("\n", "")
+    assert "Traceback" not in message.stderr.split("error ")[-1]

@@ -92,46 +92,46 @@ def bare(body):
 
 def emit(partition, as_of: int, documents: dict) -> None:
     """What the consumers write when every sink is free."""
-    found = []
+    entries = []
     while len(dirty := partition.customers_dirty[SINK]):
         batch_id, codes = dirty.take_batch(1_000)
-        found += customer_docs(partition, customer_rows(partition, codes, as_of), "shop")
+        entries += customer_docs(partition, customer_rows(partition, codes, as_of), "shop")
         dirty.acknowledge(batch_id)
     batch_id, rows = partition.orders_dirty.take_batch(1_000)
-    found += order_docs(partition, rows, "shop")
+    entries += order_docs(partition, rows, "shop")
     batch_id, rows = partition.sessions_dirty.take_batch(1_000)
-    found += session_docs(partition, rows, as_of, "shop")
-    documents |= {(doc.index, doc.id): bare(doc.body) for doc in found}
+    entries += session_docs(partition, rows, as_of, "shop")
+    documents |= {(doc.index, doc.id): bare(doc.body) for doc in entries}
 
 
 @st.composite
 def topics(draw):
     """Messages of each topic in any order of time (some too late), some of them no records."""
     stream = draw(streams())
-    found = {}
+    result = {}
     for topic, rows in (("events", stream.events), ("orders", stream.orders)):
-        mine = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
-        items = [message(row) for row in mine]
+        own = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
+        items = [message(row) for row in own]
         for broken in draw(st.lists(st.sampled_from([m for m in BAD if m.topic == topic]), max_size=2)):
             items.insert(draw(st.integers(0, len(items))), (broken.key, broken.value))
-        found[topic] = items
+        result[topic] = items
     profiles = [{"customer_id": name, "premium": True, "country": "de"} for name in stream.customers]
-    found["customers"] = (
+    result["customers"] = (
         [message(row) for row in draw(st.lists(st.sampled_from(profiles), max_size=3))] if profiles else []
     )
-    return found
+    return result
 
 
 def batches_of(found, data) -> list[dict]:
     """The topics cut into the same number of batches."""
     borders = {topic: [0, *data.draw(cuts(len(items), 3)), len(items)] for topic, items in found.items()}
-    count = max(len(places) for places in borders.values()) - 1
+    count = max(len(positions) for positions in borders.values()) - 1
     made = []
     for i in range(count):
         batch = {}
         for topic, items in found.items():
-            places = borders[topic]
-            start, end = (places[min(j, len(places) - 1)] for j in (i, i + 1))
+            positions = borders[topic]
+            start, end = (positions[min(j, len(positions) - 1)] for j in (i, i + 1))
             if end > start:
                 batch[topic] = as_batch(topic, items[start:end], start)
         made.append(batch)
@@ -141,11 +141,11 @@ def batches_of(found, data) -> list[dict]:
 @MANY
 @given(st.data())
 def test_bucket_gives_the_documents_of_the_consumers(data):
-    found = data.draw(topics())
+    result = data.draw(topics())
     cells = data.draw(st.integers(1, 4))
     store, partition = DictStore(), empty(0, [SINK], contact=False)
-    documents, expected, letters = {}, {}, []
-    for batch in batches_of(found, data):
+    documents, expected, dead_letters = {}, {}, []
+    for batch in batches_of(result, data):
         before = store.copy()
         writes, bucket = process(store, batch, cells=cells)
         if data.draw(st.booleans()):
@@ -157,7 +157,7 @@ def test_bucket_gives_the_documents_of_the_consumers(data):
             ]
             writes = again
         write_all(documents, writes)
-        letters += [(w.target, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
+        dead_letters += [(w.target, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
         day = day_of(partition.state.max_event_time)
         for messages in batch.values():
             partition.receive(messages)
@@ -171,8 +171,9 @@ def test_bucket_gives_the_documents_of_the_consumers(data):
         assert bucket.max_event_time == now
         assert bucket.customers == partition.state.customer_count
     assert {key: bare(body) for key, (_, body) in documents.items()} == expected
-    assert letters == [
-        (f"shop.{letter.topic}", letter.offset, letter.key, letter.value, letter.error) for letter in partition.rejected
+    assert dead_letters == [
+        (f"shop.{dead_letter.topic}", dead_letter.offset, dead_letter.key, dead_letter.value, dead_letter.error)
+        for dead_letter in partition.rejected
     ]
     assert set(store.values) <= {"bucket", *(("cell", n) for n in range(cells)), *ids_of(store)}
 
@@ -186,12 +187,12 @@ def ids_of(store):
 def test_final_rows_equal_the_oracle(data):
     """At any T after the last record, by whatever batches."""
     stream = data.draw(streams())
-    found = {
+    entries = {
         topic: [message(row) for row in sorted(rows, key=lambda r: r[TIME_FIELD[topic]])]
         for topic, rows in (("events", stream.events), ("orders", stream.orders))
     }
     store = DictStore()
-    for batch in batches_of(found, data):
+    for batch in batches_of(entries, data):
         process(store, batch)
     as_of = stream.end + data.draw(st.sampled_from((0, 1, 30 * DAY, 400 * DAY)))
     writes, _ = process(store, {}, as_of)
@@ -260,8 +261,8 @@ def test_timer_is_set_for_the_first_due_cart_of_a_cell():
     process(store, clicks(click(START, first, **cart), click(START + 60_000, second, **cart)))
     for after, gone in ((1_800_000, [first]), (1_860_000, [second]), (1_900_000, [])):
         writes, _ = process(store, clicks(click(START + after, other)))
-        found = [json.loads(w.body) for w in writes if "sessions" in w.target]
-        assert [row["customer_id"] for row in found if row["abandoned"]] == gone
+        entries = [json.loads(w.body) for w in writes if "sessions" in w.target]
+        assert [row["customer_id"] for row in entries if row["abandoned"]] == gone
 
 
 def test_event_ids_are_stored_for_two_days():
@@ -291,19 +292,19 @@ def test_lateness_uses_the_earlier_batches():
     for n in range(3):
         batches = clicks(click(times[n])) | {"orders": as_batch("orders", [message(orders[n])], n)}
         writes, bucket = process(store, batches)
-        letters = sorted((w.target, w.error.split(":")[0]) for w in writes if w.kind == "letter")
-        assert letters == ([("shop.events", "too late"), ("shop.orders", "too late")] if n == 2 else [])
-        assert bucket.counts.late == len(letters)
+        dead_letters = sorted((w.target, w.error.split(":")[0]) for w in writes if w.kind == "letter")
+        assert dead_letters == ([("shop.events", "too late"), ("shop.orders", "too late")] if n == 2 else [])
+        assert bucket.counts.late == len(dead_letters)
 
 
 def test_versions_grow_with_every_write_and_epoch():
     store = DictStore()
-    found = []
+    entries = []
     for n, epoch in enumerate((7, 7, 8, 8, 6)):
         writes, _ = process(store, clicks(click(START + n)), epoch=epoch)
-        found += [w.version for w in writes if w.kind == "row"]
-    assert found == sorted(set(found))
-    assert [version >> 30 for version in found] == [7, 7, 8, 8, 8]
+        entries += [w.version for w in writes if w.kind == "row"]
+    assert entries == sorted(set(entries))
+    assert [version >> 30 for version in entries] == [7, 7, 8, 8, 8]
 
 
 def test_an_as_of_before_the_stream_is_refused():
@@ -316,9 +317,9 @@ def test_an_as_of_before_the_stream_is_refused():
 def test_state_of_another_version_is_refused():
     store = DictStore()
     process(store, clicks(click(START)))
-    kept = msgspec.msgpack.decode(store.values["bucket"], type=StoredBucket)
-    kept.schema_version += 1
-    store.values["bucket"] = msgspec.msgpack.encode(kept)
+    stored = msgspec.msgpack.decode(store.values["bucket"], type=StoredBucket)
+    stored.schema_version += 1
+    store.values["bucket"] = msgspec.msgpack.encode(stored)
     with pytest.raises(ShopstreamError, match="form") as refused:
         process(store, {})
     assert "--run" in refused.value.remedy
@@ -360,7 +361,7 @@ def test_new_bundle_scores_every_customer_and_rising_risks_give_alerts():
     assert alerts == [f"c{n}" for n in range(6)]
     # the batch comes again: the same alerts under the same ids
     repeated, _ = process(again, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
-    ids_of_alerts = [[w.id for w in found if "alerts" in w.target] for found in (writes, repeated)]
+    ids_of_alerts = [[w.id for w in one if "alerts" in w.target] for one in (writes, repeated)]
     assert ids_of_alerts[0] == ids_of_alerts[1]
     # and once risen, they have risen
     writes, _ = process(store, clicks(click(START + 30, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))

@@ -19,11 +19,11 @@ from features.schema import SOURCE_TOPICS
 from shopstream.spark.kafka_source import ROWS, initial, latest, rows_of, spans, ticks
 from shopstream.spark.state_processor import batches_of
 
-PLACES = [Partition(topic, number) for topic in SOURCE_TOPICS for number in range(2)]
+PARTITIONS = [Partition(topic, number) for topic in SOURCE_TOPICS for number in range(2)]
 
 
 def marks(high: int = 100, low: int = 0) -> dict[Partition, Watermarks]:
-    return {where: Watermarks(low, high) for where in PLACES}
+    return {where: Watermarks(low, high) for where in PARTITIONS}
 
 
 def ends(offsets) -> dict[Partition, int]:
@@ -40,15 +40,15 @@ def test_batch_without_a_bound_reads_to_the_end():
     assert set(ends(latest(start, marks(30), None, 0)).values()) == {30}
 
 
-@given(st.lists(st.integers(0, 10_000), min_size=len(PLACES), max_size=len(PLACES)), st.integers(50, 5_000))
+@given(st.lists(st.integers(0, 10_000), min_size=len(PARTITIONS), max_size=len(PARTITIONS)), st.integers(50, 5_000))
 def test_batch_reads_the_same_share_of_each_partition_and_batches_reach_the_end(highs, records_max):
-    there = {where: Watermarks(0, high) for where, high in zip(PLACES, highs, strict=True)}
+    there = {where: Watermarks(0, high) for where, high in zip(PARTITIONS, highs, strict=True)}
     at = initial(there)
     for _ in range(sum(highs) // records_max + 2):
         after = latest(at, there, records_max, 0)
         taken = sum(span.end - span.start for span in spans(at, after))
         # a share of a record is a record
-        assert taken <= records_max + len(PLACES)
+        assert taken <= records_max + len(PARTITIONS)
         left = sum(highs) - sum(ends(at).values())
         assert taken >= min(records_max, left)
         if left > records_max:
@@ -124,11 +124,11 @@ def test_any_offset_range_is_read_exactly_from_kafka(servers, run_name, tmp_path
     for number in range(2):
         end = there[Partition("events", number)].high
         for first, last in ((0, end), (3, 4), (end // 2, end - 1), (5, 5)):
-            found = [
+            entries = [
                 (offset, key, value)
                 for batch in read_offset_range(bench.properties, run_name, OffsetRange("events", number, first, last))
                 for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True)
             ]
-            assert found == [(n, *placed[f"{run_name}.events", number, n]) for n in range(first, last)]
+            assert entries == [(n, *placed[f"{run_name}.events", number, n]) for n in range(first, last)]
     with pytest.raises(ShopstreamError, match="no record"):
         list(read_offset_range(bench.properties, run_name, OffsetRange("events", 0, 900, 901)))

@@ -33,8 +33,8 @@ def bare(tmp_path):
     other.parent.mkdir()
     other.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'pyarrow'\" >&2\nexit 1\n")
     other.chmod(0o755)
-    kept = {name: os.environ[name] for name in ("JAVA_HOME", "HOME") if name in os.environ}
-    return {**kept, "PATH": f"{other.parent}:/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    stored = {name: os.environ[name] for name in ("JAVA_HOME", "HOME") if name in os.environ}
+    return {**stored, "PATH": f"{other.parent}:/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
 
 @pytest.mark.parametrize("master", [[], ["--master", "local[2]"], ["--conf", "spark.master=local[2]"]])
@@ -52,9 +52,9 @@ def test_spark_runs_without_activation_and_listens_on_loopback_only(master, arch
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    said, _ = running.communicate(timeout=600)
+    output, _ = running.communicate(timeout=600)
     watcher.join()
-    assert running.returncode == 0, said
+    assert running.returncode == 0, output
     assert list(Path(tmp_path / "rows").glob("as_of=*/*.parquet"))
     assert listening
     assert listening <= {"127.0.0.1", "::1"}
@@ -62,16 +62,16 @@ def test_spark_runs_without_activation_and_listens_on_loopback_only(master, arch
 
 def addresses(pid):
     """Where the process and its children listen, Java's way of writing 127.0.0.1 included."""
-    found = set()
+    result = set()
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         for process in family:
             for one in process.net_connections("inet"):
                 if one.status == psutil.CONN_LISTEN:
-                    found.add(one.laddr.ip.removeprefix("::ffff:"))
+                    result.add(one.laddr.ip.removeprefix("::ffff:"))
     except psutil.Error:
         pass
-    return found
+    return result
 
 
 def test_python_without_the_libraries_is_named_before_the_start(archive, bare, tmp_path):

@@ -89,9 +89,9 @@ def end_of(records) -> int:
     return max(*(e["ts"] for e in records.events), *(o["updated_ts"] for o in records.orders))
 
 
-def newest_rows(place: str) -> pl.DataFrame:
+def newest_rows(position: str) -> pl.DataFrame:
     """The newest row of each customer of what `--rows` wrote, by `version`."""
-    rows = pl.read_parquet(f"{place}/batch=*/*.parquet", hive_partitioning=False)
+    rows = pl.read_parquet(f"{position}/batch=*/*.parquet", hive_partitioning=False)
     newest = rows.sort("version").group_by("customer_id", maintain_order=True).last()
     return newest.select(pl.col(name).cast(kind) for name, kind in ROW_SCHEMA.items())
 
@@ -160,12 +160,12 @@ def test_invalid_record_becomes_a_dead_letter(spark, bench, tmp_path):
     placed |= bench.publish(("events", *message(row)) for row in late)
     done = streamed(spark, streaming(bench, tmp_path, records_max=50))
     assert (done.counts.rejected, done.counts.late) == (len(bad), len(late))
-    letters = {}
-    for found in bench.messages("dead-letter"):
-        headers = {name: value.decode() for name, value in found.headers()}
-        letters[headers["topic"], int(headers["partition"]), int(headers["offset"])] = (found.key(), found.value())
+    dead_letters = {}
+    for one in bench.messages("dead-letter"):
+        headers = {name: value.decode() for name, value in one.headers()}
+        dead_letters[headers["topic"], int(headers["partition"]), int(headers["offset"])] = (one.key(), one.value())
         assert headers["error"]
-    assert letters == placed
+    assert dead_letters == placed
     assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(rows, [], rows[-1]["ts"])))
 
 
@@ -174,11 +174,11 @@ def test_stream_of_a_real_log_gives_the_published_figures(spark, bench, tmp_path
     rows = sorted((row for row in read() if row["ts"] <= as_of), key=lambda row: row["ts"])
     bench.publish(("orders", *message(row)) for row in rows)
     streamed(spark, streaming(bench, tmp_path, records_max=10_000, cells=200), as_of)
-    found = newest_rows(str(tmp_path / "rows"))
-    assert_figures(found, windows, whole)
+    result = newest_rows(str(tmp_path / "rows"))
+    assert_figures(result, windows, whole)
     directory = write_plain(tmp_path / "archive", [], rows)
     for _, alone in rows_at(*archive_days(directory), [as_of], ArchiveCounts()):
-        assert_same_rows(found.select(alone.columns), alone)
+        assert_same_rows(result.select(alone.columns), alone)
         assert_same_rows(bench.feature_frame(), alone, note="in the index")
 
 
@@ -247,8 +247,8 @@ def test_restarted_driver_loses_and_duplicates_nothing(servers, bench, tmp_path)
     command += ["--batch-records", "8000", "--conf", "spark.driver.memory=1g"]
     log = tmp_path / "said.txt"
     for life in range(3):
-        with log.open("ab") as said:
-            process = subprocess.Popen(command, stderr=said, env=environment)
+        with log.open("ab") as text:
+            process = subprocess.Popen(command, stderr=text, env=environment)
         until = (1, 3, 4)[life]
         while process.poll() is None and batches_written(tmp_path) < until:
             time.sleep(0.1)
@@ -289,10 +289,10 @@ def test_batch_interrupted_by_ctrl_c_is_repeated_by_the_next_start(servers, benc
     while process.poll() is None and batches_written(tmp_path) < 2:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said[-3_000:]
-    assert re.search(r"[\d,]+ records: [\d,]+ applied", said)
-    assert "StackOverflowError" not in said
+    _, output = process.communicate(timeout=120)
+    assert process.returncode == 0, output[-3_000:]
+    assert re.search(r"[\d,]+ records: [\d,]+ applied", output)
+    assert "StackOverflowError" not in output
     ended = subprocess.run([*command, "--until-end"], stderr=subprocess.PIPE, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr[-3_000:]
     alone = rows_alone(tmp_path, events, events[-1]["ts"])

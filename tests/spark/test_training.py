@@ -73,8 +73,8 @@ def test_bundle_equals_that_of_a_single_machine(shop, tmp_path):
     alone, spread = tmp_path / "alone", tmp_path / "spread"
     subprocess.run([SHOPSTREAM, "train", str(shop), *OPTIONS, "--out", str(alone)], check=True, capture_output=True)
     command = [SHOPSTREAM, "spark", "train", str(shop), *OPTIONS, "--out", str(spread), "--master", "local[2]"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr[-3000:]
+    message = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert message.returncode == 0, message.stderr[-3000:]
     assert load_bundle(spread).name == load_bundle(alone).name
     assert load_bundle(spread).metrics == load_bundle(alone).metrics
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

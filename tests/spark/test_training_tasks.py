@@ -57,8 +57,8 @@ def labelled(archive, expected):
     moved = pa.Table.from_batches(read_task_files(planned.files.uri, terms.end_ms, task_files, notes, tasks), SHUFFLED)
     table = pl.from_arrow(moved).with_columns((pl.col("customer_id").hash(3) % 5).cast(pl.Int64).alias(SLICE))
     batches = table.sort(SLICE, "at").to_arrow().cast(SHUFFLED.append(pa.field(SLICE, pa.int64())))
-    found = labelled_bucket(terms, batches.combine_chunks().to_batches(max_chunksize=700), ArchiveCounts())
-    return pl.DataFrame(pa.Table.from_batches(found), schema=LABELLED_SCHEMA).sort("as_of", "customer_id")
+    result = labelled_bucket(terms, batches.combine_chunks().to_batches(max_chunksize=700), ArchiveCounts())
+    return pl.DataFrame(pa.Table.from_batches(result), schema=LABELLED_SCHEMA).sort("as_of", "customer_id")
 
 
 def test_rows_of_slices_equal_those_of_the_whole(labelled, expected):
@@ -91,7 +91,7 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
 
 
 @pytest.mark.parametrize(
-    ("requested", "rows", "place"),
+    ("requested", "rows", "position"),
     [
         ("auto", 1_000, "machine"),
         ("auto", 10**9, "cluster"),
@@ -101,8 +101,8 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
         ("cluster", 1_000, "cluster"),
     ],
 )
-def test_location_of_training_follows_rows_and_memory(requested, rows, place):
-    assert choose_location(requested, rows, free_bytes=4_000_000_000) == place
+def test_location_of_training_follows_rows_and_memory(requested, rows, position):
+    assert choose_location(requested, rows, free_bytes=4_000_000_000) == position
 
 
 def test_free_memory_is_that_of_the_container(tmp_path, monkeypatch):

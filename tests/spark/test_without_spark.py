@@ -64,8 +64,8 @@ def backfilled(planned, seed):
     schema = SHUFFLED.append(pa.field(SLICE, pa.int64()))
     counts, parts = ArchiveCounts(), [pa.table({"as_of": pa.array([], pa.int64())})]
     for bucket in range(planned.buckets):
-        mine = table.filter(bucket_of == bucket).sort(SLICE, "at").to_arrow().cast(schema)
-        batches = mine.combine_chunks().to_batches(max_chunksize=int(rng.integers(1, 60)))
+        own = table.filter(bucket_of == bucket).sort(SLICE, "at").to_arrow().cast(schema)
+        batches = own.combine_chunks().to_batches(max_chunksize=int(rng.integers(1, 60)))
         parts += [pa.Table.from_batches([rows]) for rows in bucket_rows(planned.cutoffs, batches, counts)]
     return pl.from_arrow(pa.concat_tables(parts, promote_options="default")), notes.value, counts
 
@@ -172,9 +172,9 @@ def test_files_passed_by_spark_give_the_same_records(tmp_path):
 
 
 def given(files, topic):
-    mine = [file for file in files if file.topic == topic]
-    content = [Path(file.path).read_bytes() for file in mine]
-    return pa.RecordBatch.from_pydict({"path": [file.path for file in mine], "content": content})
+    own = [file for file in files if file.topic == topic]
+    content = [Path(file.path).read_bytes() for file in own]
+    return pa.RecordBatch.from_pydict({"path": [file.path for file in own], "content": content})
 
 
 @pytest.mark.parametrize(
@@ -245,9 +245,9 @@ def test_folder_that_is_not_a_day_is_an_error(tmp_path):
 
 # --- the command ------------------------------------------------------------------------------------------------------
 def test_missing_pyspark_is_an_error_with_the_remedy(monkeypatch, tmp_path):
-    found = importlib.util.find_spec
+    result = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "pyspark" else found(name, *rest)
+        importlib.util, "find_spec", lambda name, *rest: None if name == "pyspark" else result(name, *rest)
     )
     with pytest.raises(ShopstreamError, match=r"shopstream\[spark\]"):
         CliRunner().invoke(

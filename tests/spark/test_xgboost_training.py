@@ -126,15 +126,15 @@ def test_command_trains_on_all_rows_and_stores_a_sample(shop, tmp_path):
     out = tmp_path / "bundle"
     options = ["--horizon=60", "--history=90", "--spacing=45", "--tries=1", "--learn=cluster", "--sample-rows=3000"]
     command = [SHOPSTREAM, "spark", "train", str(shop), *options, "--out", str(out), "--master", "local[2]"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr[-3000:]
+    message = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert message.returncode == 0, message.stderr[-3000:]
     bundle = load_bundle(out)
     window = bundle.about["window"]
     assert window["learnt"]["rows"] > 2 * window["rows"] > 500
     assert f"{window['learnt']['rows']:,}" in (out / "card.html").read_text("utf-8")
-    assert "by 2 workers" in " ".join(said.stderr.split())
-    asked = [SHOPSTREAM, "score", str(shop), "--bundle", str(out), "--as-of", "2026-01-01"]
-    subprocess.run([*asked, "--out", str(tmp_path / "scores.parquet")], check=True, capture_output=True)
+    assert "by 2 workers" in " ".join(message.stderr.split())
+    requests = [SHOPSTREAM, "score", str(shop), "--bundle", str(out), "--as-of", "2026-01-01"]
+    subprocess.run([*requests, "--out", str(tmp_path / "scores.parquet")], check=True, capture_output=True)
     scored = pl.read_parquet(tmp_path / "scores.parquet")
     assert scored["churn_probability"].null_count() < scored.height
     judged = [SHOPSTREAM, "evaluate", str(out), str(shop), "--history=90", "--spacing=45"]

@@ -89,13 +89,13 @@ class Bench:
         """Workers in threads, up to `until` (default: the ends), with final rows at `as_of` (default: the highest)."""
         ends = until if until is not None else self.ends()
         agreement = Agreement(workers, self.partitions, as_of)
-        found: dict[int, FeaturesProgress] = {}
+        result: dict[int, FeaturesProgress] = {}
         failed: list[BaseException] = []
 
         def work(number: int) -> None:
             consumer = open_features(self.options(number, **more))
             try:
-                found[number] = consumer.run(
+                result[number] = consumer.run(
                     lambda: bool(failed),
                     ends,
                     lambda stream_time: agreement.ask(number, stream_time, consumer.owned()),
@@ -112,7 +112,7 @@ class Bench:
             assert not thread.is_alive()
         if failed:
             raise failed[0]
-        return [found[number] for number in range(workers)]
+        return [result[number] for number in range(workers)]
 
     # --- out ---
 
@@ -157,15 +157,15 @@ class Bench:
             ends = kafka_offsets.end_offsets(consumer, [full])
             left = {partition for (_, partition), end in ends.items() if end}
             consumer.assign([TopicPartition(full, partition, OFFSET_BEGINNING) for partition in sorted(left)])
-            found, stop_s = [], time.monotonic() + 30
+            result, stop_s = [], time.monotonic() + 30
             while left:
                 assert time.monotonic() < stop_s
                 for message in consumer.consume(5_000, 0.5):
                     if message.error() is None:
-                        found.append(message)
+                        result.append(message)
                     else:
                         left.discard(message.partition())
-            return found
+            return result
         finally:
             consumer.close()
 
@@ -180,18 +180,18 @@ class Agreement:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._said: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._reached: dict[int, tuple[int, tuple[int, ...]]] = {}
 
     def ask(self, worker: int, stream_time: int, owned: tuple[int, ...] | None) -> int | None:
         with self._lock:
             if owned is None:
                 return None
-            self._said[worker] = (stream_time, owned)
-            partitions = [number for _, numbers in self._said.values() for number in numbers]
-            owners = sum(bool(numbers) for _, numbers in self._said.values())
+            self._reached[worker] = (stream_time, owned)
+            partitions = [number for _, numbers in self._reached.values() for number in numbers]
+            owners = sum(bool(numbers) for _, numbers in self._reached.values())
             if owners < min(self.workers, self.partitions) or sorted(partitions) != list(range(self.partitions)):
                 return None
-            return self.as_of if self.as_of is not None else max(at for at, _ in self._said.values())
+            return self.as_of if self.as_of is not None else max(at for at, _ in self._reached.values())
 
 
 def same_documents(
@@ -200,15 +200,15 @@ def same_documents(
     """Documents against the oracle's rows, told apart by `key`; a missing field is a null one."""
     by_key: dict[tuple[Any, ...], Mapping[str, Any]] = {tuple(row[name] for name in key): row for row in found}
     assert len(by_key) == len(found)
-    wanted = {tuple(row[name] for name in key) for row in expected}
-    assert by_key.keys() == wanted, (sorted(by_key.keys() ^ wanted, key=repr)[:5], len(by_key), len(wanted))
+    requested = {tuple(row[name] for name in key) for row in expected}
+    assert by_key.keys() == requested, (sorted(by_key.keys() ^ requested, key=repr)[:5], len(by_key), len(requested))
     wrong = defaultdict(list)
     for row in expected:
         got = by_key[tuple(row[name] for name in key)]
         for name, value in row.items():
-            mine = got.get(name)
+            own = got.get(name)
             # JSON has one kind of number
-            mine = float(mine) if isinstance(value, float) and type(mine) is int else mine
-            if not same_value(mine, value):
-                wrong[name].append((row, mine, value))
+            own = float(own) if isinstance(value, float) and type(own) is int else own
+            if not same_value(own, value):
+                wrong[name].append((row, own, value))
     assert not wrong, {name: (len(cases), cases[0]) for name, cases in wrong.items()}

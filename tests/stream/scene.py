@@ -60,11 +60,11 @@ class Scene:
         self.profiles: set[str] = set()
         for number in range(PARTITIONS):
             for topic, rows in (("events", records.events), ("orders", records.orders)):
-                mine = [row for row in rows if home(row["customer_id"]) == number]
-                self._log(Partition(topic, number), in_time(topic, mine, self.rng, jitter_ms))
-            mine = sorted({e["customer_id"] for e in records.events if home(e["customer_id"]) == number})
-            self._log(Partition("customers", number), [{"customer_id": c, **PROFILE} for c in mine])
-            self.profiles.update(mine)
+                own = [row for row in rows if home(row["customer_id"]) == number]
+                self._log(Partition(topic, number), in_time(topic, own, self.rng, jitter_ms))
+            own = sorted({e["customer_id"] for e in records.events if home(e["customer_id"]) == number})
+            self._log(Partition("customers", number), [{"customer_id": c, **PROFILE} for c in own])
+            self.profiles.update(own)
 
     def _log(self, where: Partition, rows: Sequence[Row]) -> None:
         """Valid records, with messages that are none among them."""
@@ -91,8 +91,8 @@ class Scene:
         doubled = list(rows)
         if self.twice and where.topic != "customers":
             for number in np.flatnonzero(self.rng.random(len(rows)) < self.twice).tolist():
-                place = int(self.rng.integers(number, len(doubled))) + 1
-                doubled.insert(place, dict(rows[number]))
+                position = int(self.rng.integers(number, len(doubled))) + 1
+                doubled.insert(position, dict(rows[number]))
         return doubled
 
     @property
@@ -110,11 +110,11 @@ class Scene:
         """
         expected = feature_frame(loop_rows(self.events, self.orders, as_of))
         profiles = {}
-        found = []
+        entries = []
         for body in world.index("customers"):
-            found.append({name: body[name] for name in FEATURE_DTYPES})
+            entries.append({name: body[name] for name in FEATURE_DTYPES})
             profiles[body["customer_id"]] = {name: value for name, value in body.items() if name not in FEATURE_DTYPES}
-        assert_same_rows(feature_frame(found), expected)
+        assert_same_rows(feature_frame(entries), expected)
         assert profiles == {c: PROFILE if c in self.profiles else {} for c in expected["customer_id"]}
         topic_rows = world.newest_rows().values()
         assert_same_rows(feature_frame([{n: row[n] for n in FEATURE_DTYPES} for row in topic_rows]), expected)
@@ -148,8 +148,10 @@ def same_documents(found, expected, key) -> None:
     """Documents against the oracle's rows, told apart by `key`; a missing field is a null one."""
     by_key = {tuple(row[name] for name in key): row for row in found}
     assert len(by_key) == len(found)
-    wanted = {tuple(row[name] for name in key) for row in expected}
-    assert by_key.keys() == wanted, f"missing {wanted - by_key.keys()!r:.500}, too many {by_key.keys() - wanted!r:.500}"
+    requested = {tuple(row[name] for name in key) for row in expected}
+    assert by_key.keys() == requested, (
+        f"missing {requested - by_key.keys()!r:.500}, too many {by_key.keys() - requested!r:.500}"
+    )
     for row in expected:
         got = by_key[tuple(row[name] for name in key)]
         for name, value in row.items():

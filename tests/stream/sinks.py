@@ -89,15 +89,15 @@ class PlayedScoring:
         """Nothing is open."""
 
 
-class PlayedLetters:
+class PlayedDeadLetters:
     """Stands for consumers.dead_letters.producer.DeadLetters: what is not flushed dies with the worker."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._unsafe: list[DeadLetter] = []
 
-    def send(self, letter: DeadLetter) -> None:
-        self._unsafe.append(letter)
+    def send(self, dead_letter: DeadLetter) -> None:
+        self._unsafe.append(dead_letter)
 
     def flush(self, timeout_s: float = 0.0) -> None:
         taken, self._unsafe[:] = list(self._unsafe), []

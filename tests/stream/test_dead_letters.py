@@ -49,11 +49,11 @@ def test_every_kind_of_invalid_record_becomes_a_dead_letter(bench):
     # the brokers themselves refuse a message without a key on a compacted topic
     bad = [m for m in bad_messages(now_ms) if m.topic != "customers" or m.key is not None]
     # the broken ones lie among the good, in a random order; records keep their own order, so that none is late
-    places = np.sort(rng.integers(0, len(good) + 1, len(bad)))
+    positions = np.sort(rng.integers(0, len(good) + 1, len(bad)))
     mixed: list = []
     waiting = [bad[int(n)] for n in rng.permutation(len(bad))]
     for n, message in enumerate([*good, None]):
-        while len(mixed) - n < len(places) and places[len(mixed) - n] <= n:
+        while len(mixed) - n < len(positions) and positions[len(mixed) - n] <= n:
             mixed.append(waiting[len(mixed) - n])
         if message is not None:
             mixed.append(message)
@@ -70,18 +70,18 @@ def test_every_kind_of_invalid_record_becomes_a_dead_letter(bench):
     assert progress.consumed == progress.applied + progress.duplicates + progress.rejected + progress.late
     assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(events, orders, now_ms + DAY)))
 
-    letters = {}
+    dead_letters = {}
     for message in bench.messages("dead-letter"):
         headers = dict(message.headers())
         assert list(headers) == ["error", "topic", "partition", "offset"]
         at = (headers["topic"].decode(), int(headers["partition"]), int(headers["offset"]))
-        assert at not in letters
-        letters[at] = (message.key(), message.value(), headers["error"].decode())
-    by_place = {**placed, **placed_late}
+        assert at not in dead_letters
+        dead_letters[at] = (message.key(), message.value(), headers["error"].decode())
+    by_position = {**placed, **placed_late}
     expected = {(f"{bench.run}.{m.topic}", m.key, m.value): m for m in bad}
-    assert len(letters) == len(bad) + len(late)
-    for at, (key, value, error) in letters.items():
-        assert by_place[at] == (key, value), "the bytes that came"
+    assert len(dead_letters) == len(bad) + len(late)
+    for at, (key, value, error) in dead_letters.items():
+        assert by_position[at] == (key, value), "the bytes that came"
         if at in placed_late:
             assert error.startswith("too late")
             continue

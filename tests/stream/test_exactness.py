@@ -79,8 +79,8 @@ def test_two_workers_and_a_later_half_give_the_result_of_one_worker(bench):
     (first,) = bench.consume(until=half)
     assert first.consumed == sum(half.values())
     end = max(*(e["ts"] for e in events), *(o["updated_ts"] for o in orders))
-    found = bench.consume(end, until=ends, workers=2)
-    assert all(progress.rows_written for progress in found), "both had customers"
+    result = bench.consume(end, until=ends, workers=2)
+    assert all(progress.rows_written for progress in result), "both had customers"
     check(bench, events, orders, end)
 
 

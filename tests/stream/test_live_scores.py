@@ -47,8 +47,8 @@ class HandBundles:
 def newest(bench: Bench) -> list[dict]:
     """The row of the highest version of each customer on the compacted topic."""
     rows: dict[str, dict] = {}
-    for found in bench.messages(FEATURE_TOPIC):
-        row = json.loads(found.value())
+    for one in bench.messages(FEATURE_TOPIC):
+        row = json.loads(one.value())
         if row["version"] > rows.get(row["customer_id"], {"version": -1})["version"]:
             rows[row["customer_id"]] = row
     return list(rows.values())
@@ -56,12 +56,12 @@ def newest(bench: Bench) -> list[dict]:
 
 def check(bench: Bench, features: pl.DataFrame, scoring: Scoring) -> None:
     expected = features.hstack(scoring.scorer.score(features)).with_columns(bundle=pl.lit(scoring.name))
-    wanted = {row["customer_id"]: row for row in expected.iter_rows(named=True)}
-    for found in (bench.documents("customers"), newest(bench)):
-        assert {row["customer_id"] for row in found} == wanted.keys()
-        for row in found:
+    requested = {row["customer_id"]: row for row in expected.iter_rows(named=True)}
+    for one in (bench.documents("customers"), newest(bench)):
+        assert {row["customer_id"] for row in one} == requested.keys()
+        for row in one:
             for name in (*SCORE_SCHEMA, "bundle"):
-                assert same_value(row[name], wanted[row["customer_id"]][name]), (name, row)
+                assert same_value(row[name], requested[row["customer_id"]][name]), (name, row)
 
 
 def test_rows_and_alerts_follow_a_bundle_that_changes_while_running(bench):
@@ -97,7 +97,7 @@ def test_rows_and_alerts_follow_a_bundle_that_changes_while_running(bench):
     documents = bench.documents("customers")
     assert {row["bundle"] for row in documents} == {row["bundle"] for row in newest(bench)} == {"high"}
     assert {row["churn_risk"] for row in documents} == {"high"}
-    alerts = [json.loads(found.value()) for found in bench.messages(ALERT_TOPIC)]
+    alerts = [json.loads(one.value()) for one in bench.messages(ALERT_TOPIC)]
     assert sorted(a["customer_id"] for a in alerts) == sorted(rows["customer_id"])
     assert {(a["churn_risk_before"], a["churn_risk"], a["bundle"]) for a in alerts} == {("low", "high", "high")}
     by_customer = {a["customer_id"]: a for a in alerts}

@@ -67,9 +67,9 @@ def test_text_that_is_not_packed_months_gives_none(text):
 
 
 def test_month_is_lost_only_when_another_index_has_its_name():
-    kept = digests("shop", {"shop-events-2026.01": "a", "shop-events-2026.02": "b", "shop-events-2026.03": "c"})
+    stored = digests("shop", {"shop-events-2026.01": "a", "shop-events-2026.02": "b", "shop-events-2026.03": "c"})
     now = digests("shop", {"shop-events-2026.02": "b", "shop-events-2026.03": "other", "shop-events-2026.04": "d"})
-    assert lost(kept, now) == ["2026.03"]
+    assert lost(stored, now) == ["2026.03"]
 
 
 # --- looking ---
@@ -85,14 +85,14 @@ def test_failed_check_preserves_the_known_identities():
             raise answer
         return answer
 
-    found = Identities(look, closed.set, every_s=0.01)
-    assert found.current == {"a": "1"}
+    result = Identities(look, closed.set, every_s=0.01)
+    assert result.current == {"a": "1"}
     for _ in range(200):
-        if found.current == {"a": "2"}:
+        if result.current == {"a": "2"}:
             break
         time.sleep(0.01)
-    found.close()
-    assert found.current == {"a": "2"}
+    result.close()
+    assert result.current == {"a": "2"}
     assert closed.is_set()
 
 
@@ -105,19 +105,19 @@ THERE = {CUSTOMERS: "c1", SESSIONS: "s1", "t-orders-2026.03": "o1"}
 @pytest.fixture
 def partition():
     """Three customers with a session each; every row is acknowledged by the indices of `THERE`."""
-    found = empty(0, ["elastic", "topic"], contact=False)
-    found.receive(as_batch("events", [message(event(n)) for n in range(3)]))
-    for topic in found.buffers:
-        found.reached_end(topic)
-    found.advance()
-    for dirty in (*found.customers_dirty.values(), found.sessions_dirty):
+    result = empty(0, ["elastic", "topic"], contact=False)
+    result.receive(as_batch("events", [message(event(n)) for n in range(3)]))
+    for topic in result.buffers:
+        result.reached_end(topic)
+    result.advance()
+    for dirty in (*result.customers_dirty.values(), result.sessions_dirty):
         batch_id, _ = dirty.take_batch(100)
         dirty.acknowledge(batch_id)
-    LostIndices("t", "elastic").mark_lost(found, THERE)
-    assert found.index_ids == THERE
-    assert not len(found.customers_dirty["elastic"])
-    found.changed = False
-    return found
+    LostIndices("t", "elastic").mark_lost(result, THERE)
+    assert result.index_ids == THERE
+    assert not len(result.customers_dirty["elastic"])
+    result.changed = False
+    return result
 
 
 def waiting(partition):
@@ -160,12 +160,12 @@ def test_an_index_that_was_deleted_and_made_by_the_next_document_is_written_once
 
 
 def test_identities_are_in_a_checkpoint_and_an_old_one_adopts_the_current_ones(partition):
-    kept = snapshot(partition, "t", 1, [])
-    again = restore(kept, ["elastic", "topic"])
+    stored = snapshot(partition, "t", 1, [])
+    again = restore(stored, ["elastic", "topic"])
     assert again.index_ids == THERE
     LostIndices("t", "elastic").mark_lost(again, {**THERE, CUSTOMERS: "c2"})
     assert waiting(again)[0] == 3
-    old = restore(kept, ["elastic", "topic"])
+    old = restore(stored, ["elastic", "topic"])
     old.index_ids = {}
     LostIndices("t", "elastic").mark_lost(old, THERE)
     assert waiting(old) == (0, 0, 0)
@@ -178,9 +178,9 @@ def test_documents_that_cannot_be_rebuilt_are_reported_once_with_the_remedy(part
         for _ in range(2):
             partition.index_ids = dict(THERE)
             lost_indices.mark_lost(partition, {**THERE, "t-orders-2026.03": "o2"})
-    (told,) = logs
-    assert told["index"] == "t-orders-2026.03"
-    assert "new run" in told["remedy"]
+    (reports,) = logs
+    assert reports["index"] == "t-orders-2026.03"
+    assert "new run" in reports["remedy"]
 
 
 # --- the real server ---
@@ -196,15 +196,15 @@ def bench(servers, run_name, tmp_path, monkeypatch):
 
 def consume(bench: Bench, stop=None):
     """One worker of the role index, to the end of the log, or until `stop`."""
-    found = open_identities(bench.connection, bench.run, ["events"])
+    result = open_identities(bench.connection, bench.run, ["events"])
     consumer = kafka.open_consumer(kafka.consumer_config(bench.properties, f"{bench.run}-index", f"{bench.run}-0"))
     ends = {where: end for where, end in bench.ends().items() if where[0].endswith(".events")}
     try:
         with elastic.open_sink(bench.connection) as sink:
-            role = IndexRole(Source(consumer, bench.run, ["events"]), sink, bench.run, options=QUICK, identities=found)
+            role = IndexRole(Source(consumer, bench.run, ["events"]), sink, bench.run, options=QUICK, identities=result)
             return role.run(stop or (lambda: False), None if stop else ends)
     finally:
-        found.close()
+        result.close()
 
 
 def indexed(bench: Bench) -> set[str]:
@@ -300,4 +300,4 @@ def test_sessions_deleted_between_two_runs_are_written_again(bench, how):
         bench.client.indices.create(index=write_index(bench.run, "sessions"))
     bench.publish(messages([100]))
     bench.consume()
-    assert {found["session_id"] for found in bench.documents("sessions")} == {f"s-{n}" for n in range(101)}
+    assert {one["session_id"] for one in bench.documents("sessions")} == {f"s-{n}" for n in range(101)}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from stream.feeding import FAR_MS
-from stream.sinks import PlayedAlerts, PlayedLetters, PlayedScoring, PlayedTopic
+from stream.sinks import PlayedAlerts, PlayedDeadLetters, PlayedScoring, PlayedTopic
 
 from connectors.elasticsearch.documents import Doc, Outcome, SinkStats
 from connectors.kafka.offsets import CommitError, FencedError
@@ -25,7 +25,7 @@ from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.checkpoints.store import Arrays, CheckpointStore, Manifest
 from consumers.dead_letters.producer import DeadLetter
 from consumers.features.consumer import FeaturesConsumer
-from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.metrics.definitions import FeaturesProgress
 from features.schema import SOURCE_TOPICS
 from features.scores.score import Scoring
@@ -102,12 +102,12 @@ class World:
     def index(self, name: str) -> list[dict[str, Any]]:
         """The documents of an index, months together, without their versions."""
         prefix = f"{self.run}-{name}"
-        found = {
+        entries = {
             key: body
             for key, (_, body) in self.documents.items()
             if key[0] == prefix or (key[0].startswith(f"{prefix}-") and key[0][len(prefix) + 1].isdigit())
         }
-        return [{name: value for name, value in body.items() if name != "version"} for body in found.values()]
+        return [{name: value for name, value in body.items() if name != "version"} for body in entries.values()]
 
     def newest_rows(self) -> dict[str, dict[str, Any]]:
         """The row of highest version of each customer on the compacted topic."""
@@ -137,7 +137,7 @@ class Worker:
         self.source = PlayedSource(world, odds)
         self.elastic = PlayedElastic(world, odds, self.source)
         self.topic = PlayedTopic(world)
-        self.letters = PlayedLetters(world)
+        self.letters = PlayedDeadLetters(world)
         self.store = store = PlayedStore(world, odds)
         self.checkpoints = CheckpointCoordinator(
             store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ class Worker:
         sinks = Sinks(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
         self.consumer = FeaturesConsumer(
             world.run, self.source, self.checkpoints, sinks, self.letters,  # type: ignore[arg-type]
-            pace=Pace(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
+            emit_timer=EmitTimer(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
             scoring=PlayedScoring(world) if world.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -283,7 +283,7 @@ class PlayedStore(CheckpointStore):
 
 
 class PlayedPool:
-    """Stands for the thread that writes checkpoints: what it is given is done at once, later, or never."""
+    """Stands for the thread that writes checkpoints: what it is given is done immediately, later, or never."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -303,25 +303,25 @@ class PlayedTask:
 
     def __init__(self, rng: np.random.Generator, work: Callable[[], Any]) -> None:
         self._rng, self._work = rng, work
-        self._found: list[Any] = []
+        self._outcome: list[Any] = []
 
     def done(self) -> bool:
-        if not self._found and self._rng.random() < 0.5:
+        if not self._outcome and self._rng.random() < 0.5:
             self.exception()
-        return bool(self._found)
+        return bool(self._outcome)
 
     def exception(self) -> BaseException | None:
-        if not self._found:
+        if not self._outcome:
             try:
-                self._found.append((self._work(), None))
+                self._outcome.append((self._work(), None))
             except Exception as error:  # noqa: BLE001 - as a Future does
-                self._found.append((None, error))
-        return self._found[0][1]
+                self._outcome.append((None, error))
+        return self._outcome[0][1]
 
     def result(self) -> Any:
         if (error := self.exception()) is not None:
             raise error
-        return self._found[0][0]
+        return self._outcome[0][0]
 
 
 class PlayedElastic:

@@ -26,7 +26,7 @@ def shown(book, kind):
 
 
 @pytest.fixture
-def mart(archive, bundle, training, tmp_path):
+def customer_table(archive, bundle, training, tmp_path):
     found = segment_customers(archive, training.end_ms, bundle, None, [])
     write_segments(found, tmp_path / "mart", {})
     file = tmp_path / "mart" / "customer_segments.parquet"
@@ -35,8 +35,8 @@ def mart(archive, bundle, training, tmp_path):
     return tmp_path / "mart"
 
 
-def test_segments_notebook_runs_and_escapes_hostile_text(mart, monkeypatch, tmp_path):
-    book = executed("segments", monkeypatch, tmp_path, mart=mart)
+def test_segments_notebook_runs_and_escapes_hostile_text(customer_table, monkeypatch, tmp_path):
+    book = executed("segments", monkeypatch, tmp_path, customer_table=customer_table)
     tables = shown(book, "text/html")
     assert any("&lt;script&gt;" in table for table in tables)
     assert not any(HOSTILE in table for table in tables)

@@ -30,7 +30,7 @@ PACE_WINDOWS: Final = 3
 """Number of windows whose median is the recent pace."""
 CAMPAIGN_FACTOR: Final = 1.15
 """A window busier by more than this factor is a campaign: it passes and predicts nothing about the next windows. A
-falling pace counts at once, because customers are few after a campaign."""
+falling pace counts immediately, because customers are few after a campaign."""
 LEVEL_RANGE: Final = (0.5, 1.6)
 """A change of pace beyond this range is no season; retrain the model."""
 _FACTOR_RANGE: Final = (0.01, 100.0)

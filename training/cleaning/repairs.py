@@ -43,7 +43,7 @@ class Repair:
         rule: name in the report.
         why: description of the step.
         column: column to change.
-        value: new value of the column; neighbouring expressions over different columns are computed at once.
+        value: new value of the column; neighbouring expressions over different columns are computed together.
         action: changed or filled.
         about: subject of the rule.
     """

@@ -1,4 +1,4 @@
-"""The fake Kibana of tests/panels on Kibana's port: ready at once, it stores imported objects in memory."""
+"""The fake Kibana of tests/panels on Kibana's port: ready immediately, it stores imported objects in memory."""
 # ruff: noqa: INP001 - the program of an image
 
 import json
