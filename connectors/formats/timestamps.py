@@ -40,6 +40,8 @@ TIMES: Final = pl.Struct({"ms": pl.Int64, "is_date": pl.Boolean, "reason": pl.St
 """Type of times that are read: epoch milliseconds (UTC), whether the text has a date only, and why it is refused."""
 
 _MS_MAX: Final = 253_402_300_799_999
+_FINE_EPOCH_MS_MIN: Final = 10**11
+"""Lowest time, in March 1973, of an epoch in milliseconds or finer units. Lower numbers count a coarser unit."""
 _OUT_OF_RANGE: Final = "time before 1970 or after 9999"
 _SHOWN_LENGTH_MAX: Final = 60
 _EXCEL_EPOCH_DAYS: Final = 25_569
@@ -117,7 +119,7 @@ def read_times(text: pl.Expr, how: TimeFormat, zone: str, zones: Mapping[str, st
     def read(series: pl.Series) -> pl.Series:
         trimmed = _trimmed(series)
         moments = _moments(trimmed, how, zone, words)
-        in_range = moments.ms.is_between(0, _MS_MAX)
+        in_range = moments.ms.is_between(_first_ms(how), _MS_MAX)
         ms = moments.ms.zip_with(in_range, _nulls(len(series), pl.Int64))
         refused = ms.is_null() & trimmed.is_not_null()
         reasons = _nulls(len(series), pl.String)
@@ -339,7 +341,7 @@ def _excel_walls(text: pl.Series) -> _Walls:
     days = parts["whole"].cast(pl.Int64, strict=False)
     valid = (days >= _EXCEL_FIRST_DAY).fill_null(value=False).to_numpy().copy()
     fraction = ("0." + parts["fraction"].fill_null("0")).cast(pl.Float64)
-    clock = np.floor(fraction.to_numpy() * DAY_MS).astype(np.int64)
+    clock = np.floor(fraction.to_numpy() * DAY_MS + 0.5).astype(np.int64)
     wall = (days.fill_null(0).to_numpy() - _EXCEL_EPOCH_DAYS) * DAY_MS + clock
     return _Walls(wall, valid, clock == 0)
 
@@ -374,11 +376,20 @@ def _shown(text: str) -> str:
     return (text if len(text) <= _SHOWN_LENGTH_MAX else f"{text[:_SHOWN_LENGTH_MAX]}…") or "a blank text"
 
 
+def _first_ms(how: TimeFormat) -> int:
+    """Return the lowest epoch ms that counts."""
+    return _FINE_EPOCH_MS_MIN if EPOCHS.get(how.pattern, 0) >= 3 else 0
+
+
 def _beyond(text: str, how: TimeFormat) -> str:
     """Return the reason for a time outside the years that count, with the unit that would fit."""
     if how.pattern not in EPOCHS:
         return _OUT_OF_RANGE
     whole = int(text.partition(".")[0])
+    if whole * 1_000 // 10 ** EPOCHS[how.pattern] < _first_ms(how):
+        coarser = [name for name, decimals in EPOCHS.items() if whole * 1_000 // 10**decimals >= _FINE_EPOCH_MS_MIN]
+        hint = f"; {_UNITS[coarser[-1]]}? write {coarser[-1]}" if coarser else ""
+        return f"time before 1973 in {_UNITS[how.pattern]}{hint}"
     for name, decimals in EPOCHS.items():
         if decimals > EPOCHS[how.pattern] and whole < 2**63 and whole * 1_000 // 10**decimals <= _MS_MAX // 50:
             return f"{_OUT_OF_RANGE}; {_UNITS[name]}? write {name}"

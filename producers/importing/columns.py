@@ -196,23 +196,23 @@ def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | pl.E
     """Return the words' values of a text, and the default for other texts. Null stays null."""
     other = default if isinstance(default, pl.Expr) else pl.lit(default, pl.String)
     keys, values = (pl.Series(list(texts), dtype=pl.String) for texts in (words.keys(), words.values()))
-    found = text.replace_strict(keys, values, default=other) if words else other
-    return pl.when(text.is_not_null()).then(found)
+    replaced_text = text.replace_strict(keys, values, default=other) if words else other
+    return pl.when(text.is_not_null()).then(replaced_text)
 
 
 def label(source: Source | None) -> list[str]:
     """Return the columns or paths whose text becomes the value: those that a refusal names."""
     if source is None:
         return []
-    found: list[str] = []
+    paths: list[str] = []
     for one in alternatives(source):
         if isinstance(one, str):
-            found.append(one)
+            paths.append(one)
         elif isinstance(one, Selection):
-            found += [*one.path, *(name for name in names_in(one.join or "") if name != ELEMENT)]
+            paths += [*one.path, *(name for name in names_in(one.join or "") if name != ELEMENT)]
         else:
             return []  # a constant makes the source complete
-    return found
+    return paths
 
 
 def _major_units(text: pl.Expr, decimals: int) -> pl.Expr:

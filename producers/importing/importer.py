@@ -161,52 +161,52 @@ class _Reading:
 
     def read(self, file: LogFile, name: str, mapping: OrderMapping | ClickMapping) -> None:
         """Read the rows of a file."""
-        found = FileReport(file.name, name, "orders" if isinstance(mapping, OrderMapping) else "events")
-        self._report.files.append(found)
+        file_report = FileReport(file.name, name, "orders" if isinstance(mapping, OrderMapping) else "events")
+        self._report.files.append(file_report)
         tables = read_lookups(mapping, file)
-        names, wanted = None, sorted(mapping.paths())
+        names, paths = None, sorted(mapping.paths())
         if mapping.file.format != "json":
             names = header(file, mapping.file)
-            wanted = [path for path in wanted if path in names]
+            paths = [path for path in paths if path in names]
         lines = mapping.fields.lines
         each = None if lines is None else lines.list
         plan = None
-        for batch in read_batches(file, mapping.file, wanted, each=each, rows_max=BATCH_ROWS):
+        for batch in read_batches(file, mapping.file, paths, each=each, rows_max=BATCH_ROWS):
             if plan is None:
-                plan = self._plan(found, mapping, dict(batch.rows.schema), names, tables)
-            self._take(batch, plan, found, mapping)
-            self._on_progress(found.file, found.rows)
+                plan = self._plan(file_report, mapping, dict(batch.rows.schema), names, tables)
+            self._take(batch, plan, file_report, mapping)
+            self._on_progress(file_report.file, file_report.rows)
         if plan is None:  # a file without rows must have the columns, too
-            self._plan(found, mapping, dict.fromkeys(wanted, pl.String()), names, tables)
+            self._plan(file_report, mapping, dict.fromkeys(paths, pl.String()), names, tables)
 
     def _plan(
-        self, found: FileReport, mapping: OrderMapping | ClickMapping, schema: dict[str, pl.DataType],
+        self, file_report: FileReport, mapping: OrderMapping | ClickMapping, schema: dict[str, pl.DataType],
         names: Sequence[str] | None, tables: Lookups,
     ) -> Plan:  # fmt: skip
         how = mapping.file
-        columns = Columns(found.file, schema, names, tables, how.decimal, how.grouping)
+        columns = Columns(file_report.file, schema, names, tables, how.decimal, how.grouping)
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
             mapping, columns, self._now_ms
         )  # fmt: skip
-        found.absent = tuple(columns.absent)
+        file_report.absent = tuple(columns.absent)
         return make
 
-    def _take(self, batch: Batch, plan: Plan, found: FileReport, mapping: OrderMapping | ClickMapping) -> None:
+    def _take(self, batch: Batch, plan: Plan, file_report: FileReport, mapping: OrderMapping | ClickMapping) -> None:
         number = len(self._report.files) - 1
-        found.rows += len(batch.rows) + len(batch.refused)
-        self._refuse(found, [one for one in batch.refused if not one.left_out])
+        file_report.rows += len(batch.rows) + len(batch.refused)
+        self._refuse(file_report, [one for one in batch.refused if not one.left_out])
         for one in batch.refused:
             if one.left_out:
-                found.leave_out(one.reason, [one.line])
+                file_report.leave_out(one.reason, [one.line])
         rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
         if POSITION not in rows.columns:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
         judged = judge(rows, plan)
         for reason, lines in judged.left_out.items():
-            found.leave_out(reason, lines)
-        self._refused(found, judged.refused)
+            file_report.leave_out(reason, lines)
+        self._refused(file_report, judged.refused)
         for reason, count in judged.dropped.items():
-            found.dropped[reason] += count
+            file_report.dropped[reason] += count
         used = judged.used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
         if used.is_empty():
             return
@@ -220,15 +220,15 @@ class _Reading:
         else:
             self._events.add(used.filter(~pl.col("_bad")))
 
-    def _refuse(self, found: FileReport, rows: Sequence[Refusal]) -> None:
+    def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:
             values = [(one.line, one.reason, one.column, one.value, None) for one in rows]
-            self._refused(found, pl.DataFrame(values, schema=REFUSAL_SCHEMA, orient="row"))
+            self._refused(file_report, pl.DataFrame(values, schema=REFUSAL_SCHEMA, orient="row"))
 
-    def _refused(self, found: FileReport, rows: pl.DataFrame) -> None:
+    def _refused(self, file_report: FileReport, rows: pl.DataFrame) -> None:
         if len(rows):
-            found.refuse(rows)
-            self._on_refused(found, rows)
+            file_report.refuse(rows)
+            self._on_refused(file_report, rows)
 
     def _note_times(self, rows: pl.DataFrame, mapping: OrderMapping | ClickMapping) -> None:
         """Remember until when the log is complete: a date stands for its whole day."""
@@ -252,8 +252,10 @@ class _Reading:
             ShopstreamError: amounts are in several currencies without rates.
         """
         if len(self._currencies) > 1:
-            found = ", ".join(f"{name} in {rows:,} rows" for name, rows in self._currencies.most_common(5))
-            raise ShopstreamError(f"The log has several currencies: {found}.", "Give currency.rates in the mapping.")
+            currencies = ", ".join(f"{name} in {rows:,} rows" for name, rows in self._currencies.most_common(5))
+            raise ShopstreamError(
+                f"The log has several currencies: {currencies}.", "Give currency.rates in the mapping."
+            )
         for rows in self._orders.parts(rows_max):
             made = order_records(rows)
             self._settle(made)
@@ -295,14 +297,14 @@ def _no_record(report: ImportReport) -> ShopstreamError:
     reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in (report.refused + report.left_out).most_common(4))
     names = ", ".join(file.file for file in report.files[:3]) + (", …" if len(report.files) > 3 else "")
     examples = [
-        f"\n  {file.file}, {example.place()}"
+        f"\n  {file.file}, {example.position()}"
         for file in report.files
         for reason in list(file.examples)[:4]
         for example in file.examples[reason][:1]
     ]
     return ShopstreamError(
         f"No row of {names} is a record{f' ({reasons})' if reasons else ''}.{''.join(examples[:4])}",
-        "Correct the mapping; `shopstream inspect` tells what the file holds.",
+        "Correct the mapping; `shopstream inspect` describes the file.",
     )
 
 

@@ -32,13 +32,14 @@ def read_lookups(mapping: OrderMapping | ClickMapping, log: LogFile) -> Lookups:
         UsageError: a table is missing, or lacks a column.
         ShopstreamError: a key has several rows, and the lookup is no sum.
     """
-    wanted: dict[str, set[Lookup]] = defaultdict(set)
+    lookups_of: dict[str, set[Lookup]] = defaultdict(set)
     for source in mapping.sources():
         for one in alternatives(source):
             if isinstance(one, Selection) and one.lookup is not None:
-                wanted[one.lookup.table].add(one.lookup)
+                lookups_of[one.lookup.table].add(one.lookup)
     return {
-        name: _read(name, mapping.tables[name], lookups, mapping, log.path.parent) for name, lookups in wanted.items()
+        name: _read(name, mapping.tables[name], lookups, mapping, log.path.parent)
+        for name, lookups in lookups_of.items()
     }
 
 
@@ -59,16 +60,16 @@ def _read(
     rows = pl.concat(frames).filter(pl.col(table.key).is_not_null()) if frames else pl.DataFrame(
         schema=dict.fromkeys(columns, pl.String)
     )  # fmt: skip
-    return {lookup: _found(rows, table.key, lookup, name) for lookup in lookups}
+    return {lookup: _values_by_key(rows, table.key, lookup, name) for lookup in lookups}
 
 
-def _found(rows: pl.DataFrame, key: str, lookup: Lookup, name: str) -> dict[str, str]:
+def _values_by_key(rows: pl.DataFrame, key: str, lookup: Lookup, name: str) -> dict[str, str]:
     values = rows.select(pl.col(key).alias("key"), pl.col(lookup.column).alias("value")).drop_nulls("value")
     if lookup.sum:
         keys = values["key"].unique(maintain_order=True)
         groups = values.join(pl.DataFrame({"key": keys}).with_row_index("group"), on="key", maintain_order="left")
-        found, added = sums(groups["group"], amounts(groups["value"]))
-        return dict(zip(keys.gather(found), texts(added), strict=True))
+        groups_with_sum, added = sums(groups["group"], amounts(groups["value"]))
+        return dict(zip(keys.gather(groups_with_sum), texts(added), strict=True))
     values = values.unique()
     twice = values.filter(pl.col("key").is_duplicated())
     if len(twice):

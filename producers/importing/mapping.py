@@ -256,18 +256,18 @@ class _Common(Part):
 
     def paths(self) -> set[str]:
         """Return every column or path that the mapping reads. Those of lines begin with a dot."""
-        found = {path for source in self.sources() for path in paths_of(source)}
+        paths = {path for source in self.sources() for path in paths_of(source)}
         lines = self.fields.lines
         if isinstance(lines, OrderLines):
-            found.update(paths_of(lines.left_out))
+            paths.update(paths_of(lines.left_out))
         if isinstance(lines, ClickLines):
-            found.update(name for text in lines.id for name in names_in(text) if name not in ("id", "i"))
+            paths.update(name for text in lines.id for name in names_in(text) if name not in ("id", "i"))
         updated = self.fields.updated if isinstance(self.fields, OrderColumns) else ()
         for time in (*self.time, *updated):
-            found.update(time.path, paths_of(time.when))
+            paths.update(time.path, paths_of(time.when))
         for rule in self.left_out:
-            found.update(rule.path)
-        return found | ({self.currency.path} if self.currency.path else set())
+            paths.update(rule.path)
+        return paths | ({self.currency.path} if self.currency.path else set())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -346,11 +346,11 @@ def builtin_mappings() -> dict[str, str]:
 
 def summaries() -> list[tuple[str, str, str]]:
     """Return name, kind and `about` of each built-in mapping."""
-    found = []
+    rows = []
     for name, text in builtin_mappings().items():
         content = read_yaml(text, name).content
-        found.append((name, str(content["kind"]), str(content.get("about", ""))))
-    return found
+        rows.append((name, str(content["kind"]), str(content.get("about", ""))))
+    return rows
 
 
 def load_mapping(
@@ -403,32 +403,32 @@ def parse_mapping(
     content = dict(read.content) if isinstance(read.content, dict) else read.content
     if isinstance(content, dict) and "refused" in content:
         raise UsageError(f"{origin}: {content['refused']}", "docs/import.md lists the mappings.")
-    asked = content.pop("ask", {}) if isinstance(content, dict) else {}
+    to_ask = content.pop("ask", {}) if isinstance(content, dict) else {}
     try:
-        return _MAPPING.validate_python(_answered(content, asked, answers, origin))
+        return _MAPPING.validate_python(_answered(content, to_ask, answers, origin))
     except ValidationError as error:
         raise UsageError(
             read.refusal(error), "docs/import.md lists what a mapping may contain; `import --show NAME` prints one."
         ) from None
 
 
-def _answered(content: Any, asked: Any, answers: MappingOf[str, str], origin: str) -> Any:
+def _answered(content: Any, to_ask: Any, answers: MappingOf[str, str], origin: str) -> Any:
     """Replace each `{ask: name}` by the user's value."""
     if isinstance(content, dict):
         if set(content) == {"ask"}:
             name = content["ask"]
             if name not in answers:
-                question = asked.get(name, name) if isinstance(asked, dict) else name
+                question = to_ask.get(name, name) if isinstance(to_ask, dict) else name
                 raise UsageError(f"{origin} needs {name}: {question}.", f"Add --set {name}=VALUE.")
             return answers[name]
-        return {key: _answered(value, asked, answers, origin) for key, value in content.items()}
+        return {key: _answered(value, to_ask, answers, origin) for key, value in content.items()}
     if isinstance(content, list):
-        return [_answered(value, asked, answers, origin) for value in content]
+        return [_answered(value, to_ask, answers, origin) for value in content]
     return content
 
 
 def questions(text: str) -> dict[str, str]:
     """Return name -> question of the values that a mapping asks for."""
     content = read_yaml(text, "mapping").content
-    asked = content.get("ask", {}) if isinstance(content, dict) else {}
-    return dict(asked) if isinstance(asked, dict) else {}
+    to_ask = content.get("ask", {}) if isinstance(content, dict) else {}
+    return dict(to_ask) if isinstance(to_ask, dict) else {}

@@ -207,10 +207,10 @@ def _with_items(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 
 def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each order and field whose rows differ; the record has the value of the first row."""
-    found = [
+    conflicts = [
         rows.join(orders.filter(pl.col(f"_n_{name}") > 1).select(_GROUP), on=_GROUP)
         .unique(_GROUP, maintain_order=True)
         .select("_file", reason=pl.lit(f"order whose rows differ in {name}: the record has the first"))
         for name in _SHARED
     ]
-    return pl.concat(found)
+    return pl.concat(conflicts)

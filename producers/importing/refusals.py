@@ -27,7 +27,7 @@ class Example:
     value: str | None = None
     detail: str | None = None
 
-    def place(self) -> str:
+    def position(self) -> str:
         """Return line, column and value as text."""
         at = f"line {self.line}"
         if self.column is not None:

@@ -134,7 +134,7 @@ def _print_refused(console: Console, report: ImportReport, saved: str) -> int:
         for reason, count in file.refused.most_common():
             console.print(f"{file.file}: {count:,} refused: {reason}", markup=False, highlight=False)
             for example in file.examples[reason]:
-                console.print(f"  {example.place()}", markup=False, highlight=False, soft_wrap=True)
+                console.print(f"  {example.position()}", markup=False, highlight=False, soft_wrap=True)
             console.print(f"  {remedy(reason)}", markup=False, highlight=False, soft_wrap=True)
     total = report.refused.total()
     console.print(f"{total:,} rows are refused; {saved}.", markup=False, highlight=False)

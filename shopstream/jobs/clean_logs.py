@@ -87,7 +87,7 @@ def clean_logs(
         dirty = Path(folder) / "archive"
         # without a limit: the cleaning rules decide about times in the future
         report = import_logs([one.log for one in prepared], dirty)
-        entries = [_report_entry(one, found) for one, found in zip(prepared, report.files, strict=True)]
+        entries = [_report_entry(one, file) for one, file in zip(prepared, report.files, strict=True)]
         name = ", ".join(file.name for file, _, _ in files)
         ids = pl.concat([one.ids for one in prepared])
         return clean_archive(
@@ -140,13 +140,13 @@ def _spooled(
         UsageError: the file lacks a column of `person`.
     """
     unreadable = FileReport(file.name, name, mapping.kind)
-    wanted = None
+    columns = None
     if mapping.file.format == "json":
-        wanted = sorted({*mapping.paths(), *person})
+        columns = sorted({*mapping.paths(), *person})
     elif absent := [column for column in person if column not in header(file, mapping.file)]:
         raise UsageError(f"{file.name} has no column {absent[0]}.", "Correct --identity-column.")
     sink: pq.ParquetWriter | None = None
-    for batch in read_batches(file, mapping.file, wanted, rows_max=BATCH_ROWS):
+    for batch in read_batches(file, mapping.file, columns, rows_max=BATCH_ROWS):
         for one in batch.refused:
             unreadable.rows += 1
             (unreadable.leave_out if one.left_out else unreadable.count_refused)(one.reason, [one.line])
@@ -259,10 +259,11 @@ def _report_entry(one: _Prepared, report: FileReport) -> dict[str, Any]:
     """Build the report entry of a file: rows = used + left out, by reason, with examples."""
     left_out = dict(report.left_out + report.refused + one.unreadable.left_out + one.unreadable.refused)
     examples = {
-        reason: _lines(one.log[0], [example.line for example in found]) for reason, found in report.examples.items()
+        reason: _lines(one.log[0], [example.line for example in of_reason])
+        for reason, of_reason in report.examples.items()
     }
-    for reason, found in one.unreadable.examples.items():
-        examples[reason] = [example.place() for example in found]
+    for reason, of_reason in one.unreadable.examples.items():
+        examples[reason] = [example.position() for example in of_reason]
     checks = dict(one.checks)
     repeated = checks.pop("repeated_rows")
     rows = checks.pop("repeated")

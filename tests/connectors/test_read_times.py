@@ -255,6 +255,8 @@ def test_an_epoch_is_read_exactly(pattern, text, expected):
         ("epoch_s", "99999999999999999999999", "99999999999999999999999 is no count of seconds"),
         ("epoch_s", "1.7E9", "1.7E9 is no count of seconds"),
         ("epoch_s", "1709287200.", "1709287200. is no count of seconds"),
+        ("epoch_ms", "1709287200", "time before 1973 in milliseconds; seconds? write epoch_s"),
+        ("epoch_ns", "1709287200000", "time before 1973 in nanoseconds; milliseconds? write epoch_ms"),
         ("epoch_us", "soon", "soon is no count of microseconds"),
         ("epoch_ms", "", "a blank text is no count of milliseconds"),
     ],
