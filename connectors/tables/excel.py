@@ -154,7 +154,8 @@ def _opened(log: LogFile, how: FileFormat) -> _Sheet:
             ET.ParseError,
             zipfile.BadZipFile,
             zlib.error,
-            KeyError,
+            LookupError,
+            ValueError,
             OSError,
         ) as error:
             raise ShopstreamError(
@@ -200,9 +201,9 @@ def _part(packed: zipfile.ZipFile, name: str) -> str:
     """Return the member of a workbook that holds a sheet."""
     sheets = ET.fromstring(packed.read(_WORKBOOK)).iter()  # noqa: S314 - see the import
     named = (one for one in sheets if _local(one.tag) == "sheet" and one.get("name") == name)
-    relation = next(value for one in named for key, value in one.attrib.items() if key.endswith("}id"))
+    relation = next((value for one in named for key, value in one.attrib.items() if key.endswith("}id")), None)
     relations = ET.fromstring(packed.read(_RELATIONS))  # noqa: S314 - see the import
-    target = next(str(one.get("Target")) for one in relations if one.get("Id") == relation)
+    target = next((str(one.get("Target")) for one in relations if one.get("Id") == relation), "")
     return target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join("xl", target))
 
 

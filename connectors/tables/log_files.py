@@ -318,5 +318,5 @@ class _Unpacked(io.RawIOBase):
 
 
 def _is_document(start: bytes) -> bool:
-    """Return whether a zip file that begins with `start` is an Office document."""
-    return any(name.encode() in start for name in _DOCUMENT_MEMBERS)
+    """Return whether a zip file that begins with `start` is an Office document, by the names of its first members."""
+    return any(name.encode() in start for name in (*_DOCUMENT_MEMBERS, "_rels/.rels", "docProps/", "xl/"))
