@@ -9,7 +9,6 @@ import sys
 import threading
 import zipfile
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -223,14 +222,3 @@ def test_a_file_that_vanishes_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(ShopstreamError, match=r"a\.csv cannot be read"):
         rows_of(log)
-
-
-def test_reading_leaves_no_file_open(tmp_path):
-    for packing, content in PACKED.items():
-        (tmp_path / packing).write_bytes(content)
-    logs = log_files([tmp_path])
-    before = psutil.Process().num_fds()
-    for log in logs:
-        rows_of(log)
-        next(read_batches(log, CSV, None, rows_max=1))
-    assert psutil.Process().num_fds() == before
