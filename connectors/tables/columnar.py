@@ -155,9 +155,9 @@ def _source(log: LogFile, schema: pa.Schema, name: str) -> _Source:
 
 
 def _column(table: pa.Table, source: _Source, schema: pa.Schema) -> pa.Array:
-    names = schema.names
-    at = source.position if table.num_columns == len(names) else table.schema.get_field_index(names[source.position])
-    column = table.column(at)
+    """Return the column of a source. The columns of `table` are in any order, or are all if names are repeated."""
+    at = table.schema.get_field_index(schema.names[source.position])
+    column = table.column(source.position if at < 0 else at)
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 

@@ -8,11 +8,12 @@ from typing import BinaryIO, Final
 
 import charset_normalizer
 
+from connectors.tables.batches import shown
 from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile
 from features.errors import ShopstreamError
 
-SAMPLE_BYTES: Final = 1 << 18
+SAMPLE_BYTES: Final = 1 << 16
 """Bytes that the detector reads."""
 
 _MARKS: Final = (
@@ -25,6 +26,28 @@ _MARKS: Final = (
 """Byte-order mark -> encoding. UTF-32 comes first: its mark begins with the one of UTF-16."""
 
 _CHUNK_BYTES: Final = 1 << 18
+_START_BYTES: Final = 64
+_USUAL: Final = ("cp1252", "cp1250")
+_LATIN: Final = (
+    "cp1250",
+    "cp1252",
+    "cp1254",
+    "cp1257",
+    "cp1258",
+    "iso8859",
+    "latin",
+    "mac",
+    "cp437",
+    "cp775",
+    "cp85",
+    "cp86",
+    "hp-roman8",
+)
+_READINGS_MAX: Final = 3
+_SHOWN_CHARACTERS: Final = 40
+_LIKELY: Final = 0.5
+_SURE: Final = 0.9
+"""Share of the characters in ASCII by which UTF-16 and UTF-32 are named, and refused if they are not declared."""
 
 
 def open_text(log: LogFile, how: FileFormat) -> io.TextIOWrapper:
@@ -34,7 +57,14 @@ def open_text(log: LogFile, how: FileFormat) -> io.TextIOWrapper:
         ShopstreamError: the byte-order mark contradicts the declared encoding, or UTF-16 has none.
     """
     stream = log.open()
-    encoding, mark_bytes = _encoding(log, how, stream.peek(4)[:4])
+    start = stream.peek(_START_BYTES)[:_START_BYTES]
+    encoding, mark_bytes = _encoding(log, how, start)
+    if how.encoding is None and not mark_bytes and (wide := _without_mark(start, _SURE)):
+        stream.close()
+        raise ShopstreamError(
+            f"{log.name} has the NUL bytes of {wide} and no byte-order mark.",
+            f"Write `file.encoding: {wide}` in the mapping.",
+        )
     stream.read(mark_bytes)
     return io.TextIOWrapper(stream, encoding, errors="strict", newline="")
 
@@ -46,14 +76,14 @@ def encoding_fault(log: LogFile, how: FileFormat) -> ShopstreamError:
         encoding, mark_bytes = _encoding(log, how, sample[:4])
         stream.read(mark_bytes)
         line, bad, context = _first_fault(stream, encoding)
-    likely = [name for name in detect(context) if codecs.lookup(name).name != encoding]
-    remedy = f"Write `file.encoding: {likely[0]}` in the mapping" if likely else "Write `file.encoding` in the mapping"
-    others = f" (or {', '.join(likely[1:4])}, which fit as well)" if likely[1:] else ""
-    shown = " ".join(f"0x{byte:02X}" for byte in bad[:4])
-    return ShopstreamError(
-        f"{log.name}, line {line}: {shown} is not {encoding.upper()}.",
-        f"{remedy}{others}, or convert the file." if how.encoding is None else f"{remedy}{others}.",
-    )
+    shown_bytes = " ".join(f"0x{byte:02X}" for byte in bad[:4])
+    texts = _readings(context, encoding)
+    if texts:
+        readings = "; ".join(f"{name} reads '{text}'" for name, text in texts.items())
+        remedy = f"Write `file.encoding: {next(iter(texts))}` in the mapping if its text is right. {readings}."
+    else:
+        remedy = "Write its `file.encoding` in the mapping."
+    return ShopstreamError(f"{log.name}, line {line}: {shown_bytes} is not {encoding.upper()}.", remedy)
 
 
 def detect(sample: bytes) -> list[str]:
@@ -71,10 +101,37 @@ def detect(sample: bytes) -> list[str]:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:
-        matches = charset_normalizer.from_bytes(sample)
-        names = [name for match in matches for name in (match.encoding, *match.could_be_from_charset)]
-        return list(dict.fromkeys(name.replace("_", "-") for name in names))
+        return _matches(sample)
     return ["utf-8"]
+
+
+def _matches(sample: bytes) -> list[str]:
+    """Return the encodings that the detector names for bytes that are not UTF-8.
+
+    Short texts fit many encodings of Western and Central Europe alike. Among those, Windows-1252 is the usual one.
+    """
+    matches = charset_normalizer.from_bytes(sample)
+    names = [name.replace("_", "-") for match in matches for name in (match.encoding, *match.could_be_from_charset)]
+    if not names or names[0].startswith(_LATIN):
+        names = [*(name for name in _USUAL if _fits(sample, name)), *names]
+    return list(dict.fromkeys(names))
+
+
+def _readings(sample: bytes, wrong: str) -> dict[str, str]:
+    """Return encoding -> beginning of the text, for the likely encodings that read the text differently."""
+    texts: dict[str, str] = {}
+    for name in _matches(sample):
+        if codecs.lookup(name).name != wrong and _fits(sample, name):
+            texts.setdefault(sample.decode(name), name)
+    return {name: shown(text[:_SHOWN_CHARACTERS]) for text, name in list(texts.items())[:_READINGS_MAX]}
+
+
+def _fits(sample: bytes, encoding: str) -> bool:
+    try:
+        sample.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _encoding(log: LogFile, how: FileFormat, start: bytes) -> tuple[str, int]:
@@ -109,7 +166,7 @@ def _first_fault(stream: BinaryIO, encoding: str) -> tuple[int, bytes, bytes]:
             text = decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             text = error.object[: error.start].decode(encoding, "replace")
-            around = previous[-SAMPLE_BYTES // 2 :] + chunk
+            around = b"\n".join(one for one in (previous + chunk).split(b"\n") if not one.isascii())[:SAMPLE_BYTES]
             ends, _ = _line_ends(text, ended_by_return)
             return line + ends, error.object[error.start : max(error.end, error.start + 1)], around
         ends, ended_by_return = _line_ends(text, ended_by_return)
@@ -125,8 +182,8 @@ def _line_ends(text: str, after_return: bool) -> tuple[int, bool]:
     return ends - (after_return and text.startswith("\n")), text.endswith("\r") if text else after_return
 
 
-def _without_mark(sample: bytes) -> str | None:
-    """Return UTF-16 or UTF-32 with its byte order if a text of mostly ASCII letters has their zeros."""
+def _without_mark(sample: bytes, share: float = _LIKELY) -> str | None:
+    """Return UTF-16 or UTF-32 with its byte order if more than a share of the characters has their NUL bytes."""
     if b"\0" not in sample:
         return None
     for width, encoding, position in (
@@ -137,6 +194,6 @@ def _without_mark(sample: bytes) -> str | None:
     ):
         units = [sample[at : at + width] for at in range(0, len(sample) - width + 1, width)][:4096]
         plain = sum(1 for unit in units if unit[position] and not any(unit[:position] + unit[position + 1 :]))
-        if units and plain * 2 > len(units):
+        if units and plain > share * len(units):
             return encoding
     return None

@@ -30,12 +30,12 @@ class Path:
 
 
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-_KEY: Final = re.compile(rf'(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"]+)')
+_KEY: Final = re.compile(rf'(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"\x00-\x1f]+)')
 _POSITION: Final = re.compile(r"\[(?P<position>\d{1,9})\]")
 _MATCH: Final = re.compile(
     rf'\[(?:(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"=]+))=(?:(?P<quoted_value>{_QUOTED})|(?P<plain_value>[^\[\]"]+))\]'
 )
-_PLAIN_KEY: Final = re.compile(r'[^.\[\]"\s](?:[^.\[\]"]*[^.\[\]"\s])?')
+_PLAIN_KEY: Final = re.compile(r'[^.\[\]"\s\x00-\x1f](?:[^.\[\]"\x00-\x1f]*[^.\[\]"\s\x00-\x1f])?')
 
 
 def parse_path(text: str) -> Path:

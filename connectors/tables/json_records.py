@@ -106,7 +106,7 @@ def _document(log: LogFile, how: FileFormat) -> Iterator[tuple[int, str | msgspe
                 "Write it as JSON Lines: one object per line.",
             )
     try:
-        elements = _list_in(log, msgspec.Raw(text.encode()), how.records)
+        elements = _list_in(log, msgspec.Raw(text.strip(_JSON_BLANKS).encode()), how.records)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise ShopstreamError(f"{log.name} is not one JSON document: {error}.", "Correct the file.") from None
     yield from enumerate(elements, start=1)
@@ -116,7 +116,7 @@ def _list_in(log: LogFile, document: msgspec.Raw, records: str | None) -> list[m
     steps = () if records is None else parse_path(records).steps
     value = document
     for step in steps:
-        start = bytes(value).lstrip()[:1]
+        start = _first_byte(value)
         if isinstance(step, str) and start == b"{":
             value = _OBJECT.decode(value).get(step, _NULL)
         elif isinstance(step, int) and start == b"[":
@@ -124,7 +124,7 @@ def _list_in(log: LogFile, document: msgspec.Raw, records: str | None) -> list[m
             value = elements[step] if step < len(elements) else _NULL
         else:
             value = _NULL
-    if bytes(value).lstrip()[:1] != b"[":
+    if _first_byte(value) != b"[":
         where = "no list at the top" if records is None else f"no list at {records}"
         raise ShopstreamError(f"{log.name} has {where}.", "Correct `file.records` in the mapping.")
     outside = bytes(document).replace(bytes(value), b"null", 1) if records is not None else b"null"
@@ -132,6 +132,10 @@ def _list_in(log: LogFile, document: msgspec.Raw, records: str | None) -> list[m
     if isinstance(around, Unreadable):
         raise ShopstreamError(f"{log.name}: {around.reason}.", "Correct the file.")
     return _LIST.decode(value)
+
+
+def _first_byte(value: msgspec.Raw) -> bytes:
+    return bytes(memoryview(value)[:1])
 
 
 def _decoded(text: str | msgspec.Raw) -> Any:

@@ -119,7 +119,7 @@ def log_files(paths: Sequence[str | Path]) -> list[LogFile]:
     for given in paths:
         if str(given) == STDIN:
             _name_once(STDIN, named)
-            logs.append(_spooled("standard input", sys.stdin.buffer))
+            logs.extend(_members(_spooled("standard input", sys.stdin.buffer)))
             continue
         for path in _expanded(Path(given)):
             _name_once(path.resolve(), named)
@@ -162,20 +162,27 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _logs_of(path: Path) -> list[LogFile]:
     """Return the logs in one file. A fault of the file is raised when it is opened, so that others are read."""
+    log = LogFile(str(path), path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe: it can be read only once
             with path.open("rb") as stream:
-                return [_spooled(str(path), stream)]
-        log = LogFile(str(path), path)
-        if _packing(_first_bytes(log)) != "zip":
-            return [log]
-        with zipfile.ZipFile(path) as packed:
-            names = packed.namelist()
+                log = _spooled(str(path), stream)
+        return _members(log)
     except (ShopstreamError, *_FAULTS):
-        return [LogFile(str(path), path)]
+        return [log]
+
+
+def _members(log: LogFile) -> list[LogFile]:
+    """Return the members of a zip file of logs, and any other file as it is."""
+    if _packing(_first_bytes(log)) != "zip":
+        return [log]
+    with zipfile.ZipFile(log.path) as packed:
+        names = packed.namelist()
     if _DOCUMENT_MEMBERS.intersection(names):
         return [log]
-    return [LogFile(f"{path}: {name}", path, name) for name in sorted(names) if _is_log(name)] or [log]
+    return [LogFile(f"{log.name}: {name}", log.path, name, log.spool) for name in sorted(names) if _is_log(name)] or [
+        log
+    ]
 
 
 def _is_log(member: str) -> bool:
@@ -311,5 +318,5 @@ class _Unpacked(io.RawIOBase):
 
 
 def _is_document(start: bytes) -> bool:
-    """Return whether a zip file that begins with `start` is an Office document."""
-    return any(name.encode() in start for name in _DOCUMENT_MEMBERS)
+    """Return whether a zip file that begins with `start` is an Office document, by the names of its first members."""
+    return any(name.encode() in start for name in (*_DOCUMENT_MEMBERS, "_rels/.rels", "docProps/", "xl/"))

@@ -8,6 +8,7 @@ from typing import Final
 from connectors.tables.batches import LINE, Batch, Refusal
 from connectors.tables.columnar import parquet_header, read_parquet
 from connectors.tables.delimited import csv_header, read_csv, read_whitespace
+from connectors.tables.excel import excel_header, read_excel
 from connectors.tables.file_format import TEXT_FORMATS, FileFormat
 from connectors.tables.json_records import read_json
 from connectors.tables.log_files import LogFile
@@ -40,6 +41,8 @@ def header(log: LogFile, how: FileFormat) -> list[str]:
         return list(how.columns or ())
     if how.format == "parquet":
         return parquet_header(log)
+    if how.format == "excel":
+        return excel_header(log, how)
     return []
 
 
@@ -76,6 +79,8 @@ def read_batches(
         yield from read_json(log, how, columns, each, rows_max)
     elif how.format == "parquet":
         yield from read_parquet(log, how, columns, each, rows_max)
+    else:
+        yield from read_excel(log, how, columns, rows_max)
 
 
 def _refuse_other_format(log: LogFile, how: FileFormat) -> None:

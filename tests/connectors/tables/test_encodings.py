@@ -60,9 +60,21 @@ def test_json_is_decoded_as_strictly(tmp_path):
 
 
 def test_utf16_without_a_mark_is_refused_and_named(tmp_path):
-    with pytest.raises(ShopstreamError, match="NUL characters") as error:
-        names(tmp_path, "name,city\na,b\n".encode("utf-16-be"))
-    assert error.value.remedy == "Write `file.encoding: utf-16-be` in the mapping."
+    for format_, text in (("csv", "name,city\na,b\n"), ("json", '{"name":"a"}\n'), ("whitespace", "a b\n")):
+        how = FileFormat(format=format_, columns=("name", "city") if format_ == "whitespace" else None)
+        for encoding in ("utf-16-be", "utf-16-le", "utf-32-le", "utf-32-be"):
+            (tmp_path / "a").write_bytes(text.encode(encoding))
+            with pytest.raises(ShopstreamError, match=f"NUL bytes of {encoding}") as error:
+                list(read_batches(log_files([tmp_path / "a"])[0], how, ["name"]))
+            assert error.value.remedy == f"Write `file.encoding: {encoding}` in the mapping."
+
+
+def test_a_header_with_nul_is_refused(tmp_path):
+    with pytest.raises(ShopstreamError, match="NUL characters"):
+        names(tmp_path, b"name,ci\0ty\na,b\n")
+
+
+def test_utf16_without_a_mark_cannot_be_declared_without_byte_order(tmp_path):
     with pytest.raises(ShopstreamError, match="no byte-order mark"):
         names(tmp_path, "name,city\na,b\n".encode("utf-16-le"), "utf-16")
 
@@ -89,6 +101,13 @@ def test_text_that_is_cut_within_a_character_is_refused(tmp_path):
 )
 def test_the_detector_names_unicode_encodings(encoding, expected):
     assert detect(TEXT.encode(encoding))[0] == expected
+
+
+def test_the_refusal_shows_how_the_likely_encodings_read_the_text(tmp_path):
+    with pytest.raises(ShopstreamError) as error:
+        names(tmp_path, b"name,city\nJos\xe9,a\nJos\xe8,b\n")
+    assert "cp1252 reads 'José,a\\nJosè,b'" in error.value.remedy
+    assert "cp1250 reads 'José,a\\nJosč,b'" in error.value.remedy
 
 
 def test_the_detector_names_likely_encodings_of_bytes_that_are_not_utf8():
