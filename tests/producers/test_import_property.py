@@ -86,7 +86,8 @@ def order_rows(lines, form):
     return [
         {
             "id": line["id"], "who": f"c{line['id']}",
-            "at": time_text(START + timedelta(hours=int(line["id"])), form["date"]), "sku": line["sku"], "n": number_text(line["n"], form), "each": number_text(line["each"], form),
+            "at": time_text(START + timedelta(hours=int(line["id"])), form["date"]),
+            "sku": line["sku"], "n": number_text(line["n"], form), "each": number_text(line["each"], form),
             "category": line["category"],
         }
         for line in lines
