@@ -11,11 +11,13 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -288,8 +290,13 @@ class ArchiveWriter:
         if bounds["min"].as_py() == bounds["max"].as_py():
             self.write_day(topic, _date_of(bounds["min"]), table)
             return
-        for first in pc.unique(day_numbers).sort():
-            self.write_day(topic, _date_of(first), table.filter(pc.equal(day_numbers, first)))
+        days = day_numbers.cast(pa.int64()).to_numpy()
+        order = np.argsort(days, kind="stable")
+        table, days = table.take(order), days[order]
+        starts = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
+        for start, stop in pairwise([*starts.tolist(), len(days)]):
+            day = _date_of(day_numbers[int(order[start])])
+            self.write_day(topic, day, table.slice(start, stop - start))
 
     def write_day(self, topic: str, day: date, table: pa.Table) -> None:
         """Add rows to the folder of `day` as one file. The caller guarantees that they belong there."""

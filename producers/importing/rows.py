@@ -183,7 +183,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         texts["\0not_a_line"] = columns.holds(mapping.order.lines.left_out)
     texts |= _word_columns(columns)
     values = {
-        **_ids(mapping, "order_id", "customer_id", "session_id", "product_id"),
+        **_ids(mapping, "order_id", "session_id", "product_id"),
         **_decimals(columns, "total", "quantity", "unit_price"),
         "v_status": _words(order.statuses, "status", "placed"),
         "v_country": _country(pl.col("country"), mapping.countries),
@@ -277,7 +277,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
     texts |= _word_columns(columns)
     values = {
-        **_ids(mapping, "event_id", "customer_id", "session_id", "product_id"),
+        **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
         "v_event_type": _words(click.types, "event_type", None),
         "v_device": _words(click.devices, "device", click.device_default),
@@ -351,10 +351,10 @@ def _updated_reason() -> pl.Expr:
 
 
 def _ids(mapping: OrderMapping | ClickMapping, *names: str) -> dict[str, pl.Expr]:
-    ids = mapping.ids
-    return {
-        f"v_{name}": read_ids(pl.col(name), ids.never if name == "customer_id" else (), ids.allow) for name in names
-    }
+    # 0 is a guest as a customer, but the first number of many tables as an order, an event or a product
+    customer = read_ids(pl.col("customer_id"), mapping.ids.never, mapping.ids.allow)
+    others = {f"v_{name}": read_ids(pl.col(name), (), (*mapping.ids.allow, "0")) for name in names}
+    return {**others, "v_customer_id": customer}
 
 
 def _decimals(columns: Columns, *names: str) -> dict[str, pl.Expr]:
