@@ -37,6 +37,7 @@ def terminal(bench, servers, tmp_path, monkeypatch):
 
 
 # --- at once ----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     rows = people(4)
     home = tmp_path / "home"
@@ -179,6 +180,7 @@ def interrupted(bench, servers, home, cases):
     assert forced(bench) == {}
 
 
+@pytest.mark.slow
 def test_erasure_killed_in_the_middle_is_completed_by_the_next_one(bench, servers, tmp_path):
     interrupted(bench, servers, tmp_path / "home", FEW)
 
