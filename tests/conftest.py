@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, settings
 from rich.console import Console
 from xdist.scheduler import LoadFileScheduling
 
+from connectors.kafka import reader
 from shopstream.embedded import Endpoints, down, up
 from shopstream.settings import Settings
 
@@ -95,6 +96,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SlowFirst
     return SlowFirst(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_reads() -> Iterator[None]:
+    """A read of a topic collects records for as long as this; tests read hundreds of topics of a few records."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reader, "READ_WAIT_S", 0.05)
+        yield
+
+
 @pytest.fixture(scope="session")
 def server_settings() -> Settings:
     """The settings under which the shared servers run."""
@@ -104,7 +113,17 @@ def server_settings() -> Settings:
 @pytest.fixture(scope="session")
 def servers(server_settings: Settings) -> Endpoints:
     """The shared real Kafka and Elasticsearch. Use `run_name` for topics and indices, so that tests do not meet."""
-    return up(server_settings, Console(stderr=True, quiet=True))
+    endpoints = up(server_settings, Console(stderr=True, quiet=True))
+    _compact_often(AdminClient(endpoints.kafka.client_properties()))
+    return endpoints
+
+
+def _compact_often(admin: AdminClient) -> None:
+    """Erasure waits for log compaction, which by default looks for work every 15 seconds."""
+    entry = ConfigEntry("log.cleaner.backoff.ms", "500", incremental_operation=AlterConfigOpType.SET)
+    broker = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([broker]).values():
+        future.result(timeout=30)
 
 
 @pytest.fixture
