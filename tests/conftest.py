@@ -135,6 +135,14 @@ def run_name(request: pytest.FixtureRequest) -> Iterator[str]:
         _remove_run(request.getfixturevalue("servers"), name)
 
 
+@pytest.fixture(scope="module")
+def shared_run(servers: Endpoints) -> Iterator[str]:
+    """A run that the tests of a file share."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    yield name
+    _remove_run(servers, name)
+
+
 def _remove_run(endpoints: Endpoints, run: str) -> None:
     """Hundreds of small indices would reach the node's limit of shards before the session ends."""
     admin = AdminClient(endpoints.kafka.client_properties())
