@@ -22,7 +22,6 @@ from hypothesis import HealthCheck, settings
 from rich.console import Console
 from xdist.scheduler import LoadFileScheduling
 
-from connectors.kafka import reader
 from shopstream.embedded import Endpoints, down, up
 from shopstream.settings import Settings
 
@@ -94,14 +93,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SlowFirst
         return None
     config.option.loadscopereorder = False
     return SlowFirst(config, log)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def short_reads() -> Iterator[None]:
-    """A read of a topic collects records for as long as this; tests read hundreds of topics of a few records."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(reader, "READ_WAIT_S", 0.05)
-        yield
 
 
 @pytest.fixture(scope="session")
