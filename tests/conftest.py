@@ -29,8 +29,8 @@ HOME_VARIABLE = "SHOPTEST_HOME"
 KEPT_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
 """Variables of the developer that tests should honour; all others would make them depend on the machine."""
 
-TOGETHER = ("tests/security", "tests/faults")
-"""Folders whose files share servers or runs of their own: one worker runs all of them, and sets these up once."""
+TOGETHER = frozenset(f"tests/{name}" for name in ("cleaning", "faults", "panels", "security", "shop", "training"))
+"""Folders whose files share servers, runs or models of their own: one worker runs them all, and makes these once."""
 
 # how long an example takes is the machine's affair: compiled code may come from a cold cache, others may be at work
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
