@@ -9,7 +9,7 @@ SPARK := $(VENV)/spark
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
 TEST ?=
-JOBS ?= 2
+JOBS ?= 3
 MINUTES ?= 10
 BENCH ?=
 # a target's comment `## GROUP | description` is its line in `make help`

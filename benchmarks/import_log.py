@@ -95,10 +95,8 @@ def main() -> None:
             file = work / f"{name.replace(' ', '-')}.csv"
             write(rows, file)
             wall_s, cpu_s, memory = measure(file, mapping, work / f"archive-{name}")
-            size = file.stat().st_size / 1e6
-            print(
-                f"{name:<12} {rows:>12,} {size:>6,.0f} {wall_s:>8.1f} {cpu_s:>8.1f} {rows / wall_s:>10,.0f} {memory:>6.2f}"
-            )
+            size, rate = file.stat().st_size / 1e6, rows / wall_s
+            print(f"{name:<12} {rows:>12,} {size:>6,.0f} {wall_s:>8.1f} {cpu_s:>8.1f} {rate:>10,.0f} {memory:>6.2f}")
             file.unlink()
 
 

@@ -1,4 +1,4 @@
-"""One pair of real servers for the whole test session, also under pytest-xdist.
+"""One pair of real servers for the whole test session, also under pytest-xdist, and which worker runs which file.
 
 The controller (or the only process) names a data folder in an environment variable that its workers inherit. The first
 test that needs the servers starts them there (`up` is a no-op for all others), and the controller stops them at the
@@ -11,14 +11,16 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, settings
 from rich.console import Console
+from xdist.scheduler import LoadFileScheduling
 
 from shopstream.embedded import Endpoints, down, up
 from shopstream.settings import Settings
@@ -26,6 +28,9 @@ from shopstream.settings import Settings
 HOME_VARIABLE = "SHOPTEST_HOME"
 RETAINED_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
 """Variables of the developer that tests should honour; all others would make them depend on the machine."""
+
+TOGETHER = frozenset(f"tests/{name}" for name in ("cleaning", "faults", "panels", "security", "shop", "training"))
+"""Folders whose files share servers, runs or models of their own: one worker runs them all, and makes these once."""
 
 # how long an example takes is the machine's affair: compiled code may come from a cold cache, others may be at work
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,6 +68,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "servers" in getattr(item, "fixturenames", ()):
             item.add_marker("servers")
+    if hasattr(config, "workerinput"):
+        slow = Counter(scope_of(item.nodeid) for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[scope_of(item.nodeid)])
+
+
+def scope_of(nodeid: str) -> str:
+    """The file or folder whose tests one worker runs."""
+    file = nodeid.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder in TOGETHER else file
+
+
+class SlowFirst(LoadFileScheduling):
+    """Files in the order of collection, in which those with slow tests come first: a slow one last runs alone."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SlowFirst | None:
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return SlowFirst(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +104,17 @@ def server_settings() -> Settings:
 @pytest.fixture(scope="session")
 def servers(server_settings: Settings) -> Endpoints:
     """The shared real Kafka and Elasticsearch. Use `run_name` for topics and indices, so that tests do not meet."""
-    return up(server_settings, Console(stderr=True, quiet=True))
+    endpoints = up(server_settings, Console(stderr=True, quiet=True))
+    _compact_often(AdminClient(endpoints.kafka.client_properties()))
+    return endpoints
+
+
+def _compact_often(admin: AdminClient) -> None:
+    """Erasure waits for log compaction, which by default looks for work every 15 seconds."""
+    entry = ConfigEntry("log.cleaner.backoff.ms", "500", incremental_operation=AlterConfigOpType.SET)
+    broker = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([broker]).values():
+        future.result(timeout=30)
 
 
 @pytest.fixture
@@ -84,6 +124,14 @@ def run_name(request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     if "servers" in request.fixturenames:
         _remove_run(request.getfixturevalue("servers"), name)
+
+
+@pytest.fixture(scope="module")
+def shared_run(servers: Endpoints) -> Iterator[str]:
+    """A run that the tests of a file share."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    yield name
+    _remove_run(servers, name)
 
 
 def _remove_run(endpoints: Endpoints, run: str) -> None:

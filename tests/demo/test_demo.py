@@ -72,18 +72,6 @@ def test_demo_accounts_for_every_record_and_a_second_demo_sends_none_twice(tmp_p
     assert "--seed 7" in " ".join(other.stderr.split())
 
 
-def test_missing_documents_give_exit_code_1(tmp_path, servers, run_name):
-    variables = environment(tmp_path, servers)
-    arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
-    assert call(arguments, variables).returncode == 0
-    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
-        hit = client.search(index=f"{run_name}-orders", size=1)["hits"]["hits"][0]
-        client.delete(index=hit["_index"], id=hit["_id"])
-    again = call(arguments, variables)
-    assert again.returncode == 1
-    assert "the counts of orders, order lines do not agree" in " ".join(again.stdout.split())
-
-
 def started_until(arguments, variables, reached):
     """A demo that runs until `reached` says so."""
     process = start(arguments, variables)
@@ -164,29 +152,46 @@ def test_foreign_records_in_an_interrupted_run_are_never_deleted(tmp_path, serve
     assert (kafka_counts(servers, run_name), documents(servers, run_name)) == (held, result)
 
 
-def test_run_with_deleted_topics_is_not_changed(tmp_path, servers, run_name):
-    variables = environment(tmp_path, servers)
-    arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
-    assert call(arguments, variables).returncode == 0
-    result = documents(servers, run_name)
+# --- a finished run, which the last test changes most ---
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, servers, shared_run):
+    """Arguments, variables and run of a small demo that has ended."""
+    variables = environment(tmp_path_factory.mktemp("finished"), servers)
+    arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", shared_run]
+    done = call(arguments, variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return arguments, variables, shared_run
+
+
+def test_run_with_other_records_is_not_changed(tmp_path, servers, finished):
+    arguments, _, run = finished
+    before = kafka_counts(servers, run)
+    done = call(arguments, environment(tmp_path / "other-home", servers))
+    assert done.returncode == 2
+    assert "the demo did not send" in " ".join(done.stderr.split())
+    assert kafka_counts(servers, run) == before
+
+
+def test_missing_documents_give_exit_code_1(servers, finished):
+    arguments, variables, run = finished
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        hit = client.search(index=f"{run}-orders", size=1)["hits"]["hits"][0]
+        client.delete(index=hit["_index"], id=hit["_id"])
+    again = call(arguments, variables)
+    assert again.returncode == 1
+    assert "the counts of orders, order lines do not agree" in " ".join(again.stdout.split())
+
+
+def test_run_with_deleted_topics_is_not_changed(servers, finished):
+    arguments, variables, run = finished
+    result = documents(servers, run)
     admin = AdminClient(servers.kafka.client_properties())
-    for topic in admin.delete_topics([f"{run_name}.events"]).values():
+    for topic in admin.delete_topics([f"{run}.events"]).values():
         topic.result(timeout=30)
     done = call(arguments, variables)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "its topics were deleted" in " ".join(done.stderr.split())
-    assert documents(servers, run_name) == result
-
-
-def test_run_with_other_records_is_not_changed(tmp_path, servers, run_name):
-    variables = environment(tmp_path, servers)
-    assert call(["demo", "--once", *SMALL, "--run", run_name], variables).returncode == 0
-    before = kafka_counts(servers, run_name)
-    elsewhere = tmp_path / "other-home"
-    done = call(["demo", "--once", *SMALL, "--run", run_name], environment(elsewhere, servers))
-    assert done.returncode == 2
-    assert "the demo did not send" in " ".join(done.stderr.split())
-    assert kafka_counts(servers, run_name) == before
+    assert documents(servers, run) == result
 
 
 def test_live_demo_runs_until_ctrl_c_and_all_counts_agree(tmp_path, servers, run_name):

@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.timeout(1_800)
 
 
+@pytest.mark.slow
 def test_broker_killed_in_mid_stream_loses_nothing(own_kafka, scene_on, sizes, nothing_lost):
     scene = scene_on(own_kafka.endpoints, sizes.roles)
     scene.feeder.start()

@@ -12,6 +12,7 @@ from features.schema import group_name
 pytestmark = pytest.mark.timeout(1_800)
 
 
+@pytest.mark.slow
 def test_deleted_offsets_of_all_groups_lose_nothing(servers, scene_on, nothing_lost):
     scene = scene_on(servers)
     scene.feeder.send_share(0.5)

@@ -73,6 +73,7 @@ def fill(bench, home):
     return folder
 
 
+@pytest.mark.slow
 def test_forget_leaves_no_byte_of_a_profile(bench, terminal, tmp_path):
     home = tmp_path / "home"
     folder = fill(bench, home)

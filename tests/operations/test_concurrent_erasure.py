@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 # --- concurrent ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     rows = people(4)
     home = tmp_path / "home"
@@ -129,7 +130,7 @@ SIGNALS = [signal.SIGKILL, signal.SIGTERM]
 FEW = [(PHASES[4], signal.SIGKILL), (PHASES[6], signal.SIGKILL), (PHASES[7], signal.SIGTERM)]
 
 
-def interrupted(bench, servers, home, cases):
+def interrupted(bench, servers, terminal, home, cases):
     """One customer for each case: the erasure is ended in that phase, and afterwards all are called again."""
     rows = people(len(cases) + 1)
     publish_dead_letters(bench, rows)
@@ -156,9 +157,7 @@ def interrupted(bench, servers, home, cases):
         elif name in ("_alter", "_left"):
             assert forced(bench) == dict(profile_topic.FORCED), "what the next one has to find"
     for row in rows[: len(cases)]:
-        done = start(["forget", row["customer_id"], *words], variables)
-        output = done.communicate(timeout=200)
-        assert done.returncode == 0, output
+        terminal.type("forget", row["customer_id"], "--yes", "--force-compaction")
     assert {row["customer_id"]: holders(bench, home, row) for row in rows[:-1]} == {
         row["customer_id"]: [] for row in rows[:-1]
     }
@@ -170,11 +169,12 @@ def interrupted(bench, servers, home, cases):
     assert forced(bench) == {}
 
 
-def test_erasure_killed_in_the_middle_is_completed_by_the_next_one(bench, servers, tmp_path):
-    interrupted(bench, servers, tmp_path / "home", FEW)
+@pytest.mark.slow
+def test_erasure_killed_in_the_middle_is_completed_by_the_next_one(bench, servers, terminal, tmp_path):
+    interrupted(bench, servers, terminal, tmp_path / "home", FEW)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("number", SIGNALS, ids=["SIGKILL", "SIGTERM"])
-def test_erasure_killed_in_any_phase_is_completed_by_the_next_one(bench, servers, tmp_path, number):
-    interrupted(bench, servers, tmp_path / "home", [(phase, number) for phase in PHASES])
+def test_erasure_killed_in_any_phase_is_completed_by_the_next_one(bench, servers, terminal, tmp_path, number):
+    interrupted(bench, servers, terminal, tmp_path / "home", [(phase, number) for phase in PHASES])

@@ -28,6 +28,7 @@ def bench(servers, run_name, tmp_path):
     bench.client.close()
 
 
+@pytest.mark.slow
 def test_corrected_dead_letters_are_replayed_once(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     profile = {"customer_id": "c1", "name": "Ann Secret", "email": "ann@secret.test", "age": "old"}

@@ -195,6 +195,7 @@ def everything(client, properties, home: Path) -> set[str]:
     return entries | {f"file {path.relative_to(home)}" for path in home.rglob("*")}
 
 
+@pytest.mark.slow
 def test_run_is_listed_promoted_and_dropped_without_remains(client, servers, new_run, history, tmp_path, monkeypatch):
     home = tmp_path / "home"
     variables = environment(home, servers)

@@ -16,6 +16,7 @@ from connectors.kafka.client import open_producer, producer_config
 from features.schema import transaction_prefix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["first", "replay", "consume", "status"])
 def test_every_command_works_with_its_permissions(world, name):
     done = world.commands[name]

@@ -41,6 +41,7 @@ def found(archive, bundle, written):
     return report_job.compute_findings(archive, last_moment(archive), bundle, asked, lambda *_: None)
 
 
+@pytest.mark.slow
 def test_both_pages_are_complete_and_every_number_is_in_a_file(written):
     page, text = (written / "report.html").read_text(), (written / "report.md").read_text()
     for title in (
