@@ -27,6 +27,8 @@ _MARKS: Final = (
 
 _CHUNK_BYTES: Final = 1 << 18
 _START_BYTES: Final = 64
+_CHARACTERS_MIN: Final = 32
+"""Bytes outside ASCII from which the detector can tell alphabets apart."""
 _USUAL: Final = ("cp1252", "cp1250")
 _LATIN: Final = (
     "cp1250",
@@ -108,11 +110,12 @@ def detect(sample: bytes) -> list[str]:
 def _matches(sample: bytes) -> list[str]:
     """Return the encodings that the detector names for bytes that are not UTF-8.
 
-    Short texts fit many encodings of Western and Central Europe alike. Among those, Windows-1252 is the usual one.
+    Few characters fit many encodings alike. Among those, Windows-1252 is the usual one.
     """
     matches = charset_normalizer.from_bytes(sample)
     names = [name.replace("_", "-") for match in matches for name in (match.encoding, *match.could_be_from_charset)]
-    if not names or names[0].startswith(_LATIN):
+    few = sum(byte >= 0x80 for byte in sample) < _CHARACTERS_MIN
+    if few or not names or names[0].startswith(_LATIN):
         names = [*(name for name in _USUAL if _fits(sample, name)), *names]
     return list(dict.fromkeys(names))
 

@@ -186,10 +186,10 @@ def test_a_row_per_element_of_a_list_keeps_typed_columns(tmp_path, rows_max):
     assert refused == []
     zero = dt.datetime(1970, 1, 1)
     assert rows.rows() == [
-        (1, "s", "1", "7", zero),
-        (1, "t", "1", "8", zero),
-        (2, None, "2", None, zero.replace(microsecond=1)),
-        (3, None, "3", None, zero.replace(microsecond=2)),
+        (1, "s", "1", "7", zero, 0),
+        (1, "t", "1", "8", zero, 1),
+        (2, None, "2", None, zero.replace(microsecond=1), None),
+        (3, None, "3", None, zero.replace(microsecond=2), None),
     ]
 
 

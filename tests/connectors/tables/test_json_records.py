@@ -217,11 +217,11 @@ def test_a_row_per_element_of_a_list(tmp_path):
     ]
     rows, refused = read(tmp_path, "\n".join(map(json.dumps, lines)), [".sku", "id", ".n"], each="lines")
     assert rows == [
-        (1, ("A", "1", "1")),
-        (1, ("B", "1", None)),
-        (2, (None, "2", None)),
-        (3, (None, "3", None)),
-        (6, ("F", "6", None)),
+        (1, ("A", "1", "1", 0)),
+        (1, ("B", "1", None, 1)),
+        (2, (None, "2", None, None)),
+        (3, (None, "3", None, None)),
+        (6, ("F", "6", None, 0)),
     ]
     assert [(line, column, why) for line, column, _, why in refused] == [
         (4, "lines", "lines is not a list"),
@@ -230,7 +230,7 @@ def test_a_row_per_element_of_a_list(tmp_path):
 
 
 def test_elements_that_are_values_are_read_by_a_point(tmp_path):
-    assert read(tmp_path, '{"id": 1, "tags": ["a", 2.0]}', ["."], each="tags") == ([(1, ("a",)), (1, ("2.0",))], [])
+    assert read(tmp_path, '{"id": 1, "tags": ["a", 2.0]}', ["."], each="tags") == ([(1, ("a", 0)), (1, ("2.0", 1))], [])
 
 
 def test_all_columns_are_keys_and_nested_values(tmp_path):
