@@ -15,12 +15,10 @@ EVENT_COLUMNS: Final = (
     "quantity", "channel", "country",
 )  # fmt: skip
 _MADE: Final = ("session_id", "event_id")
-REPEATED: Final = "repeats an event"
-"""Reason of a row that is left out: its event id and all of its values are those of another row."""
 
 
-def event_records(rows: pl.DataFrame) -> tuple[Assembled, pl.DataFrame]:
-    """Return the events of typed rows, and the rows that repeat an event: `_file`, `_line`.
+def event_records(rows: pl.DataFrame) -> Assembled:
+    """Return the events of typed rows.
 
     Args:
         rows: all rows of their customers.
@@ -41,7 +39,7 @@ def event_records(rows: pl.DataFrame) -> tuple[Assembled, pl.DataFrame]:
     events = events.with_columns(reason=long)
     refused = pl.concat([refused, events.filter(pl.col("reason").is_not_null()).select("_file", "_line", "reason")])
     records = events.filter(pl.col("reason").is_null()).select(EVENT_COLUMNS)
-    return Assembled(records, refused, pl.DataFrame(schema={"_file": pl.Int32, "reason": pl.String})), repeated
+    return Assembled(records, refused, repeated, pl.DataFrame(schema={"_file": pl.Int32, "reason": pl.String}))
 
 
 def _without_repeats(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -24,7 +24,7 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.importing.columns import Columns
-from producers.importing.events import REPEATED, event_records
+from producers.importing.events import event_records
 from producers.importing.lookups import Lookups, read_lookups
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import Assembled, order_records
@@ -33,6 +33,8 @@ from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
 
 ROWS_MAX: Final = 2_000_000
+REPEATED: Final = "repeats a record"
+"""Reason of a row that is left out: its id and all of its values are those of another row."""
 BATCH_ROWS: Final = 200_000
 Log = tuple[str | Path, str, OrderMapping | ClickMapping]
 """File, folder or glob; name of its mapping; mapping."""
@@ -261,10 +263,8 @@ class _Reading:
             self._settle(made)
             yield "orders", made.records
         for rows in self._events.parts(rows_max):
-            made, repeated = event_records(rows)
+            made = event_records(rows)
             self._settle(made)
-            for (number,), part in repeated.group_by("_file"):
-                self._report.files[_int(number)].leave_out(REPEATED, part["_line"].to_list())
             yield "events", made.records
 
     def _settle(self, made: Assembled) -> None:
@@ -274,6 +274,8 @@ class _Reading:
                 *(pl.lit(None, pl.String).alias(name) for name in ("column", "value", "detail")),
             )  # fmt: skip
             self._refused(self._report.files[_int(number)], rows)
+        for (number,), part in made.repeated.group_by("_file"):
+            self._report.files[_int(number)].leave_out(REPEATED, part["_line"].to_list())
         for number, reason, count in made.dropped.group_by("_file", "reason").len().iter_rows():
             self._report.files[number].dropped[reason] += count
 

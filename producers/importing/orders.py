@@ -28,6 +28,19 @@ _CONTENT: Final = (
     "_unit_price", "_rate", *_SHARED,
 )  # fmt: skip
 _GROUP: Final = "_group"
+_SINGLE: Final = ~pl.col("_grouped") & ~pl.col("_bad")
+_ID_CHECKS: Final = (
+    (
+        "order id used twice, by several customers",
+        pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1,
+    ),
+    ("order id used twice, at several times", _SINGLE & (pl.col("ts").n_unique().over("order_id") > 1)),
+    (
+        "order with different totals",
+        _SINGLE & (pl.col("_total").n_unique().over("order_id", "status", pl.coalesce("updated_ts", "ts")) > 1),
+    ),
+)
+"""Reasons to refuse all rows of an id, whatever they are. The first one that holds is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +50,31 @@ class Assembled:
     Attributes:
         records: columns of the record.
         refused: `_file`, `_line`, reason.
+        repeated: `_file`, `_line` of rows that repeat a record: its id and all of its values are those of another row.
         dropped: `_file`, reason: rows with an optional value that the record does not hold.
     """
 
     records: pl.DataFrame
     refused: pl.DataFrame
+    repeated: pl.DataFrame
     dropped: pl.DataFrame
 
 
 def order_records(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows. All rows of an order id are among them."""
     rows = rows.sort(_CONTENT, nulls_last=True)
-    several = pl.col("order_id").is_not_null() & (pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1)
-    rows = rows.with_columns(pl.when(several).then(pl.lit("order id used twice, by several customers")).alias("reason"))
+    reasons = [pl.when(pl.col("order_id").is_not_null() & fails).then(pl.lit(reason)) for reason, fails in _ID_CHECKS]
+    rows = rows.with_columns(pl.coalesce(reasons).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null()).drop("reason")
-    single, more = _single(rows.filter(~pl.col("_grouped") & ~pl.col("_bad")))
+    orders = rows.filter(~pl.col("_grouped") & ~pl.col("_bad"))
+    given = orders.filter(~pl.col("_own_id"))
+    distinct = given.unique(_CONTENT, keep="first", maintain_order=True)
+    repeated = given.join(distinct, on=["_file", "_line"], how="anti").select("_file", "_line")
+    single, more = _single(pl.concat([distinct, orders.filter("_own_id")]))
     lines, others, dropped = _joined(rows.filter("_grouped"))
     records = pl.concat([single, lines]).select(ORDER_COLUMNS).sort("ts", "order_id", "updated_ts", "status", "total")
-    return Assembled(records, pl.concat([*refused, more, others]), dropped)
+    return Assembled(records, pl.concat([*refused, more, others]), repeated, dropped)
 
 
 def _refused(rows: pl.DataFrame) -> pl.DataFrame:

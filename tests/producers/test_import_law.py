@@ -228,6 +228,21 @@ def test_an_order_whose_rows_disagree_is_refused_with_all_its_rows(tmp_path, row
     assert orders_of(tmp_path / "a", "order_id") == [("9",)]
 
 
+@pytest.mark.parametrize(
+    ("second", "left_out", "refused"),
+    [
+        ("1,ann,2024-03-01,5", {"repeats a record": 1}, {}),
+        ("1,ann,2024-03-01,6", {}, {"order with different totals": 2}),
+        ("1,ann,2024-03-02,5", {}, {"order id used twice, at several times": 2}),
+        ("1,bob,2024-03-01,5", {}, {"order id used twice, by several customers": 2}),
+    ],
+)
+def test_an_order_id_stands_for_one_order(tmp_path, second, left_out, refused):
+    text = f"id,who,day,total\n9,z,2024-03-01,1\n1,ann,2024-03-01,5\n{second}\n"
+    report = import_text(tmp_path, text, ORDERS)
+    assert (report.left_out, report.refused) == (left_out, refused)
+
+
 def test_an_order_with_a_refused_row_is_refused(tmp_path):
     rows = ["1,a,2024-03-01,,,x,1,5", "1,a,2024-03-01,,,y,1,five", "2,a,2024-03-01,,,x,1,5"]
     text = "id,who,day,total,status,sku,n,each\n" + "\n".join(rows) + "\n"
@@ -280,7 +295,7 @@ def test_rows_without_ids_in_two_files_are_two_orders(files, tmp_path):
 def test_a_repeated_event_is_left_out_and_a_different_one_with_its_id_refused(tmp_path):
     text = "id,who,at\n" + "e1,a,2024-03-01\n" * 2 + "e2,a,2024-03-01\ne2,a,2024-03-02\ne3,a,2024-03-01\n"
     report = import_text(tmp_path, text, CLICKS)
-    assert report.left_out == {"repeats an event": 1}
+    assert report.left_out == {"repeats a record": 1}
     assert report.refused == {"event id of different events": 2}
     assert sorted(event["event_id"] for event in records(tmp_path / "a")) == ["e1", "e3"]
 
