@@ -23,7 +23,6 @@ def event_records(rows: pl.DataFrame) -> Assembled:
     Args:
         rows: all rows of their customers.
     """
-    rows = rows.filter(~pl.col("_bad"))
     price = in_shop_currency(rows["_price"], rows["_rate"])
     rows = rows.with_columns(price=price).select(*EVENT_COLUMNS, "_file", "_line")
     rows, repeated, refused = _without_repeats(rows)

@@ -32,7 +32,7 @@ from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
 from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
 
-ROWS_MAX: Final = 2_000_000
+ROWS_MAX: Final = 1_500_000
 REPEATED: Final = "repeats a record"
 """Reason of a row that is left out: its id and all of its values are those of another row."""
 BATCH_ROWS: Final = 200_000
@@ -216,11 +216,12 @@ class _Reading:
         self._note_times(good, mapping)
         if not mapping.currency.rates:
             self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
+        used = used.drop("_currency")
         if isinstance(mapping, OrderMapping):
             key = pl.when("_own_id").then("customer_id").otherwise("order_id")
             self._orders.add(used.with_columns(key.alias("_key")).filter(pl.col("_key").is_not_null()))
         else:
-            self._events.add(used.filter(~pl.col("_bad")))
+            self._events.add(used.filter(~pl.col("_bad")).drop("_bad", "_is_date"))
 
     def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:
@@ -258,12 +259,11 @@ class _Reading:
             raise ShopstreamError(
                 f"The log has several currencies: {currencies}.", "Give currency.rates in the mapping."
             )
-        for rows in self._orders.parts(rows_max):
-            made = order_records(rows)
+        # `map` holds no reference to the rows, so they are freed as soon as they are assembled
+        for made in map(order_records, self._orders.parts(rows_max)):
             self._settle(made)
             yield "orders", made.records
-        for rows in self._events.parts(rows_max):
-            made = event_records(rows)
+        for made in map(event_records, self._events.parts(rows_max)):
             self._settle(made)
             yield "events", made.records
 

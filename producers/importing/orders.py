@@ -143,8 +143,12 @@ def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     orders = _with_total(rows, orders)
     reasons = pl.coalesce(*(pl.when(fails).then(pl.lit(reason)) for reason, fails in _ORDER_CHECKS))
     orders = orders.with_columns(reasons.alias("reason"))
-    verdict = rows.filter(~pl.col("_bad")).join(orders.select(_GROUP, "reason"), on=_GROUP)
-    refused = _refused(verdict.filter(pl.col("reason").is_not_null()))
+    verdict = (
+        rows.filter(~pl.col("_bad"))
+        .select(_GROUP, "_file", "_line")
+        .join(orders.filter(pl.col("reason").is_not_null()).select(_GROUP, "reason"), on=_GROUP)
+    )
+    refused = _refused(verdict)
     good = orders.filter(pl.col("reason").is_null())
     dropped = _conflicts(rows, good)
     return _with_items(rows, good), refused, dropped
@@ -172,7 +176,11 @@ _ORDER_CHECKS: Final = (
 def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
     """Add total and status. Amounts are exact sums, rounded once."""
     placed = pl.col("status").is_null() | (pl.col("status") == STATUSES[0])
-    counted = rows.join(orders.select(_GROUP, mixed=pl.col("_statuses").list.len() > 1), on=_GROUP)
+    amounts_of = rows.select(
+        _GROUP, "status", "_bad", "_sums", "_has_line", "_net_amounts", "_net_status", "_total", "_quantity",
+        "_unit_price", "_rate",
+    )  # fmt: skip
+    counted = amounts_of.join(orders.select(_GROUP, mixed=pl.col("_statuses").list.len() > 1), on=_GROUP)
     counted = counted.filter(~pl.col("_bad") & (~pl.col("mixed") | ~pl.col("_net_status") | placed))
     by_lines = counted.filter(pl.col("_sums") & pl.col("_has_line"))
     by_total = counted.filter(~pl.col("_sums") & pl.col("_total").is_not_null())
