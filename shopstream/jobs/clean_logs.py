@@ -1,6 +1,6 @@
 """Cleans foreign logs: checks the files themselves, imports them and cleans the resulting archive.
 
-The checks of a file find three faults. Rows can repeat another row in every column; this needs a record id, since
+The checks of a file find three faults. Rows can repeat another row in every column; this needs an id of the row, since
 without one both may be purchases. Several people can share a customer id. Words can differ from the mapping in spelling
 alone.
 """
@@ -121,8 +121,12 @@ _IDS: Final = {"old_id": pl.String, "new_id": pl.String, "first_purchase_ts": pl
 
 
 def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | ClickMapping) -> pl.DataFrame:
-    """Return the rows that repeat an earlier row in every column, if the mapping names a record id."""
-    ids = mapping.order.id if isinstance(mapping, OrderMapping) else mapping.click.id
+    """Return the rows that repeat an earlier row in every column, if the mapping names an id of its rows."""
+    if isinstance(mapping, OrderMapping):
+        # the id of an order does not identify its lines: two equal ones are two pieces
+        ids = None if mapping.order.rows == "line" else mapping.order.id
+    else:
+        ids = mapping.click.id
     nothing = pl.DataFrame(schema={SOURCE_ROW: pl.get_index_type()})
     if ids is None or ids not in columns.schema:
         return nothing
