@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import Final
 
@@ -59,10 +60,19 @@ class ImportReport:
     customers: set[str] = field(default_factory=set)
     first_ms: int | None = None
     last_ms: int | None = None
+    day_end_ms: int = 0
+    """End of the day of the last record in the mapping's zone, exclusive, epoch ms."""
+    dates_only: bool = True
+    """Whether every time is the start of a day in the mapping's zone."""
     revenue_cents: int = 0
     """Sum of the totals of order records with status `placed`."""
     absent: tuple[str, ...] = ()
     """Columns that the mapping names, the file lacks and records do not need."""
+
+    @property
+    def known_until_ms(self) -> int:
+        """End of the complete history, exclusive, epoch ms."""
+        return self.day_end_ms if self.dates_only else (self.last_ms or 0) + 1
 
     @property
     def rows_used(self) -> int:
@@ -100,7 +110,7 @@ def import_logs(
             for number, records in enumerate(_records(frame, mapping, parts, report), start=1):
                 if len(records):
                     archive.write(report.topic, records.to_arrow())
-                    _note(report, records)
+                    _note(report, records, mapping.time.zone)
                 on_progress(file, number, parts)
             if not report.records:
                 reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in report.left_out.most_common(4))
@@ -108,6 +118,8 @@ def import_logs(
                     f"No row of {file} is a record{f' ({reasons})' if reasons else ''}.", "Correct the mapping."
                 )
             reports.append(report)
+        dates_only = all(report.dates_only for report in reports)
+        archive.write_known_until(max(report.known_until_ms for report in reports), dates_only=dates_only)
     return reports
 
 
@@ -377,7 +389,7 @@ def _events(rows: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
-def _note(report: ImportReport, records: pl.DataFrame) -> None:
+def _note(report: ImportReport, records: pl.DataFrame, zone: str) -> None:
     report.records += len(records)
     report.customers.update(records["customer_id"].unique().to_list())
     times = records["ts"].to_physical()
@@ -386,6 +398,10 @@ def _note(report: ImportReport, records: pl.DataFrame) -> None:
     assert isinstance(last, int)
     report.first_ms = first if report.first_ms is None else min(report.first_ms, first)
     report.last_ms = last if report.last_ms is None else max(report.last_ms, last)
+    local = records["ts"].dt.convert_time_zone(zone)
+    report.dates_only = report.dates_only and bool((local.dt.time() == time(0)).all())
+    day_end = local.sort().tail(1).dt.offset_by("1d").dt.epoch("ms").item()
+    report.day_end_ms = max(report.day_end_ms, day_end)
     if report.topic == "orders":
         placed = records.filter(pl.col("status") == STATUSES[0])["total"]
         report.revenue_cents += int((placed * 100).round().cast(pl.Int64).sum())
