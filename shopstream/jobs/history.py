@@ -69,7 +69,7 @@ def known_history(directory: Path, as_of: int | None = None, now_ms: int | None 
         ShopstreamError: there is no archive, it is empty, all of its records are ahead of now, or after `as_of`.
     """
     limit = None if now_ms is None else max(now_ms + AHEAD_MS, as_of or 0)
-    ahead = _Found() if limit is None else _after(directory, limit)
+    ahead = _Matches() if limit is None else _after(directory, limit)
     days, read_day = archive_days(directory, limit)
     span = span_or_none(days, read_day)
     if span is None and ahead.count:
@@ -100,7 +100,7 @@ def known_history(directory: Path, as_of: int | None = None, now_ms: int | None 
 
 # --- records that look wrong ------------------------------------------------------------------------------------------
 @dataclass(slots=True)
-class _Found:
+class _Matches:
     """Number of records, and the newest of them as (time, name)."""
 
     count: int = 0
@@ -123,7 +123,7 @@ class _Found:
         return "; ".join(f"{name} at {iso(ts)}" for ts, name in self.newest) + more
 
 
-def _ahead(ahead: _Found, now_ms: int | None) -> Iterator[str]:
+def _ahead(ahead: _Matches, now_ms: int | None) -> Iterator[str]:
     if ahead.count and now_ms is not None:
         yield (
             f"{ahead.counted} more than a day ahead of now ({iso(now_ms)}) and left out: {ahead}. "
@@ -143,10 +143,10 @@ def _strays(days: Sequence[int]) -> tuple[int | None, int | None]:
 def _stray_late(late: int | None, days: Sequence[int], read_day: ReadDay) -> Iterator[str]:
     if late is None:
         return
-    found = _of_days(days[late:], read_day)
-    if found.count:
+    matches = _of_days(days[late:], read_day)
+    if matches.count:
         yield (
-            f"{found.counted} more than {_between(days, late):,} days after all others, and counted: {found}. "
+            f"{matches.counted} more than {_between(days, late):,} days after all others, and counted: {matches}. "
             "If the times are wrong, give an earlier --as-of."
         )
 
@@ -154,10 +154,10 @@ def _stray_late(late: int | None, days: Sequence[int], read_day: ReadDay) -> Ite
 def _stray_early(early: int | None, days: Sequence[int], read_day: ReadDay) -> Iterator[str]:
     if early is None:
         return
-    found = _of_days(days[:early], read_day)
-    if found.count:
+    matches = _of_days(days[:early], read_day)
+    if matches.count:
         yield (
-            f"{found.counted} more than {_between(days, early):,} days before all others: {found}. The days begin "
+            f"{matches.counted} more than {_between(days, early):,} days before all others: {matches}. The days begin "
             "after the gap. If the times are wrong, correct the log."
         )
 
@@ -172,28 +172,28 @@ def _first_after(days: Sequence[int], read_day: ReadDay, first: int) -> int:
     return first if span is None else span[0]
 
 
-def _of_days(days: Sequence[int], read_day: ReadDay) -> _Found:
-    found = _Found()
+def _of_days(days: Sequence[int], read_day: ReadDay) -> _Matches:
+    matches = _Matches()
     for day in days:
-        _add_day(found, day, read_day, day * DAY_MS - 1, "ts")
-    return found
+        _add_day(matches, day, read_day, day * DAY_MS - 1, "ts")
+    return matches
 
 
-def _after(directory: Path, limit_ms: int) -> _Found:
+def _after(directory: Path, limit_ms: int) -> _Matches:
     """Return the valid records that an archive reader leaves out at a limit."""
     days, read_day = archive_days(directory)
-    found = _Found()
+    matches = _Matches()
     for day in days:
         if day >= limit_ms // DAY_MS:
-            _add_day(found, day, read_day, limit_ms, "updated_ts")
-    return found
+            _add_day(matches, day, read_day, limit_ms, "updated_ts")
+    return matches
 
 
-def _add_day(found: _Found, day: int, read_day: ReadDay, after_ms: int, order_time: str) -> None:
+def _add_day(matches: _Matches, day: int, read_day: ReadDay, after_ms: int, order_time: str) -> None:
     for table in read_day("events", day):
         events = event_rows(table).columns
-        found.add("event", events.event_id, events.customer_id, events.ts, events.ts > after_ms)
+        matches.add("event", events.event_id, events.customer_id, events.ts, events.ts > after_ms)
     for table in read_day("orders", day):
         orders = order_rows(table).columns
         times = getattr(orders, order_time)
-        found.add("order", orders.order_id, orders.customer_id, times, times > after_ms)
+        matches.add("order", orders.order_id, orders.customer_id, times, times > after_ms)

@@ -92,8 +92,8 @@ class TableMapping(BaseModel):
             raw: table as read; text of MISSING is null in columns of numbers and dates.
 
         Raises:
-            ShopstreamError: a column is missing, an id is missing or repeated, a text is no number or date where one
-                is expected, or there is no row.
+            ShopstreamError: a column is missing, an id is missing or repeated, a text is not of the column's kind, or
+                there is no row.
         """
         self._check(raw)
         frame = raw.select(_text(raw, self.id).alias("id"), *(col(name) for name in raw.columns if name != "id"))
