@@ -3,7 +3,7 @@
 The rules of this file:
 
 - A record more than AHEAD_MS ahead of the clock does not count, unless `--as-of` is later still.
-- Records on at most STRAY_DAYS_MAX days, more than GAP_DAYS away from all others, count and are named. The days of a
+- Records on at most ISOLATED_DAYS_MAX days, more than GAP_DAYS away from all others, count and are named. The days of a
   series begin after such records, since a single wrong year would add decades of days without any sales.
 - A log of dates is known to the end of its last day, but never beyond the clock.
 """
@@ -34,7 +34,7 @@ Mask = npt.NDArray[np.bool_]
 AHEAD_MS: Final = DAY_MS
 """Distance from the clock that a wrong zone or a wrong clock explains."""
 GAP_DAYS: Final = 365
-STRAY_DAYS_MAX: Final = 3
+ISOLATED_DAYS_MAX: Final = 3
 EXAMPLES: Final = 3
 
 
@@ -89,11 +89,11 @@ def known_history(directory: Path, as_of: int | None = None, now_ms: int | None 
             f"The archive has no record by {iso(as_of)}: its first is at {iso(first)}.", "Give a later --as-of."
         )
     days = [day for day in days if as_of is None or day * DAY_MS <= as_of]
-    late, early = _strays(days)
-    warnings = [*_ahead(ahead, now_ms), *_stray_late(late, days, read_day), *_stray_early(early, days, read_day)]
+    late, early = _isolated(days)
+    warnings = [*_ahead(ahead, now_ms), *_isolated_late(late, days, read_day), *_isolated_early(early, days, read_day)]
     first = first if early is None else _first_after(days[early:], read_day, first)
     if as_of is not None:
-        return History(first, min(end, as_of), as_of, "--as-of", tuple(_stray_early(early, days, read_day)))
+        return History(first, min(end, as_of), as_of, "--as-of", tuple(_isolated_early(early, days, read_day)))
     reason = "the last record" if end == last else "the end of the last day" if end != now_ms else "now"
     return History(first, end, limit if ahead.count else None, reason, tuple(warnings))
 
@@ -131,16 +131,16 @@ def _ahead(ahead: _Matches, now_ms: int | None) -> Iterator[str]:
         )
 
 
-def _strays(days: Sequence[int]) -> tuple[int | None, int | None]:
-    """Return the position of the first stray day at the end, and of the first day after the strays at the beginning."""
+def _isolated(days: Sequence[int]) -> tuple[int | None, int | None]:
+    """Return the positions of the first isolated day at the end, and of the first day after those at the beginning."""
     gaps = [position for position in range(1, len(days)) if days[position] - days[position - 1] > GAP_DAYS]
-    late = next((position for position in gaps if len(days) - position <= STRAY_DAYS_MAX), None)
-    # of two days alike, the later one is the stray
-    early = next((position for position in reversed(gaps) if position <= STRAY_DAYS_MAX and position != late), None)
+    late = next((position for position in gaps if len(days) - position <= ISOLATED_DAYS_MAX), None)
+    # of two days alike, the later one is isolated
+    early = next((position for position in reversed(gaps) if position <= ISOLATED_DAYS_MAX and position != late), None)
     return late, early
 
 
-def _stray_late(late: int | None, days: Sequence[int], read_day: ReadDay) -> Iterator[str]:
+def _isolated_late(late: int | None, days: Sequence[int], read_day: ReadDay) -> Iterator[str]:
     if late is None:
         return
     matches = _of_days(days[late:], read_day)
@@ -151,7 +151,7 @@ def _stray_late(late: int | None, days: Sequence[int], read_day: ReadDay) -> Ite
         )
 
 
-def _stray_early(early: int | None, days: Sequence[int], read_day: ReadDay) -> Iterator[str]:
+def _isolated_early(early: int | None, days: Sequence[int], read_day: ReadDay) -> Iterator[str]:
     if early is None:
         return
     matches = _of_days(days[:early], read_day)
