@@ -44,7 +44,7 @@ def explore(
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
-        book = notebook(str(directory.resolve()), zone)
+        book = notebook(str(directory.resolve()), zone, None if history.limit_ms is None else history.end_ms)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
     console.print(exploration.summary)
     for title, panels in exploration.sections.items():
