@@ -97,11 +97,17 @@ def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
     Raises:
         ShopstreamError: the archive is empty.
     """
+    span = span_or_none(days, read_day)
+    if span is None:
+        raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
+    return span
+
+
+def span_or_none(days: Sequence[int], read_day: ReadDay) -> tuple[int, int] | None:
+    """Return what `known_span` returns, or None for an empty archive."""
     first = next((min(times) for day in days if (times := _times(day, read_day))), None)
     last = next((max(times) for day in reversed(days) if (times := _times(day, read_day))), None)
-    if first is None or last is None:
-        raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
-    return first, last
+    return None if first is None or last is None else (first, last)
 
 
 def _times(day: int, read_day: ReadDay) -> list[int]:

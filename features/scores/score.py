@@ -129,6 +129,10 @@ class RfmBreaks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"the breaks of {name} are not in ascending order: {breaks}")
 
 
+NO_BREAKS: Final = RfmBreaks((0.0,) * 4, (0.0,) * 4, (0.0,) * 4)
+"""Breaks of a shop without orders in 365 days: every score is then 1 by definition."""
+
+
 def learn_breaks(rows: pl.DataFrame) -> RfmBreaks:
     """Return the breaks of the rows whose customers have an order in the last 365 days.
 

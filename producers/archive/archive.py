@@ -27,6 +27,7 @@ from connectors.files import publish_folder
 from features.errors import ShopstreamError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, RECORD_TYPES, arrow_schema
 from producers.archive.columns import read_columns, reading_schema
+from producers.archive.known_until import KNOWN_UNTIL_FILE, KnownUntil, encode_known_until
 
 TRUTH_FILE: Final = "truth.parquet"
 TRUTH_DIRT_FILE: Final = "truth_dirt.parquet"
@@ -38,7 +39,9 @@ DROPPED_FILE: Final = "cleaning_dropped.parquet"
 FLAGS_FILE: Final = "cleaning_flags.parquet"
 CUSTOMER_IDS_FILE: Final = "customer_ids.parquet"
 CLEANING_FILES: Final = frozenset({REPORT_FILE, REPORT_PAGE, DROPPED_FILE, FLAGS_FILE, CUSTOMER_IDS_FILE})
-_OWN_ENTRIES: Final = CLEANING_FILES | {*DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER}
+_OWN_ENTRIES: Final = CLEANING_FILES | {
+    *DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER, KNOWN_UNTIL_FILE,
+}  # fmt: skip
 _FOLDER: Final = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _SCHEMAS: Final = {topic: arrow_schema(record) for topic, record in RECORD_TYPES.items()}
 _UNIQUE_COLUMNS: Final = frozenset({"event_id", "order_id"})
@@ -326,6 +329,10 @@ class ArchiveWriter:
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file next to the records."""
         (self._root / name).write_text(text, encoding="utf-8")
+
+    def write_known_until(self, known_until_ms: int, *, dates_only: bool = False) -> None:
+        """Write the end of the known history, see `KnownUntil`."""
+        self.write_text(KNOWN_UNTIL_FILE, encode_known_until(KnownUntil(known_until_ms, dates_only)))
 
     def _write_file(self, stem: str, topic: str, table: pa.Table) -> None:
         schema = _SCHEMAS[topic]

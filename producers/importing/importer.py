@@ -128,6 +128,7 @@ def import_logs(
             archive.write(topic, with_times(records).to_arrow())
         if not report.records:
             raise _no_record(report)
+        archive.write_known_until(reading.known_until_ms, dates_only=report.dates_only)
     return report
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from features.errors import UsageError
 from shopstream.cli.options import AsOf, OutFile, OutFolder, Seed
-from shopstream.cli.progress import progress, write_table
+from shopstream.cli.progress import progress, stated_history, write_table
 
 CustomerTable = Annotated[
     Path,
@@ -42,7 +42,7 @@ def cluster(
 
     Example: `shopstream cluster marketing_campaign.csv --mapping customer_personality --out clusters`
     """
-    from shopstream.jobs.cluster import known_groups, read_table, write_clusters
+    from shopstream.jobs.cluster import is_archive, known_groups, read_table, write_clusters
     from training.clusters.cluster import find
     from training.clusters.comparison import ClusterPlan
     from training.clusters.mapping import load_mapping
@@ -50,12 +50,16 @@ def cluster(
     console = Console(stderr=True)
     columns, text = load_mapping(mapping)
     plan = ClusterPlan(k=_range(k), methods=_methods(methods), seed=seed, smallest_share=min_cluster_share)
+    if as_of is None and is_archive(source):
+        as_of = stated_history(console, source, None).end_ms
     with progress(console) as on_step:
         table = columns.table(read_table(source, columns.separator, as_of, on_step))
         result = find(table, columns, plan, known_groups(source, table), on_step)
         on_step("writing", None)
         made_of = {"table": str(source), "mapping": mapping, "k": k, "methods": methods, "seed": str(seed)}
         write_clusters(result, columns, text, out, made_of)
+    for name, reason in result.left_out.items():
+        console.print(f"column {name} is left out: {reason}", highlight=False, markup=False)
     console.print(result.comparison.reason, highlight=False, markup=False)
     for number, persona in enumerate(result.personas):
         line = f"{number:>3} {persona.customers:>9,}  {persona.share:6.1%}  {persona.name}"
@@ -80,13 +84,15 @@ def assign(
 
     Example: `shopstream assign new_customers.csv --clusters clusters --out assigned.csv`
     """
-    from shopstream.jobs.cluster import read_table
+    from shopstream.jobs.cluster import is_archive, read_table
     from training.clusters.bundle import CLUSTERS_FILE, load_clusters
     from training.clusters.mapping import parse_mapping
 
     console = Console(stderr=True)
     bundle = load_clusters(clusters)
     separator = parse_mapping(bundle.mapping, CLUSTERS_FILE).separator
+    if as_of is None and is_archive(source):
+        as_of = stated_history(console, source, None).end_ms
     with progress(console) as on_step:
         assigned = bundle.assign(read_table(source, separator, as_of, on_step))
     write_table(out, assigned)

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from features.errors import UsageError
-from shopstream.cli.options import Archive
-from shopstream.cli.progress import progress
+from shopstream.cli.options import Archive, AsOf
+from shopstream.cli.progress import progress, stated_history
 
 
 def explore(
@@ -22,6 +22,7 @@ def explore(
         ),
     ],
     zone: Annotated[str, typer.Option("--zone", help="Time zone of hours and weekdays.")] = "UTC",
+    as_of: AsOf = None,
 ) -> None:
     """Explore an archive, preferably clean: days, weeks, funnel, cohorts, products, customers, with explained charts.
 
@@ -37,16 +38,19 @@ def explore(
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
+    history = stated_history(console, directory, as_of)
     with progress(console) as on_step:
-        observed = explore_archive(directory, zone, on_step)
+        observed = explore_archive(directory, zone, on_step, history)
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
-        book = notebook(str(directory.resolve()), zone)
+        book = notebook(str(directory.resolve()), zone, None if history.limit_ms is None else history.end_ms)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
     console.print(exploration.summary)
     for title, panels in exploration.sections.items():
         console.print(f"[bold]{title}[/]")
         for panel in panels:
             console.print(f"  {panel.title}: {panel.sentence}", markup=False, highlight=False)
+    if exploration.absent:
+        console.print(f"No data for: {', '.join(exploration.absent)}.", markup=False, highlight=False)
     console.print(f"→ {out} and {out.with_suffix('.ipynb').name}", markup=False)

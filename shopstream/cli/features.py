@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from shopstream.cli.options import Archive, OutFile, RequiredAsOf
-from shopstream.cli.progress import write_table
+from shopstream.cli.options import Archive, AsOf, OutFile
+from shopstream.cli.progress import stated_history, write_table
 
 
-def features(directory: Archive, as_of: RequiredAsOf, out: OutFile) -> None:
+def features(directory: Archive, out: OutFile, as_of: AsOf = None) -> None:
     """Write the feature rows of every customer of an archive as of one time.
 
     Example: `shopstream features archive --as-of 2026-06-30T23:59:59.999Z --out rows.parquet`
@@ -18,6 +18,7 @@ def features(directory: Archive, as_of: RequiredAsOf, out: OutFile) -> None:
     from shopstream.jobs.archive_features import batch_features
 
     console = Console(stderr=True)
+    moment = stated_history(console, directory, None).end_ms if as_of is None else as_of
     counts = ArchiveCounts()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[day]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -26,7 +27,7 @@ def features(directory: Archive, as_of: RequiredAsOf, out: OutFile) -> None:
         def on_day(position: int, total: int, day: str) -> None:
             progress.update(task, completed=position, total=total, day=day)
 
-        rows = batch_features(directory, as_of, counts, on_day)
+        rows = batch_features(directory, moment, counts, on_day)
     write_table(out, rows)
     console.print(
         f"{rows.height:,} customers from {counts.read['events']:,} events and {counts.read['orders']:,} order records "

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from shopstream.cli.options import Archive, ForecastDays, OutFile, Run
-from shopstream.cli.progress import progress, write_table
+from shopstream.cli.options import Archive, AsOf, ForecastDays, OutFile, Run
+from shopstream.cli.progress import progress, stated_history, write_table
 from shopstream.runtime.tables import table
 
 
@@ -27,6 +27,7 @@ def forecast(
         bool, typer.Option("--index", help="Write the documents of the index `RUN-forecast` too.")
     ] = False,
     run: Run = None,
+    as_of: AsOf = None,
 ) -> None:
     """Forecast the sales of the coming days, in total and by category, with a back-test.
 
@@ -46,8 +47,9 @@ def forecast(
     settings = load_settings(run=run)
     if index:
         check_elastic(settings)
+    history = stated_history(console, directory, as_of)
     with progress(console) as on_step:
-        sales = read_sales(directory, categories, on_step)
+        sales = read_sales(directory, categories, on_step, history)
         result = shop_forecast.forecast_shop(sales, horizon, lambda name, share: on_step(f"forecasting {name}", share))
         rows = shop_forecast.frame(result)
         figures = shop_forecast.figures(result)

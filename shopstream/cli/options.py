@@ -117,9 +117,8 @@ Archive = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the arch
 Run = Annotated[str | None, typer.Option("--run", help="Name of the run.", show_default="shop")]
 AsOf = Annotated[
     int | None,
-    time_option("--as-of", "ISO 8601 time of the result, UTC without a zone; default: the last time of the archive."),
+    time_option("--as-of", "ISO 8601 time of the result, UTC without a zone; default: end of the archive, until now."),
 ]
-RequiredAsOf = Annotated[int, time_option("--as-of", "ISO 8601 time of the rows, UTC without a zone.")]
 From = Annotated[int | None, time_option("--from", "Start of the range, ISO 8601, inclusive; UTC without a zone.")]
 To = Annotated[int | None, time_option("--to", "End of the range, ISO 8601, exclusive; UTC without a zone.")]
 

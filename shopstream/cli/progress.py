@@ -1,4 +1,4 @@
-"""Shows the progress of commands that work on files, and writes their tables."""
+"""Shows the progress and the times of commands that work on files, and writes their tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from shopstream.jobs.history import History
 
 
 @contextmanager
@@ -43,6 +46,31 @@ def _line_per_step(console: Console) -> Callable[[str, float | None], None]:
         last = step
 
     return show
+
+
+def stated_history(console: Console, directory: Path, as_of: int | None) -> History:
+    """Find the part of an archive that counts, and print its end and the records that look wrong.
+
+    Args:
+        console: console for the sentences.
+        directory: folder of the archive.
+        as_of: value of --as-of, epoch ms, or None.
+
+    Raises:
+        ShopstreamError: there is no archive, it is empty, all of its records are ahead of now, or after `as_of`.
+    """
+    from connectors.clock import iso, wall_clock_ms
+    from shopstream.jobs.history import known_history
+
+    history = known_history(directory, as_of, wall_clock_ms())
+    for warning in history.warnings:
+        console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False, soft_wrap=True)
+    if as_of is None:
+        console.print(
+            f"as of {iso(history.end_ms)}, {history.reason} (--as-of gives another time)",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    return history
 
 
 def write_table(out: Path, frame: pl.DataFrame) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from features.errors import UsageError
 from shopstream.cli.options import Archive, AsOf, Bundle, ForecastDays, OutFolder
-from shopstream.cli.progress import progress
+from shopstream.cli.progress import progress, stated_history
 
 
 def report(
@@ -36,7 +36,7 @@ def report(
     Example: `shopstream report shop-archive --bundle bundles/first --out report`
     """
     from shopstream.jobs.report import ReportRequest, compute_findings, read_assumptions, write_report
-    from shopstream.jobs.segment import chosen_bundle, last_moment
+    from shopstream.jobs.segment import chosen_bundle
     from shopstream.settings import load_settings
     from training.report.interventions import Assumptions
 
@@ -49,9 +49,10 @@ def report(
         )
     effects = Assumptions() if assumptions is None else read_assumptions(assumptions)
     request = ReportRequest(horizon, forecast, effects)
+    history = stated_history(console, directory, as_of)
+    moment = history.end_ms if as_of is None else as_of
     with progress(console) as on_step:
-        moment = last_moment(directory) if as_of is None else as_of
-        findings, segmented = compute_findings(directory, moment, churn_bundle, request, on_step)
+        findings, segmented = compute_findings(directory, moment, churn_bundle, request, on_step, history)
         on_step("writing", None)
         made_of = {
             "archive": str(directory), "as_of": str(moment), "bundle": churn_bundle.name, "horizon": str(horizon),

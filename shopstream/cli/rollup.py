@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from shopstream.cli.options import Archive, Bundle, From, Run, To, check_range
-from shopstream.cli.progress import progress
+from shopstream.cli.options import Archive, AsOf, Bundle, From, Run, To, check_range
+from shopstream.cli.progress import progress, stated_history
 
 
 def rollup(
@@ -31,6 +31,7 @@ def rollup(
         typer.Option("--out", metavar="DIR", help="Output folder of Parquet files; default: write to Elasticsearch."),
     ] = None,
     run: Run = None,
+    as_of: AsOf = None,
 ) -> None:
     """Compute trends of an archive: segments by day, cohorts by month, movement by week, in whole periods.
 
@@ -50,8 +51,9 @@ def rollup(
     scoring = chosen_bundle(bundle, settings.home)
     if out is None:
         check_elastic(settings)
+    history = stated_history(console, directory, as_of)
     with progress(console) as on_step:
-        trends = roll_up(directory, scoring, RollupRequest(start_ms, end_ms, lost_after), on_step)
+        trends = roll_up(directory, scoring, RollupRequest(start_ms, end_ms, lost_after), on_step, history)
         if out is not None:
             for trend in trends:
                 write_whole(out / f"{trend.index}.parquet", trend.rows.write_parquet)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from shopstream.cli.options import Archive, AsOf, Bundle, OutFolder
-from shopstream.cli.progress import progress
+from shopstream.cli.progress import progress, stated_history
 
 
 def segment(
@@ -33,14 +33,14 @@ def segment(
 
     Example: `shopstream segment shop-archive --as-of 2026-06-30 --extra-rules value --out mart`
     """
-    from shopstream.jobs.segment import chosen_bundle, last_moment, segment_customers, write_segments
+    from shopstream.jobs.segment import chosen_bundle, segment_customers, write_segments
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
     scoring = chosen_bundle(bundle, load_settings().home)
     further = ["value"] if extra_rules is None else extra_rules
+    moment = stated_history(console, directory, None).end_ms if as_of is None else as_of
     with progress(console) as on_step:
-        moment = last_moment(directory) if as_of is None else as_of
         segmented = segment_customers(directory, moment, scoring, rules, further, on_step)
         on_step("writing", None)
         made_of = {

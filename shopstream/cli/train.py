@@ -14,17 +14,17 @@ from features.errors import UsageError
 from shopstream.cli.model_tables import print_evaluation, print_models
 from shopstream.cli.options import (
     Archive,
+    AsOf,
     Cutoffs,
     History,
     Horizon,
     OutFile,
-    RequiredAsOf,
     Seed,
     Spacing,
     Threads,
     Tries,
 )
-from shopstream.cli.progress import progress, write_table
+from shopstream.cli.progress import progress, stated_history, write_table
 from shopstream.runtime.bundles import FOLDER
 from training.options import Costs, Validation
 
@@ -65,6 +65,7 @@ def train(
     ] = None,
     seed: Seed = 1,
     threads: Threads = 2,
+    as_of: AsOf = None,
     current: Annotated[
         bool | None,
         typer.Option(
@@ -89,8 +90,11 @@ def train(
     thresholds(risk_costs)  # fails before the long work if the costs define no thresholds
     plan = TrainingPlan(validation, tries=tries, seed=seed, threads=threads, costs=risk_costs, repeats=repeats)
     window = settings.training.to_horizon(horizon, history, spacing, cutoffs)
+    counted = stated_history(console, directory, as_of)
     with progress(console) as on_step:
-        bundle, seconds = train_bundle(directory, target, window, plan, rules, on_step, rename=out is None)
+        bundle, seconds = train_bundle(
+            directory, target, window, plan, rules, on_step, rename=out is None, history=counted
+        )
     if current or (current is None and out is None):
         point_current(bundle.folder)
     print_models(console, bundle.metrics)
@@ -106,6 +110,7 @@ def evaluate(
     history: History = None,
     spacing: Spacing = None,
     cutoffs: Cutoffs = None,
+    as_of: AsOf = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Output file for the metrics (JSON).")
     ] = None,
@@ -125,8 +130,9 @@ def evaluate(
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
     window = load_settings().training.to_horizon(loaded.horizon_days, history, spacing, cutoffs)
+    counted = stated_history(console, directory, as_of)
     with progress(console) as on_step:
-        rows = training_set(directory, window, on_step)
+        rows = training_set(directory, window, on_step, counted)
         on_step("intervals of the metrics", None)
         report = evaluate_bundle(loaded, rows)
     print_evaluation(console, report)
@@ -137,8 +143,8 @@ def evaluate(
 def score(
     directory: Archive,
     bundle: Annotated[Path, typer.Option("--bundle", help=BUNDLE_HELP, show_default=False)],
-    as_of: RequiredAsOf,
     out: OutFile,
+    as_of: AsOf = None,
     rules: Annotated[
         str | None,
         typer.Option("--rules", help="Segment rules, built-in or a YAML file; default: rules of the bundle."),
@@ -159,8 +165,9 @@ def score(
     loaded = load_bundle(bundle)
     segment_rules = loaded.rules if rules is None else load_rules(rules)
     profile_columns = segment_rules.profile_columns
+    moment = stated_history(console, directory, None).end_ms if as_of is None else as_of
     with progress(console) as on_step:
-        rows = joined_rows(directory, as_of, profile_columns, ArchiveCounts(), on_step)
+        rows = joined_rows(directory, moment, profile_columns, ArchiveCounts(), on_step)
     scores = loaded.scorer(segment_rules).score(rows)
     scored = rows.drop(profile_columns, strict=False).hstack(scores)
     scored = scored.with_columns(pl.lit(loaded.name).alias("bundle"))

@@ -17,6 +17,7 @@ from features.errors import UsageError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN
 from producers.archive import archive
 from producers.archive.archive import CUSTOMER_IDS_FILE, DROPPED_FILE, FLAGS_FILE, REPORT_FILE, REPORT_PAGE
+from producers.archive.known_until import read_known_until
 from training.cleaning.accuracy import against_truth
 from training.cleaning.change_log import DROPPED_SCHEMA
 from training.cleaning.pipeline import Cleaned, DirtyArchive, clean
@@ -72,6 +73,9 @@ def clean_archive(
         sink.write_text(REPORT_FILE, json.dumps(cleaning_report, indent=1, ensure_ascii=False) + "\n")
         sink.write_text(REPORT_PAGE, render(cleaning_report))
         _write_frames(cleaned, ids, sink)
+        known = read_known_until(directory)
+        if known is not None and cleaned.last_ms is not None:
+            sink.write_known_until(known.last_ms(cleaned.last_ms) + 1, dates_only=known.dates_only)
         if cleaned.mapping.is_empty():  # truth and shop use the old customer ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():

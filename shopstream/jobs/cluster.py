@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,8 @@ from connectors.files import write_made, write_whole
 from connectors.formats.csv_safety import safe_frame
 from features.errors import ShopstreamError, UsageError
 from producers.archive.archive import TRUTH_FILE
-from shopstream.jobs.segment import OnStep, customers_at, last_moment
+from shopstream.jobs.history import known_history
+from shopstream.jobs.segment import OnStep, customers_at
 from training.clusters import page
 from training.clusters.bundle import CLUSTERS_FILE, comparison_frame, encode, labelled
 from training.clusters.cluster import Clusters
@@ -21,6 +24,8 @@ from training.clusters.personas import profiles
 from training.segments.customer_table import CUSTOMER_TABLE_FILE
 
 CUSTOMERS_FILE = "customers.parquet"
+CSV_ROWS = 50_000
+"""Rows of a CSV that are Python objects at a time."""
 FILES = (CLUSTERS_FILE, CUSTOMERS_FILE, "comparison.csv", "profiles.csv", "clusters.html")
 
 
@@ -37,9 +42,9 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
         UsageError: the file does not exist.
         ShopstreamError: the file cannot be read.
     """
+    if is_archive(source):
+        return customers_at(source, known_history(source).end_ms if as_of is None else as_of, on_step)
     if source.is_dir():
-        if not (source / CUSTOMER_TABLE_FILE).is_file():
-            return customers_at(source, last_moment(source) if as_of is None else as_of, on_step)
         source = source / CUSTOMER_TABLE_FILE
     if not source.is_file():
         raise UsageError(
@@ -49,12 +54,40 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
     try:
         if source.suffix == ".parquet":
             return pl.read_parquet(source)
-        return pl.read_csv(source, separator=separator, infer_schema_length=None, null_values=["", "NA", "NaN", "null"])
-    except (pl.exceptions.PolarsError, OSError) as error:
+        return _read_csv(source, separator)
+    except (pl.exceptions.PolarsError, OSError, csv.Error, UnicodeDecodeError) as error:
         raise ShopstreamError(
             f"The table {source} cannot be read: {str(error).splitlines()[0]}.",
             "Write it as UTF-8 with a header line, and set its separator in the mapping.",
         ) from None
+
+
+def is_archive(source: Path) -> bool:
+    """Return whether a source of customers is a folder without a customer table."""
+    return source.is_dir() and not (source / CUSTOMER_TABLE_FILE).is_file()
+
+
+def _read_csv(file: Path, separator: str) -> pl.DataFrame:
+    """Read every column as text, so that ids keep their zeros and NA stays a country; empty text is null."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, delimiter=separator, strict=True)
+        names = next(rows, [])
+        if len(set(names)) < len(names):
+            raise ShopstreamError(f"The header of {file} names a column twice.", "Give each column its own name.")
+        parts = [pl.DataFrame(schema=dict.fromkeys(names, pl.String))]
+        while chunk := [_fields(row, names, rows.line_num, file) for row in itertools.islice(rows, CSV_ROWS) if row]:
+            columns = [pl.Series(name, of, pl.String) for name, of in zip(names, zip(*chunk, strict=True), strict=True)]
+            parts.append(pl.DataFrame(columns))
+    return pl.concat(parts).with_columns(pl.when(pl.all() != "").then(pl.all()))
+
+
+def _fields(row: list[str], names: list[str], line: int, file: Path) -> list[str]:
+    if len(row) != len(names):
+        raise ShopstreamError(
+            f"{file}, line {line} has {len(row)} fields, but the header has {len(names)}.",
+            "Quote fields that contain the separator, or set the separator in the mapping.",
+        )
+    return row
 
 
 def known_groups(source: Path, table: pl.DataFrame) -> pl.Series | None:
@@ -71,7 +104,8 @@ def write_clusters(clusters: Clusters, mapping: TableMapping, text: str, out: Pa
     chosen = clusters.comparison.candidates[clusters.comparison.chosen]
     about = {
         "customers": f"{len(clusters.table):,}",
-        "columns": ", ".join(mapping.columns),
+        "columns": ", ".join(name for name in mapping.columns if name not in clusters.left_out),
+        **{f"left out: {name}": reason for name, reason in clusters.left_out.items()},
         "clusters": f"{chosen.clusters}, by {chosen.title}",
         "seed": str(clusters.plan.seed),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,9 @@ from features.backfill import ArchiveCounts
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS
 from shopstream.jobs.archive_features import archive_days
+from shopstream.jobs.history import History, known_history
 from shopstream.jobs.sales import read_sales
 from shopstream.jobs.segment import OnStep, Segmented, segment_customers, write_segments
-from training.dataset import known_span
 from training.forecast import shop_forecast
 from training.report.drivers import drivers
 from training.report.funnel import funnel
@@ -62,7 +62,12 @@ def read_assumptions(path: Path) -> Assumptions:
 
 
 def compute_findings(
-    directory: Path, as_of: int, bundle: Bundle, request: ReportRequest, on_step: OnStep
+    directory: Path,
+    as_of: int,
+    bundle: Bundle,
+    request: ReportRequest,
+    on_step: OnStep,
+    history: History | None = None,
 ) -> tuple[Findings, Segmented]:
     """Measure everything that the report shows of an archive, from the records known at a time.
 
@@ -72,6 +77,7 @@ def compute_findings(
         bundle: bundle of the churn model.
         request: options, see `ReportRequest`.
         on_step: called with the name of the current step, and the share that is done or None.
+        history: part of the archive that counts at `as_of`; None: all records known by then.
 
     Raises:
         ShopstreamError: a figure cannot be computed: no visits, no orders, or a history that is too short.
@@ -83,12 +89,13 @@ def compute_findings(
     steps = funnel(days, read_day, as_of)
     on_step("drivers of churn", None)
     pushed = drivers(bundle.scorer(), segmented.customer_table)
-    frame, tested = _forecast(directory, as_of, request, on_step)
+    history = replace(history or known_history(directory, as_of), limit_ms=as_of)
+    frame, tested = _forecast(directory, as_of, request, on_step, history)
     customer_table = segmented.customer_table
-    first_ms, _ = known_span(days, read_day)
     data = {
-        "archive": directory.name, "first": _day(first_ms), "last": _day(as_of), "customers": len(customer_table),
-        "events": counts.read["events"], "orders": counts.read["orders"], "invalid": counts.rejected.total(),
+        "archive": directory.name, "first": _day(history.first_ms), "last": _day(as_of),
+        "customers": len(customer_table), "events": counts.read["events"], "orders": counts.read["orders"],
+        "invalid": counts.rejected.total(),
         "duplicates": counts.duplicates, "orders_365d": int(customer_table["orders_365d"].sum()),
         "revenue_365d": round(float(customer_table["revenue_365d"].sum()), 2),
     }  # fmt: skip
@@ -138,11 +145,11 @@ def _writer(text: str) -> Callable[[Path], object]:
 
 
 def _forecast(
-    directory: Path, as_of: int, request: ReportRequest, on_step: OnStep
+    directory: Path, as_of: int, request: ReportRequest, on_step: OnStep, history: History
 ) -> tuple[pl.DataFrame, dict[str, object]]:
     """Return a forecast and its back-test metrics: from a file, or of the total sales now."""
     if request.forecast is None:
-        sales = read_sales(directory, 0, on_step, as_of)
+        sales = read_sales(directory, 0, on_step, history)
         forecast = shop_forecast.forecast_shop(
             sales, request.horizon, lambda name, share: on_step(f"forecast {name}", share)
         )

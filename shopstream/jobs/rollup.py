@@ -12,15 +12,15 @@ from polars import col
 
 from connectors.elasticsearch.period_writer import Trend
 from connectors.formats.rules_file import default_rules
-from features.backfill import ReadDay, rows_at
+from features.backfill import ArchiveCounts, ReadDay, rows_at
 from features.errors import UsageError
 from features.rules.segments import Rules, with_profiles
 from features.schema import DAY_MS
-from features.scores.score import RfmScorer, Scorer, learn_breaks
+from features.scores.score import NO_BREAKS, RfmScorer, Scorer, learn_breaks
 from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days
+from shopstream.jobs.history import History, known_history
 from training.bundle import Bundle
-from training.dataset import known_span
 from training.sales import valid_orders
 from training.scorer import trend_scorer
 from training.segments.cohorts import ArchivePeriod, cohorts, markets, movement
@@ -48,7 +48,11 @@ class RollupRequest:
 
 
 def roll_up(
-    directory: Path, bundle: Bundle | None, request: RollupRequest, on_step: OnStep = lambda *_: None
+    directory: Path,
+    bundle: Bundle | None,
+    request: RollupRequest,
+    on_step: OnStep = lambda *_: None,
+    history: History | None = None,
 ) -> list[Trend]:
     """Compute the trends of an archive, in complete periods.
 
@@ -60,13 +64,15 @@ def roll_up(
         bundle: bundle that scores the customers, or None.
         request: range and settings.
         on_step: called with the name of the current step, and the share that is done or None.
+        history: part of the archive that counts; None: all records.
 
     Raises:
         UsageError: the range holds no day of the archive.
         ShopstreamError: the archive cannot be read, or has too little data to learn breaks from.
     """
-    days, read_day = archive_days(directory)
-    span = ArchivePeriod(*known_span(days, read_day))
+    history = history or known_history(directory)
+    days, read_day = archive_days(directory, history.limit_ms)
+    span = ArchivePeriod(history.first_ms, history.end_ms)
     scored_days = _days(span, request)
     on_day_of = _day_reporter(days, on_step)
     orders = valid_orders(days, read_day, on_day_of("reading the orders"))
@@ -75,8 +81,10 @@ def roll_up(
     home = markets(profiles, orders)
     if bundle is None:
         rules = default_rules()
-        ((_, last),) = rows_at(days, read_day, [span.end_ms], None, on_day_of("reading the archive for its gaps"))
-        scorer: Scorer = RfmScorer(learn_breaks(last), rules)
+        counts = ArchiveCounts()
+        ((_, last),) = rows_at(days, read_day, [span.end_ms], counts, on_day_of("reading the archive for its gaps"))
+        # a shop that has never had an order has no breaks, and needs none on any day
+        scorer: Scorer = RfmScorer(learn_breaks(last) if counts.read["orders"] else NO_BREAKS, rules)
     else:
         rules = bundle.rules
         scorer = trend_scorer(bundle.scorer(), rules)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from connectors.clock import iso
+from features.errors import ShopstreamError
 from features.schema import DAY_MS
 from shopstream.jobs.archive_features import archive_days
+from shopstream.jobs.history import History, known_history
 from training import sales
-from training.dataset import known_span
 from training.sales import DailySales
 
 
@@ -16,20 +18,23 @@ def read_sales(
     directory: Path,
     categories: int,
     on_step: Callable[[str, float | None], None] = lambda *_: None,
-    as_of: int | None = None,
+    history: History | None = None,
 ) -> DailySales:
-    """Read the sales of the complete days of an archive.
+    """Read the sales of the complete days of an archive. Raises ShopstreamError if it has no sales or no such day.
 
     Args:
         directory: folder of the archive.
         categories: number of largest categories, see `training.sales.daily_sales`.
         on_step: called with the name of the current step, and the share that is done or None.
-        as_of: epoch ms; limits the sales to records known by then, and to days that are over. None: all.
+        history: part of the archive that counts; only its days that are over have sales. None: all records.
     """
-    first_ms, end_ms = known_span(*archive_days(directory))
-    days, read_day = archive_days(directory, as_of)
-    if as_of is not None:
-        end_ms = min(end_ms, as_of)
+    history = history or known_history(directory)
+    days, read_day = archive_days(directory, history.limit_ms)
     position_of = {day: position for position, day in enumerate(days)}
     orders = sales.valid_orders(days, read_day, lambda day: on_step("reading the orders", position_of[day] / len(days)))
-    return sales.daily_sales(orders, first_ms // DAY_MS, sales.last_whole_day(end_ms), categories)
+    if orders.is_empty():
+        raise ShopstreamError(
+            f"The archive has no sales: none of its orders is valid by {iso(history.end_ms)}.",
+            "Give an archive with orders that are placed and not cancelled or refunded.",
+        )
+    return sales.daily_sales(orders, history.first_ms // DAY_MS, sales.last_whole_day(history.end_ms), categories)

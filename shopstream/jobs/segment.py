@@ -13,12 +13,11 @@ from connectors.files import write_made, write_whole
 from connectors.formats.csv_safety import safe_frame
 from connectors.formats.rules_file import DEFAULT_RULES, load_rules
 from features.rules.segments import PROFILE_SCHEMA, Rules, with_profiles
-from features.scores.score import RfmScorer, learn_breaks
+from features.scores.score import NO_BREAKS, RfmScorer, learn_breaks
 from producers.archive.archive import read_customers
-from shopstream.jobs.archive_features import archive_days, batch_features
+from shopstream.jobs.archive_features import batch_features
 from shopstream.runtime.bundles import FOLDER, FolderBundles
 from training.bundle import load_bundle
-from training.dataset import known_span
 from training.segments import page as segments_page
 from training.segments.customer_table import (
     CUSTOMER_TABLE_FILE,
@@ -76,11 +75,6 @@ def chosen_bundle(given: Path | None, home: Path) -> Bundle | None:
     return load_bundle(home / FOLDER) if FolderBundles(home / FOLDER).current() else None
 
 
-def last_moment(directory: Path) -> int:
-    """Return the time of the last event or order of an archive, epoch ms."""
-    return known_span(*archive_days(directory))[1]
-
-
 def customers_at(directory: Path, as_of: int, on_step: OnStep, counts: ArchiveCounts | None = None) -> pl.DataFrame:
     """Compute the feature rows of every customer of an archive at a time, with all profile columns."""
     import polars as pl  # noqa: PLC0415
@@ -124,7 +118,8 @@ def segment_customers(
     others = {Path(name).stem: load_rules(name) for name in further}
     rows = customers_at(directory, as_of, on_step, counts)
     on_step("scores and segments", None)
-    scorer: Scorer = bundle.scorer(chosen) if bundle else RfmScorer(learn_breaks(rows), chosen)
+    breaks = learn_breaks(rows) if (rows["orders_365d"] > 0).any() else NO_BREAKS
+    scorer: Scorer = bundle.scorer(chosen) if bundle else RfmScorer(breaks, chosen)
     customer_table = build_customer_table(rows, scorer, chosen, others)
     groups = summarize(customer_table, order_of_segments(chosen, customer_table), chosen)
     sizes = {name: _sizes(customer_table[f"{name}_segment"]) for name in others}

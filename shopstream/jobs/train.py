@@ -16,6 +16,7 @@ from features.scores.score import learn_breaks
 from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.jobs.bayes_ceiling import ceiling_of
+from shopstream.jobs.history import History, known_history
 from training import bundle as bundles
 from training import dataset
 from training.bundle import Bundle
@@ -28,7 +29,8 @@ from training.next_purchase import evaluation as next_purchase_evaluation
 from training.next_purchase import train as next_purchase
 from training.options import Horizon
 
-Gather = Callable[[Path, Horizon, Callable[[str, float | None], None]], TrainingSet]
+OnStep = Callable[[str, float | None], None]
+Gather = Callable[[Path, Horizon, OnStep], TrainingSet]
 
 
 def train_bundle(
@@ -37,9 +39,10 @@ def train_bundle(
     horizon: Horizon,
     plan: TrainingPlan,
     rules_name: str = "segments",
-    on_step: Callable[[str, float | None], None] = lambda *_: None,
+    on_step: OnStep = lambda *_: None,
     *,
     rename: bool = False,
+    history: History | None = None,
     gather: Gather | None = None,
     learner: Callable[[], Learner | None] = lambda: None,
 ) -> tuple[Bundle, tuple[float, float]]:
@@ -53,6 +56,7 @@ def train_bundle(
         rules_name: name of the segment rules.
         on_step: called with the name of the current step, and the share that is done or None.
         rename: name the folder after the bundle instead, next to `out`.
+        history: part of the archive that counts; None: all records. Not used by `gather`.
         gather: function that builds the training set; default: `training_set`.
         learner: called once the training set exists; returns the learner that fits trees to further rows, or None.
 
@@ -61,7 +65,7 @@ def train_bundle(
     """
     rules = load_rules(rules_name)
     began = perf_counter()
-    training = (gather or training_set)(directory, horizon, on_step)
+    training = gather(directory, horizon, on_step) if gather else training_set(directory, horizon, on_step, history)
     built = perf_counter()
     external = learner()
     trained = churn.train(training, plan, lambda step: on_step(step, None), external)
@@ -86,11 +90,12 @@ def train_bundle(
 
 
 def training_set(
-    directory: Path, horizon: Horizon, on_step: Callable[[str, float | None], None] = lambda *_: None
+    directory: Path, horizon: Horizon, on_step: OnStep = lambda *_: None, history: History | None = None
 ) -> TrainingSet:
-    """Build the labelled rows of an archive at its cut-offs; `on_step` as in `train_bundle`."""
-    days, read_day = archive_days(directory)
-    first, end = dataset.known_span(days, read_day)
+    """Build the labelled rows of an archive at its cut-offs; `on_step` and `history` as in `train_bundle`."""
+    history = history or known_history(directory)
+    days, read_day = archive_days(directory, history.limit_ms)
+    first, end = history.first_ms, history.end_ms
     cutoffs = dataset.plan_cutoffs(first, end, horizon)
     position_of = {day: position for position, day in enumerate(days)}
 

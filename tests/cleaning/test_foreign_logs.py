@@ -14,6 +14,7 @@ from conftest import NOW_MS, read
 
 from features.errors import UsageError
 from producers.archive.archive import day_start_ms
+from producers.archive.known_until import known_until_ms
 from producers.importing.mapping import load_mapping
 from shopstream.cli.app import build_app
 from shopstream.jobs.clean_logs import clean_logs
@@ -63,6 +64,31 @@ def test_equal_rows_without_an_id_are_not_duplicates(tmp_path):
     file.write_text("1 1 19970101 1 10.00\n1 1 19970101 1 10.00\n")
     report = clean_logs([(file, *load_mapping("cdnow"))], tmp_path / "out", CleaningPlan(), NOW_MS)
     assert report["rows"]["orders"]["out"] == 2
+
+
+def test_equal_lines_of_an_order_are_two_pieces(tmp_path):
+    file = tmp_path / "lines.csv"
+    file.write_text(
+        "no,who,day,piece,n,price\nI1,a,2024-01-01,MUG,1,5\nI1,a,2024-01-01,MUG,1,5\nI2,a,2024-01-02,CUP,2,3\n"
+    )
+    text = (
+        "kind: orders\nfile: {format: csv}\ntime: {column: day}\norder: {rows: line, id: no, "
+        "customer: who, product: piece, quantity: n, unit_price: price}\n"
+    )
+    (tmp_path / "m.yaml").write_text(text)
+    report = clean_logs([(file, *load_mapping(str(tmp_path / "m.yaml")))], tmp_path / "out", CleaningPlan(), NOW_MS)
+    assert report["source"]["files"][0]["left_out"] == {}
+    orders = read(tmp_path / "out", "orders").sort("order_id")
+    assert orders["total"].to_list() == [10.0, 6.0]
+    assert orders["items"].list.len().to_list() == [2, 1]
+
+
+def test_cleaned_log_of_dates_is_known_to_the_end_of_its_last_day(tmp_path):
+    file = tmp_path / "orders.csv"
+    lines = "1,a,2025-05-01,5\n2,a,2025-05-03,5\n3,a,2031-01-01,5\n"
+    file.write_text(f"order_id,customer_id,created_at,total\n{lines}")
+    clean_logs([(file, *load_mapping("orders-csv"))], tmp_path / "out", CleaningPlan(), NOW_MS)
+    assert known_until_ms(tmp_path / "out") == day_start_ms(date(2025, 5, 4))
 
 
 def test_event_types_and_devices_in_other_spellings_are_corrected(tmp_path):

@@ -1,6 +1,7 @@
 """`cluster` and `assign`: methods compared, one chosen, personas named, new customers assigned, on any table."""
 
 import json
+import re
 
 import msgspec
 import numpy as np
@@ -300,21 +301,74 @@ def test_supplied_mappings_are_valid_and_unknown_ones_are_refused():
         load_mapping("nowhere")
 
 
-def test_columns_are_built_as_declared_and_invalid_numbers_are_null():
+def test_columns_are_built_as_declared_and_missing_numbers_are_null():
     mapping = parse_mapping(
         "version: 1\nid: key\ncolumns:\n  a: {sum: [p, q]}\n  b: {difference: [10, p]}\n  c: {ratio: [p, q]}\n"
         "  d: {date: day, days_before: '2020-01-10', format: '%d.%m.%Y'}\n  e: {from: text}\n", "made",
     )  # fmt: skip
     raw = pl.DataFrame({
-        "key": [2, 1], "p": [1, 4], "q": [0.0, 2.0], "day": ["01.01.2020", "never"], "text": ["nan", "7"],
+        "key": [2, 1], "p": [1, 4], "q": [0.0, 2.0], "day": ["01.01.2020", "NA"], "text": ["nan", "7"],
     })  # fmt: skip
     assert mapping.table(raw).to_dict(as_series=False) == {
         "id": ["1", "2"], "a": [6.0, 1.0], "b": [6.0, 9.0], "c": [2.0, None], "d": [None, 9.0], "e": [7.0, None],
     }  # fmt: skip
-    with pytest.raises(ShopstreamError, match="missing or repeated"):
+    with pytest.raises(ShopstreamError, match="1 is repeated"):
         mapping.table(pl.concat([raw, raw]))
+    with pytest.raises(ShopstreamError, match="Column day has 1 texts that are not a date"):
+        mapping.table(raw.with_columns(day=pl.Series(["01.01.2020", "never"])))
+    with pytest.raises(ShopstreamError, match="Column text has 1 texts that are not a number: '12,5' is the first"):
+        mapping.table(raw.with_columns(text=pl.Series(["12,5", "7"])))
     with pytest.raises(ShopstreamError, match="no column text"):
         mapping.table(raw.drop("text"))
+
+
+TABLE = "version: 1\nid: id\ncolumns:\n  spend: {}\n  same: {}\n  country: {kind: category}\n"
+
+
+def _table(path, rows: int = 60) -> None:
+    ids = ["7", "007", "0010.50", *(f"{number:05d}" for number in range(rows - 3))]
+    lines = [f"{one},{(10, 100, 1000)[n % 3] + n % 7},5,{('NA', 'DE', 'null')[n % 3]}" for n, one in enumerate(ids)]
+    path.write_text("\n".join(["id,spend,same,country", *lines]) + "\n")
+
+
+def test_csv_keeps_ids_and_countries_and_names_the_columns_that_it_leaves_out(tmp_path):
+    _table(tmp_path / "t.csv")
+    (tmp_path / "m.yaml").write_text(TABLE)
+    done = run("cluster", tmp_path / "t.csv", "--mapping", tmp_path / "m.yaml", "--k", "3-3", "--methods", "k-means",
+               "--out", tmp_path / "c")  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    ids = pl.read_parquet(tmp_path / "c" / "customers.parquet")["id"]
+    assert ids.head(4).to_list() == ["00000", "00001", "00002", "00003"]
+    assert {"7", "007", "0010.50"} <= set(ids)
+    parts = json.loads((tmp_path / "c" / "clusters.json").read_text())["preparation"]["parts"]
+    assert [part["values"] for part in parts if "values" in part] == [["DE", "NA", "null"]]
+    assert "column same is left out: it is constant, 5.0" in done.output
+    assert "left out: same" in (tmp_path / "c" / "clusters.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,spend,same,country\n1,2,3\n", "line 2 has 3 fields, but the header has 4"),
+        ('id,spend,same,country\n1,2,3,"DE\n', "cannot be read: unexpected end of data"),
+        ("id,id\n1,2\n", "names a column twice"),
+        ("id,spend,same,country\n", "The table of customers is empty"),
+        ("", "has no column|is empty"),
+    ],
+)
+def test_damaged_csv_is_refused_in_words(tmp_path, text, said):
+    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "m.yaml").write_text(TABLE)
+    done = run("cluster", tmp_path / "t.csv", "--mapping", tmp_path / "m.yaml", "--out", tmp_path / "c")
+    assert isinstance(done.exception, ShopstreamError), done.exception
+    assert re.search(said, str(done.exception))
+
+
+def test_integral_floats_of_a_table_are_integers():
+    raw = pl.DataFrame({"id": [17850.0, 2.0**60, 1.5], "spend": [1, 2, 3], "same": [1, 1, 1], "country": ["NA"] * 3})
+    assert parse_mapping(TABLE, "made").table(raw)["id"].to_list() == ["1.5", "1152921504606846976", "17850"]
+    with pytest.raises(ShopstreamError, match="1 rows have no id"):
+        parse_mapping(TABLE, "made").table(raw.with_columns(id=pl.Series([1.0, 2.0, float("nan")])))
 
 
 def test_archive_is_clustered_and_compared_with_its_latent_types(archive, tmp_path):

@@ -13,6 +13,7 @@ from features.errors import ShopstreamError, UsageError
 from features.scores.score import NEXT_PURCHASE, SCORE_SCHEMA
 from shopstream.cli.app import build_app
 from shopstream.jobs.bayes_ceiling import ceiling_of
+from shopstream.jobs.history import History
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
 from training.churn import metrics
@@ -89,7 +90,8 @@ def test_the_same_seed_gives_the_same_bundle(bundle, archive, plans, tmp_path):
 
 
 def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_path, monkeypatch):
-    def quick(directory, out, *_, rename):
+    def quick(directory, out, *_, rename, history):
+        assert history.limit_ms is None
         out.mkdir(parents=True)
         (out / "bundle.json").write_text("{}")
         seen.append((directory, rename))
@@ -132,11 +134,12 @@ def asked(monkeypatch, tmp_path):
     """What training was asked for, without training."""
     seen = []
 
-    def quick(_, out, horizon, plan, *__, rename):
+    def quick(_, out, horizon, plan, *__, rename, history):
         seen.append((horizon, plan))
         return type("B", (), {"folder": out, "name": "b", "metrics": None}), (1.0, 2.0)
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shopstream.jobs.history.known_history", lambda *_: History(0, 1))
     monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
     monkeypatch.setattr("shopstream.cli.train.print_models", lambda *_: None)
     return seen

@@ -15,7 +15,7 @@ from features.schema import DAY_COLUMN, DAY_MS, STAGES
 from shopstream.cli.app import build_app
 from shopstream.jobs import report as report_job
 from shopstream.jobs.archive_features import archive_days
-from shopstream.jobs.segment import last_moment
+from shopstream.jobs.history import known_history
 from training.html import Table, Text
 from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
@@ -38,7 +38,7 @@ def written(archive, bundle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(archive, bundle, written):
     asked = report_job.ReportRequest(7, written / FILES["forecast"])
-    return report_job.compute_findings(archive, last_moment(archive), bundle, asked, lambda *_: None)
+    return report_job.compute_findings(archive, known_history(archive).end_ms, bundle, asked, lambda *_: None)
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_the_same_input_gives_the_same_bytes(written, found, bundle, tmp_path):
 
 def test_report_of_a_past_time_uses_no_later_records(archive, bundle, tmp_path):
     """It is the report of an archive from which everything later was removed, byte by byte."""
-    noon = (last_moment(archive) // DAY_MS - 20) * DAY_MS + DAY_MS // 2
+    noon = (known_history(archive).end_ms // DAY_MS - 20) * DAY_MS + DAY_MS // 2
     cut = tmp_path / archive.name
     for topic, time in DAY_COLUMN.items():
         for file in (archive / topic).rglob("*.parquet"):
@@ -107,7 +107,7 @@ def test_report_of_a_past_time_uses_no_later_records(archive, bundle, tmp_path):
 
 
 def test_as_of_is_an_option_and_a_later_forecast_is_refused(archive, bundle, written, tmp_path):
-    before = report_job._day(last_moment(archive) - 2 * DAY_MS)
+    before = report_job._day(known_history(archive).end_ms - 2 * DAY_MS)
     refused = run(
         archive, "--bundle", bundle.folder, "--as-of", before, "--forecast", written / FILES["forecast"], "--out",
         tmp_path,

@@ -15,6 +15,7 @@ from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS, TREND_KEYS
 from features.scores.score import REASONED_RISKS
 from shopstream.cli.app import build_app
 from shopstream.jobs.archive_features import archive_days, batch_features
+from shopstream.jobs.history import History
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
 from training.sales import OTHER_CATEGORIES, daily_sales, valid_orders
@@ -302,6 +303,7 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     trend = Trend("movement", pl.DataFrame({"week": ["a", "b"]}), 1, 2)
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("shopstream.jobs.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
+    monkeypatch.setattr("shopstream.jobs.history.known_history", lambda *_: History(0, 1))
     monkeypatch.setattr("shopstream.jobs.write_trends.check_elastic", lambda settings: None)
     monkeypatch.setattr(
         "shopstream.jobs.write_trends.write_trends",

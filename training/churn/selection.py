@@ -30,6 +30,8 @@ Mask = npt.NDArray[np.bool_]
 
 INNER_FOLDS: Final = 3
 OUTER_FOLDS: Final = 5
+LABEL_ROWS_MIN: Final = 2
+"""Minimum training rows of each label: SMOTE interpolates between two rows of one label."""
 ROC_AUC_LOSS_MAX: Final = 0.005
 """ROC-AUC that the preferred model may lose against the best one."""
 TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
@@ -80,6 +82,28 @@ def customer_folds(customers: pl.Series, folds: int, seed: int) -> Folds:
     return (
         customers.to_frame("customer").join(table, on="customer", how="left", maintain_order="left")["fold"].to_numpy()
     )
+
+
+def check_folds(labels: Labels, folds: Folds, customers: int) -> None:
+    """Check that the rows outside of each fold have enough rows of both labels for every candidate.
+
+    Args:
+        labels: labels of the training rows.
+        folds: fold of each row.
+        customers: number of customers, for the message.
+
+    Raises:
+        ShopstreamError: some fold leaves too few rows of a label.
+    """
+    for fold in np.unique(folds):
+        left = np.bincount(labels[folds != fold], minlength=2)
+        if left.min() < LABEL_ROWS_MIN:
+            raise ShopstreamError(
+                f"{customers:,} customers with an order are too few to train a model: one fold of them leaves "
+                f"{left[0]:,} training rows with a later order and {left[1]:,} without; {LABEL_ROWS_MIN} of each are "
+                "the least.",
+                "Give a longer archive or one with more customers, or more cut-offs (--cutoffs, --spacing).",
+            )
 
 
 def splits(

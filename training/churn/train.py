@@ -27,6 +27,7 @@ from training.churn.selection import (
     Split,
     TrainFold,
     TrainSplit,
+    check_folds,
     chosen,
     customer_folds,
     search,
@@ -126,7 +127,8 @@ def train(
             memory.
 
     Raises:
-        ShopstreamError: all customers have the same label, or the requested validation is impossible.
+        ShopstreamError: all customers have the same label, there are too few customers for the folds, or the requested
+            validation is impossible.
     """
     rows = training.rows
     if rows[LABEL].n_unique() < 2:
@@ -135,6 +137,12 @@ def train(
             "Give another --horizon, or a longer archive.",
         )
     kind, parts = splits(rows, training.horizon_days, plan.validation, plan.test_cutoffs, plan.seed)
+    tested_rows = rows.filter(np.any([split.test for split in parts], axis=0))
+    if tested_rows[LABEL].n_unique() < 2:
+        raise ShopstreamError(
+            f"The model cannot be tested: its {len(tested_rows):,} held-out rows all have the same label.",
+            "Give another --horizon, --validation customers, or a longer archive.",
+        )
     tested = _tested(training, plan, kind, parts, on_step, learner)
     train_fold, parameters = _train_fold(training, np.ones(len(rows), np.bool_), plan)
     if learner is not None and kind == "time":
@@ -257,6 +265,7 @@ def _train_fold(
     features, names = _matrix(rows, parameters, training.horizon_days)
     customers = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
     folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
+    check_folds(rows[LABEL].to_numpy(), folds, int(customers.max()) + 1)
     return TrainFold(features, rows[LABEL].to_numpy(), names, customers, folds, plan.seed, plan.threads), parameters
 
 

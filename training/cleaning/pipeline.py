@@ -71,11 +71,13 @@ class Cleaned:
         log: log of the changes by rule.
         mapping: see `identity.MAPPING_SCHEMA`; empty if every id stayed.
         flags: see `change_log.FLAG_SCHEMA`.
+        last_ms: latest `ts` of the clean rows, epoch ms; None without any.
     """
 
     log: ChangeLog
     mapping: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MAPPING_SCHEMA))
     flags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLAG_SCHEMA))
+    last_ms: int | None = None
 
 
 def clean(
@@ -105,6 +107,7 @@ def clean(
     profiles = cleaning.profiles(source)
     assignment = assign_ids(profiles, cleaning.profile.purchases(), distinct_ids([cleaning.profile.customers(),
                                                                       profiles["customer_id"]]), plan)  # fmt: skip
+    last_ms: int | None = None
     for topic in TOPICS:
         finder = duplicates.DuplicateFinder(topic, cleaning.profile.repeated(topic))
         days = source.days.get(topic, ())
@@ -115,6 +118,7 @@ def clean(
             cleaning.log.rows_out[topic] += len(rows)
             cleaning.flag(topic, rows)
             if len(rows):
+                last_ms = max(last_ms or 0, int(rows["ts"].to_numpy().max()))
                 sink.write(topic, _table(topic, rows))
             _flush_dropped(cleaning.log, keep_dropped)
     if source.customers is not None:
@@ -126,7 +130,7 @@ def clean(
         _flush_dropped(cleaning.log, keep_dropped)
     cleaning.flag_slips()
     _check_sums(cleaning.log)
-    return Cleaned(cleaning.log, assignment.mapping, concatenated(cleaning.log.flags, FLAG_SCHEMA))
+    return Cleaned(cleaning.log, assignment.mapping, concatenated(cleaning.log.flags, FLAG_SCHEMA), last_ms)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from training.clusters.accuracy import against
 from training.clusters.assigners import Assigner, Float, Labels
 from training.clusters.comparison import ClusterPlan, Comparison, compare
 from training.clusters.mapping import TableMapping
-from training.clusters.matrix import Preparation, learn
+from training.clusters.matrix import Preparation, learn, unused
 from training.clusters.methods import METHODS, by_size
 from training.clusters.personas import Persona, personas
 from training.clusters.views import View, view
@@ -36,6 +36,7 @@ class Clusters:
         view: two-dimensional views.
         truth: see `accuracy.against`; None if no groups are known.
         plan: plan of the clustering.
+        left_out: columns of the mapping that distinguish no customers -> reason.
     """
 
     table: pl.DataFrame
@@ -48,6 +49,7 @@ class Clusters:
     view: View
     truth: dict[str, Any] | None
     plan: ClusterPlan
+    left_out: dict[str, str]
 
 
 def find(
@@ -81,7 +83,10 @@ def find(
         on_step("views", None)
         projection = view(matrix, labels, plan.seed, plan.view_rows)
         truth = None if known is None else _truth(matrix, labels, known, plan.seed)
-    return Clusters(table, preparation, comparison, assigner, order, labels, described, projection, truth, plan)
+    return Clusters(
+        table, preparation, comparison, assigner, order, labels, described, projection, truth, plan,
+        unused(table, mapping, preparation),
+    )  # fmt: skip
 
 
 def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[Assigner, tuple[int, ...], Labels]:

@@ -20,6 +20,9 @@ from training.segments.themes import COLUMN_THEMES, THEMES
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Term = _Name | int | float
+MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+"""Texts that mean no value in a column of numbers or dates. In a category, NA is a value such as Namibia."""
+_FLAGS: Final = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 MAKERS: Final = ("from", "sum", "difference", "ratio", "date")
 
 
@@ -86,21 +89,24 @@ class TableMapping(BaseModel):
         """Return the declared columns: `id` as text, numbers as float64, categories as text, null where unknown.
 
         Args:
-            raw: table as read; text that is no number becomes null.
+            raw: table as read; text of MISSING is null in columns of numbers and dates.
 
         Raises:
-            ShopstreamError: a column is missing, an id is missing or repeated, or there is no row.
+            ShopstreamError: a column is missing, an id is missing or repeated, a text is not of the column's kind, or
+                there is no row.
         """
         self._check(raw)
-        frame = raw.select(
-            col(self.id).cast(pl.String).alias("id"), *(col(name) for name in raw.columns if name != "id")
-        )
+        frame = raw.select(_text(raw, self.id).alias("id"), *(col(name) for name in raw.columns if name != "id"))
         for name, one in self.all_columns.items():
+            _check_texts(frame, name, one)
             frame = frame.with_columns(_expression(frame, name, one).alias(name))
         frame = frame.select("id", *self.all_columns).sort("id")
-        if frame["id"].null_count() or frame["id"].n_unique() < len(frame):
+        ids = frame["id"]
+        if ids.null_count() or ids.n_unique() < len(frame):
+            twice = ids.filter(ids.is_duplicated()).drop_nulls().head(1).to_list()
             raise ShopstreamError(
-                f"The ids in column {self.id} are not unique: an id is missing or repeated.",
+                f"The ids in column {self.id} are not unique: "
+                + (f"{twice[0]} is repeated." if twice else f"{ids.null_count():,} rows have no id."),
                 "Clean the table first, one row per customer.",
             )
         return frame
@@ -130,30 +136,75 @@ def _terms(name: str, one: Column) -> list[str]:
 
 def _expression(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
     if one.kind == "category":
-        return col(one.taken or name).cast(pl.String)
+        return _text(frame, one.taken or name)
     if one.sum is not None:
-        return pl.sum_horizontal([_number(part) for part in one.sum], ignore_nulls=False)
+        return pl.sum_horizontal([_number(frame, part) for part in one.sum], ignore_nulls=False)
     if one.difference is not None:
-        first, second = (_number(part) if isinstance(part, str) else pl.lit(float(part)) for part in one.difference)
+        first, second = (
+            _number(frame, part) if isinstance(part, str) else pl.lit(float(part)) for part in one.difference
+        )
         return first - second
     if one.ratio is not None:
-        above, below = (_number(part) for part in one.ratio)
+        above, below = (_number(frame, part) for part in one.ratio)
         return pl.when(below != 0).then(above / below)
     if one.day is not None:
-        known = frame.schema[one.day]
-        day = (
-            col(one.day).cast(pl.Date)
-            if known.is_temporal()
-            else col(one.day).cast(pl.String).str.to_date(one.format, strict=False)
-        )
-        return (pl.lit(one.days_before) - day).dt.total_days().cast(pl.Float64)
-    return _number(one.taken or name)
+        return (pl.lit(one.days_before) - _date(frame, one.day, one.format)).dt.total_days().cast(pl.Float64)
+    return _number(frame, one.taken or name)
 
 
-def _number(name: str) -> pl.Expr:
-    """Return a column as float64; non-finite values become null."""
-    number = col(name).cast(pl.Float64, strict=False)
+def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """Return a column as float64; non-finite values and texts of MISSING become null."""
+    column = col(name)
+    if frame.schema[name] == pl.String:
+        column = _present(name).replace(_FLAGS)
+    number = column.cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
+
+
+def _date(frame: pl.DataFrame, name: str, pattern: str) -> pl.Expr:
+    """Return a column as dates; texts of MISSING become null."""
+    if frame.schema[name].is_temporal():
+        return col(name).cast(pl.Date)
+    text = _present(name) if frame.schema[name] == pl.String else col(name).cast(pl.String)
+    return text.str.to_date(pattern, strict=False)
+
+
+def _present(name: str) -> pl.Expr:
+    """Return the text of a column without blanks around it; null for MISSING."""
+    text = col(name).str.strip_chars()
+    return pl.when(~text.is_in(MISSING)).then(text)
+
+
+def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """Return a column as text with every character; integral floats are integers, and NaN is null."""
+    column = col(name)
+    if not frame.schema[name].is_float():
+        return column.cast(pl.String)
+    whole = column.is_finite() & (column == column.floor()) & (column.abs() < 2.0**63)
+    integer = column.cast(pl.Int64, strict=False).cast(pl.String)
+    return pl.when(whole).then(integer).when(column.is_not_nan()).then(column.cast(pl.String))
+
+
+def _check_texts(frame: pl.DataFrame, name: str, one: Column) -> None:
+    """Check the texts of a column of numbers or dates. Raises ShopstreamError, naming the first that is neither."""
+    if one.kind == "category":
+        return
+    for source in _terms(name, one):
+        if frame.schema[source] != pl.String:
+            continue
+        value = _date(frame, source, one.format) if one.day is not None else _number(frame, source)
+        unread = frame.select(col(source), (_present(source).is_not_null() & value.is_null()).alias("bad"))
+        texts = unread.filter("bad")[source]
+        if len(texts):
+            kind, remedy = (
+                (f"a date of the form {one.format}", "set `format` in the mapping, or leave the field empty")
+                if one.day is not None
+                else ("a number", "write numbers with a decimal point, leave missing ones empty, or map a category")
+            )
+            raise ShopstreamError(
+                f"Column {source} has {len(texts):,} texts that are not {kind}: {texts[0]!r} is the first.",
+                f"{remedy[0].upper()}{remedy[1:]}.",
+            )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -97,6 +97,23 @@ def learn(table: pl.DataFrame, mapping: TableMapping) -> Preparation:
     return Preparation(tuple(parts))
 
 
+def unused(table: pl.DataFrame, mapping: TableMapping, preparation: Preparation) -> dict[str, str]:
+    """Return the columns that the preparation leaves out, with the reason of each."""
+    used = {part.name for part in preparation.parts}
+    return {name: _why_unused(table[name]) for name in mapping.columns if name not in used}
+
+
+def _why_unused(values: pl.Series) -> str:
+    known = values.drop_nulls()
+    if known.is_empty():
+        return "it has no values"
+    if known.n_unique() > 1:
+        return "none of its values is frequent" if known.dtype == pl.String else "it hardly varies"
+    return f"it is constant, {known[0]}" + (
+        f", with {values.null_count():,} missing" if len(known) < len(values) else ""
+    )
+
+
 def _numbers(values: pl.Series, fill: float, *, log: bool) -> Float:
     numbers = values.fill_null(fill).to_numpy()
     return np.log1p(np.maximum(numbers, 0.0)) if log else np.asarray(numbers, np.float64)

@@ -46,6 +46,7 @@ class ExplorationData:
         profiles: customer profiles; None if the archive has none.
         features: a row per customer at the end of the archive, ROW_SCHEMA.
         zone: IANA name of the time zone of hours and weekdays.
+        dates_only: whether the records have no time of day.
     """
 
     span: ArchivePeriod
@@ -56,6 +57,7 @@ class ExplorationData:
     profiles: pl.DataFrame | None
     features: pl.DataFrame
     zone: str = "UTC"
+    dates_only: bool = False
 
     @property
     def whole_days(self) -> range:
@@ -69,6 +71,7 @@ def read_data(
     profiles: pl.DataFrame | None,
     zone: str = "UTC",
     on_step: OnStep = lambda *_: None,
+    known: ArchivePeriod | None = None,
 ) -> ExplorationData:
     """Read an archive.
 
@@ -78,6 +81,7 @@ def read_data(
         profiles: customer profiles, or None.
         zone: IANA name of the time zone.
         on_step: callback with the current step and the completed share.
+        known: known period, which may exceed that of the visits and valid orders; None: their period.
 
     Raises:
         ShopstreamError: the archive is empty.
@@ -90,7 +94,7 @@ def read_data(
             counts.add(table)
     orders = valid_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
     visits = counts.sessions()
-    span = _span(visits, orders)
+    span = _span(visits, orders, known)
     ((_, features),) = rows_at(
         days, read_day, [span.end_ms], on_day=lambda day: on_step("computing features", position[day])
     )
@@ -100,10 +104,14 @@ def read_data(
     )  # fmt: skip
 
 
-def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> ArchivePeriod:
-    """Return the span from the first to the last valid record; a wrong time would stretch it by decades."""
+def _span(sessions: pl.DataFrame, orders: pl.DataFrame, known: ArchivePeriod | None) -> ArchivePeriod:
+    """Return the known span, or that from the first to the last valid record."""
     first = pl.concat([sessions["start_ts"], orders["ts"]])
     last = pl.concat([sessions["last_ts"], orders["ts"]])
+    if known is not None:
+        return (
+            known if last.is_empty() else ArchivePeriod(known.first_ms, max(int(last.to_numpy().max()), known.end_ms))
+        )
     if first.is_empty():
         raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
     return ArchivePeriod(int(first.to_numpy().min()), int(last.to_numpy().max()))

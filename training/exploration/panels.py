@@ -166,7 +166,9 @@ def by_weekday(data: ExplorationData) -> Panel | None:
 
 
 def by_hour(data: ExplorationData) -> Panel | None:
-    """Return the panel of visits, orders and revenue by hour of the day, in shares."""
+    """Return the panel of visits, orders and revenue by hour of the day, in shares; none for a log of dates."""
+    if data.dates_only:
+        return None
     return _by_unit(data, "by-hour", "Hours of the day", "hour", tuple(f"{hour:02d}:00" for hour in range(24)))
 
 
@@ -188,9 +190,9 @@ def _by_unit(data: ExplorationData, name: str, title: str, unit: str, names: tup
 
 
 def by_weekday_and_hour(data: ExplorationData) -> Panel | None:
-    """Return the panel of visits by weekday and hour; of orders if there are no visits."""
+    """Return the panel of visits by weekday and hour; of orders if there are no visits; none for a log of dates."""
     measures = _measures(data)
-    if not measures:
+    if not measures or data.dates_only:
         return None
     what, (when, _) = next(iter(measures.items()))
     grid = np.zeros((len(WEEKDAYS), 24))

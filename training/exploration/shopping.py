@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 from plotly.subplots import make_subplots
 from polars import col
 
-from features.schema import DAY_MS, DEVICES, STAGES
+from features.schema import DAY_MS, DEVICES, STAGE_EVENT, STAGES
 from training.exploration.dataset import ExplorationData
 from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, label, labels, share
 from training.html import styled
@@ -29,29 +30,54 @@ def funnel(data: ExplorationData) -> Panel | None:
     """Return the panel of sessions by the stages they reached, in total and by device."""
     if data.sessions.is_empty():
         return None
-    reached = {device: _reached(data.sessions.filter(col("device") == device)) for device in DEVICES}
-    total = _reached(data.sessions)
+    recorded = _recorded(data.sessions)
+    names = [_STEPS[stage] for stage in recorded]
+    reached = {device: _reached(data.sessions.filter(col("device") == device), recorded) for device in DEVICES}
+    total = _reached(data.sessions, recorded)
     figure = go.Figure()
     for device, colour in zip(DEVICES, (BLUE, PALE, WARM), strict=True):
         if reached[device][0]:
-            figure.add_funnel(y=list(_STEPS.values()), x=reached[device], name=device, marker_color=colour)
-    step_rates = [after / before if before else 1.0 for before, after in itertools.pairwise(total)]
-    leak = int(np.argmin(step_rates))
-    steps = list(_STEPS.values())
-    rates = {device: counts[-1] / counts[0] for device, counts in reached.items() if counts[0]}
-    best = max(rates, key=lambda device: rates[device])
+            figure.add_funnel(y=names, x=reached[device], name=device, marker_color=colour)
     return Panel(
-        "funnel", "The funnel of visits",
-        f"{share(total[-1], total[0])} of {total[0]:,} visits buy; most are lost between “{steps[leak]}” and "
-        f"“{steps[leak + 1]}”, where {share(total[leak] - total[leak + 1], total[leak])} leave; "
-        f"visits by {best} buy most often ({share(reached[best][-1], reached[best][0])}).",
+        "funnel", "The funnel of visits", _bought(total, reached, recorded) + _lost(total, names) + ".",
         styled(figure, height=340, funnelmode="stack"),
     )  # fmt: skip
 
 
-def _reached(sessions: pl.DataFrame) -> list[int]:
+def _recorded(sessions: pl.DataFrame) -> list[str]:
+    """Return the stages that clicks record: the visit, and those that some visit has reached by their own event."""
+    return [STAGES[0], *(stage for stage in STAGES[1:] if (sessions[f"n_{STAGE_EVENT[stage]}"] > 0).any())]
+
+
+def _bought(total: Sequence[int], reached: Mapping[str, Sequence[int]], recorded: Sequence[str]) -> str:
+    """Return the share of visits that buy, in words."""
+    if recorded[-1] != STAGES[-1]:
+        return f"How many of {total[0]:,} visits buy is not known: no click is a purchase"
+    text = f"{share(total[-1], total[0])} of {total[0]:,} visits buy"
+    rates = {device: counts[-1] / counts[0] for device, counts in reached.items() if counts[0]}
+    if len(rates) > 1:
+        best = max(rates, key=lambda device: rates[device])
+        text += f"; visits by {best} buy most often ({share(reached[best][-1], reached[best][0])})"
+    return text
+
+
+def _lost(total: Sequence[int], names: Sequence[str]) -> str:
+    """Return the step with the largest loss, in words."""
+    step_rates = [after / before for before, after in itertools.pairwise(total)]
+    if not step_rates:
+        return "; no step after the visit is recorded"
+    leak = int(np.argmin(step_rates))
+    if step_rates[leak] == 1:
+        return "; no visit is lost between the recorded steps"
+    return (
+        f"; most are lost between “{names[leak]}” and “{names[leak + 1]}”, where "
+        f"{share(total[leak] - total[leak + 1], total[leak])} leave"
+    )
+
+
+def _reached(sessions: pl.DataFrame, recorded: Sequence[str]) -> list[int]:
     counts = dict(sessions.group_by("stage").len().iter_rows())
-    return [sum(counts.get(later, 0) for later in STAGES[stage:]) for stage in range(len(STAGES))]
+    return [sum(counts.get(later, 0) for later in STAGES[STAGES.index(stage) :]) for stage in recorded]
 
 
 def retention(data: ExplorationData) -> Panel | None:
@@ -97,13 +123,13 @@ def products(data: ExplorationData) -> Panel | None:
         return None
     top = (
         sold.join(data.products.select("product_id", "views"), on="product_id", how="left")
-        .with_columns((100 * col("lines") / col("views")).alias("conversion"))
+        .with_columns(_conversion().alias("conversion"))
         .sort(["amount", "product_id"], descending=[True, False])
     )
     shown = top.head(TOP_PRODUCTS)
     revenue = float(sold["amount"].sum())
     first = shown.row(0, named=True)
-    known = shown.filter(col("views") > 0).sort(["conversion", "product_id"], descending=[True, False])
+    known = shown.filter(col("conversion").is_not_null()).sort(["conversion", "product_id"], descending=[True, False])
     text = (
         f"{first['product_id']} has the highest revenue: {first['amount']:,.0f}, {share(first['amount'], revenue)} of "
         f"the revenue by line; the first {len(shown)} of {len(sold):,} products have "
@@ -114,7 +140,14 @@ def products(data: ExplorationData) -> Panel | None:
         text += (
             f"; of them {best['product_id']} has the highest conversion ({best['conversion']:.1f} orders per 100 views)"
         )
+    if unknown := shown.filter(col("lines") > col("views")).height:
+        text += f"; the conversion of {unknown:,} of them is not known: they have more orders than views"
     return Panel("products", "Top products", f"{text}.", _ranked(shown, labels(shown["product_id"])))
+
+
+def _conversion() -> pl.Expr:
+    """Return orders per 100 views; null without views, and with more orders than views, which were made elsewhere."""
+    return pl.when((col("views") > 0) & (col("lines") <= col("views"))).then(100 * col("lines") / col("views"))
 
 
 def _ranked(shown: pl.DataFrame, names: list[str]) -> object:
@@ -141,14 +174,19 @@ def categories(data: ExplorationData) -> Panel | None:
         return None
     views = dict(data.products.group_by("category").agg(col("views").sum()).iter_rows())
     lines = dict(_lines(data).group_by("category").len().iter_rows())
-    shown = pl.DataFrame(
-        {
-            "category": list(sums),
-            "amount": list(sums.values()),
-            "conversion": [100 * lines.get(name, 0) / views[name] if views.get(name) else None for name in sums],
-        },
-        schema_overrides={"conversion": pl.Float64},
-    ).sort(["amount", "category"], descending=[True, False])
+    shown = (
+        pl.DataFrame(
+            {
+                "category": list(sums),
+                "amount": list(sums.values()),
+                "lines": [lines.get(name, 0) for name in sums],
+                "views": [views.get(name, 0) for name in sums],
+            },
+            schema_overrides={"lines": pl.Int64, "views": pl.Int64},
+        )
+        .with_columns(_conversion().alias("conversion"))
+        .sort(["amount", "category"], descending=[True, False])
+    )
     half = int(np.searchsorted(shown["amount"].to_numpy().cumsum() / revenue, 0.5)) + 1
     first = shown.row(0, named=True)
     return Panel(
@@ -160,25 +198,28 @@ def categories(data: ExplorationData) -> Panel | None:
 
 
 def baskets(data: ExplorationData) -> Panel | None:
-    """Return the panel of mean order value and orders per visit by week, with their trends in words."""
+    """Return the panel of mean order value and share of visits that buy by week, with their trends in words."""
     if data.orders.is_empty() or len(data.whole_days) < WEEKS_MIN * WEEK_DAYS:
         return None
     start = data.whole_days.start
     weeks = len(data.whole_days) // WEEK_DAYS
     week = ((col("ts") // DAY_MS) - start) // WEEK_DAYS
     orders = data.orders.select(week.alias("week"), "cents").filter(col("week").is_between(0, weeks - 1))
-    visits = data.sessions.select(col("start_ts").alias("ts")).select(week.alias("week"))
-    visits = visits.filter(col("week").is_between(0, weeks - 1)).group_by("week").agg(pl.len().alias("visits"))
-    by_week = orders.group_by("week").agg(col("cents").mean().alias("mean"), pl.len().alias("orders"))
+    purchases = col(f"n_{STAGE_EVENT[STAGES[-1]]}") > 0
+    visits = data.sessions.select(col("start_ts").alias("ts"), purchases.alias("bought"))
+    visits = visits.select(week.alias("week"), "bought").filter(col("week").is_between(0, weeks - 1))
+    recorded = bool(visits["bought"].any())
+    visits = visits.group_by("week").agg(pl.len().alias("visits"), col("bought").sum())
+    by_week = orders.group_by("week").agg(col("cents").mean().alias("mean"))
     by_week = by_week.join(visits, on="week", how="left").sort("week")
     days = ((by_week["week"].to_numpy() * WEEK_DAYS + start) * DAY_MS).astype("datetime64[ms]")
     values = by_week["mean"].to_numpy() / 100
-    rate = (100 * by_week["orders"] / by_week["visits"]).to_list()
+    rate = (100 * by_week["bought"] / by_week["visits"]).to_list() if recorded else []
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     figure.add_scatter(x=days, y=values, name="mean order value", line={"color": BLUE})
-    if len(visits):
-        figure.add_scatter(x=days, y=rate, name="orders per 100 visits", line={"color": WARM}, secondary_y=True)
-    figure.update_yaxes(title_text="orders per 100 visits", rangemode="tozero", showgrid=False, secondary_y=True)
+    if recorded:
+        figure.add_scatter(x=days, y=rate, name="purchases per 100 visits", line={"color": WARM}, secondary_y=True)
+    figure.update_yaxes(title_text="purchases per 100 visits", rangemode="tozero", showgrid=False, secondary_y=True)
     quarter = max(len(values) // 4, 1)
     early, late = float(values[:quarter].mean()), float(values[-quarter:].mean())
     text = (
@@ -189,5 +230,7 @@ def baskets(data: ExplorationData) -> Panel | None:
     if known:
         first, last = (float(np.mean(part)) for part in (known[:quarter], known[-quarter:]))
         text += f". Of 100 visits {first:.1f} bought in the first quarter and {last:.1f} in the last"
+    elif len(visits):
+        text += ". How many visits bought is not known: no click is a purchase"
     return Panel("baskets", "Order value and conversion by week", f"{text}.",
                  styled(figure, height=340, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip

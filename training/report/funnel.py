@@ -54,7 +54,7 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
     if reached.min() == 0:
         raise ShopstreamError(
             f"No visit of the last 30 days reached the stage {STAGES[int(np.argmin(reached))]}.",
-            "Give an archive with purchases.",
+            "Give an archive whose clicks record the stages from the product view to the purchase.",
         )
     continued = np.concatenate([[1.0], reached[1:] / reached[:-1]])
     return pl.DataFrame({"stage": list(STAGES), "ended": ended, "reached": reached, "kept": np.round(continued, 6)})
