@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -56,6 +57,9 @@ Column = Annotated[str, StringConstraints(min_length=1)]
 Sign = Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_sign)]
 
 
+Sheets = Annotated[tuple[Column, ...], Field(strict=False, min_length=1)]
+
+
 class FileFormat(BaseModel):
     """Format of a file. An unknown key is an error."""
 
@@ -76,8 +80,8 @@ class FileFormat(BaseModel):
     """Sign between groups of three digits. See `grouping`."""
     missing: tuple[str, ...] = Field(default=(), strict=False)
     """Texts that mean "no value", in addition to the empty text."""
-    sheet: Column | None = None
-    """Sheet of an Excel workbook. None: the only sheet with values."""
+    sheet: Column | Sheets | None = None
+    """Sheet of an Excel workbook, or several whose rows are one log. None: the only sheet with values."""
     records: Annotated[Column, AfterValidator(_list_path)] | None = None
     """Path of the list of records within one JSON document."""
 
@@ -85,6 +89,11 @@ class FileFormat(BaseModel):
     def grouping(self) -> str | None:
         """Sign between groups of three digits: `thousands`, else "." if the decimal sign is ","."""
         return self.thousands if self.thousands is not None or self.decimal == "." else "."
+
+    def by_sheet(self) -> list[tuple[str | None, FileFormat]]:
+        """Return each sheet that is named with the format of its rows; None and this format, if it names none."""
+        names: Sequence[str | None] = self.sheet if isinstance(self.sheet, tuple) else (self.sheet,)
+        return [(name, self.model_copy(update={"sheet": name})) for name in names]
 
     @property
     def missing_texts(self) -> list[str]:

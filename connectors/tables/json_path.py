@@ -23,11 +23,28 @@ Step = str | int | Match
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Steps from a record to a value. `relative`: from an element of the list that is read a row per element."""
+    """Steps to a value.
+
+    Attributes:
+        steps: steps from a record, or from an element of a list.
+        depth: 0 from the record, 1 from an element of the list that gives a row per element. 2 is from an element of a
+            list within such an element.
+    """
 
     steps: tuple[Step, ...]
-    relative: bool = False
+    depth: int = 0
 
+    @property
+    def relative(self) -> bool:
+        """Whether the steps begin at an element."""
+        return self.depth > 0
+
+
+DEPTH_MAX: Final = 2
+"""Lists within lists that can be read a row per element."""
+
+WITHIN: Final = "[*]."
+"""Separates the path of a list from that of a list within its elements."""
 
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _KEY: Final = re.compile(rf'(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"\x00-\x1f]+)')
@@ -48,11 +65,12 @@ def parse_path(text: str) -> Path:
     Raises:
         ValueError: the text is no path. The message names the position, from 1.
     """
-    relative = text.startswith(".")
-    if text == ".":
-        return Path((), relative=True)
+    depth = min(len(text) - len(text.lstrip(".")), DEPTH_MAX)
+    relative = depth > 0
+    if text == "." * depth and relative:
+        return Path((), depth)
     steps: list[Step] = []
-    at = int(relative)
+    at = depth
     while True:
         key = _KEY.match(text, at)
         if key is not None:
@@ -67,7 +85,7 @@ def parse_path(text: str) -> Path:
             steps.append(_bracket(step, text, at))
             at = step.end()
         if at == len(text):
-            return Path(tuple(steps), relative)
+            return Path(tuple(steps), depth)
         if text[at] != ".":
             raise _invalid(text, at, "write a point between two keys, and a key with special characters in quotes")
         at += 1

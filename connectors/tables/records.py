@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from connectors.tables.batches import LINE, POSITION, Batch, Refusal, frame, shown
-from connectors.tables.json_path import Match, Path, Step, parse_path, write_path
+from connectors.tables.json_path import WITHIN, Match, Path, Step, parse_path, write_path
 from features.errors import UsageError
 
 WHOLE_FLOATS_MAX: Final = 2**53
@@ -65,6 +65,8 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
         records: line, and the object or Unreadable.
         columns: paths of the values. None: all top-level keys and nested values.
         each: path of a list with a row per element. The columns that begin with a point are paths within the element.
+            `a[*].b` is a list within each element of the list `a`: the columns that begin with two points are paths
+            within its elements.
 
     Raises:
         UsageError: a path is invalid, or begins with a point without `each`.
@@ -72,11 +74,17 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
     if columns is None:
         return _whole_records(records)
     columns = list(dict.fromkeys(columns))
-    paths = [read_path(column, each is not None) for column in columns]
-    list_steps = None if each is None else read_path(each, with_elements=False).steps
-    named = list(zip(columns, paths, strict=True))
-    outer = [(name, path.steps) for name, path in named if not path.relative]
-    inner = [(name, path.steps) for name, path in named if path.relative]
+    lists = [] if each is None else each.split(WITHIN)
+    paths = [read_path(column, bool(lists)) for column in columns]
+    if any(path.depth > len(lists) for path in paths):
+        raise UsageError("A path with two points needs a list within a list.", "Name the list in the mapping.")
+    levels = [
+        _Level(
+            [(column, path.steps) for column, path in zip(columns, paths, strict=True) if path.depth == depth],
+            None if depth == len(lists) else (lists[depth], read_path(lists[depth], with_elements=False).steps),
+        )
+        for depth in range(len(lists) + 1)
+    ]
     lines: list[int] = []
     rows: list[tuple[str | None, ...]] = []
     positions: list[int | None] = []
@@ -86,35 +94,53 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
             refused.append(Refusal(line, None, shown(record.value), record.reason))
             continue
         try:
-            column = ""
-            values: list[str | None] = []
-            for column, steps in outer:  # noqa: B007 - the column of a refusal
-                values.append(text_at(record, steps))
-            if list_steps is None:
-                lines.append(line)
-                rows.append(tuple(values))
-                continue
-            column = cast("str", each)
-            elements = _elements(record, list_steps)
-            expanded = []
-            for element in elements:
-                own = list(values)
-                for column, steps in inner:  # noqa: B007 - the column of a refusal
-                    own.append(text_at(element, steps))
-                expanded.append(tuple(own))
-            rows += expanded
-            lines += [line] * len(expanded)
-            positions += [None] if elements == [None] else range(len(expanded))
-        except UnreadableValueError as error:
-            reason, value = error.args
+            expanded = list(_rows_of(record, levels, (), None))
+        except _UnreadableColumnError as error:
+            column, reason, value = error.args
             refused.append(Refusal(line, column, shown(value), reason))
-    names = [name for name, _ in (*outer, *inner)]
+            continue
+        rows += [values for _, values in expanded]
+        positions += [position for position, _ in expanded]
+        lines += [line] * len(expanded)
+    names = [name for level in levels for name, _ in level.columns]
     table = zip(*rows, strict=True) if rows else ([] for _ in names)
-    batch = frame(lines, list(zip(names, table, strict=True)))
-    batch = batch.select(LINE, *columns)
-    if list_steps is not None:
+    batch = frame(lines, list(zip(names, table, strict=True))).select(LINE, *columns)
+    if lists:
         batch = batch.with_columns(pl.Series(POSITION, positions, dtype=pl.Int64))
     return Batch(batch, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Columns of a record or of an element, and the name and path of the list that gives a row per element."""
+
+    columns: list[tuple[str, tuple[Step, ...]]]
+    inner: tuple[str, tuple[Step, ...]] | None
+
+
+class _UnreadableColumnError(Exception):
+    """Value that refuses its record. The arguments are column, reason and value."""
+
+
+def _rows_of(
+    record: Any, levels: Sequence[_Level], before: tuple[str | None, ...], position: int | None
+) -> Iterator[tuple[int | None, tuple[str | None, ...]]]:
+    """Yield position and values of each row of a record: one, or one per element of its list."""
+    level, *others = levels
+    column = ""
+    try:
+        values = list(before)
+        for column, steps in level.columns:  # noqa: B007 - the column of a refusal
+            values.append(text_at(record, steps))
+        if level.inner is None:
+            yield position, tuple(values)
+            return
+        column, steps = level.inner
+        elements = _elements(record, steps)
+    except UnreadableValueError as error:
+        raise _UnreadableColumnError(column, *error.args) from None
+    for at, element in [(None, None)] if elements == [None] else enumerate(elements):
+        yield from _rows_of(element, others, tuple(values), at)
 
 
 def read_path(text: str, with_elements: bool) -> Path:

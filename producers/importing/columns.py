@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from connectors.formats.numbers import read_decimals
-from connectors.formats.timestamps import read_times, time_format, times_of
+from connectors.formats.timestamps import read_times, time_format, times_of, utc
 from connectors.tables.batches import POSITION
 from features.errors import UsageError
 from producers.importing.lookups import Lookups
@@ -111,11 +111,31 @@ class Columns:
                 if isinstance(kind, pl.Datetime | pl.Date):
                     parsed = times_of(pl.col(path), kind, time.zone)
                 else:
-                    parsed = read_times(own, time_format(time.format), time.zone, time.zones)
+                    parsed = self._read_time(own, time)
                 present = own.is_not_null() & self.holds(time.when)
                 text = pl.when(present).then(own).otherwise(text)
                 read = pl.when(present).then(parsed).otherwise(read)
         return text, read
+
+    def _read_time(self, text: pl.Expr, time: Time) -> pl.Expr:
+        """Return the struct of a time that is text, with the correction of the clock that wrote it."""
+        how = time_format(time.format)
+        read = read_times(text, how, time.zone, time.zones)
+        if time.local is not None:
+            read = _as_local(read, time.local)
+        if time.received is None or time.sent is None or time.skew_max is None:
+            return read
+        received, sent = (
+            read_times(self.column(path), how, time.zone, time.zones) for path in (time.received, time.sent)
+        )
+        late_ms = received.struct.field("ms") - sent.struct.field("ms")
+        late_ms = pl.when(late_ms.abs() > 1000 * time.skew_max).then(late_ms).otherwise(0).fill_null(0)
+        reason = pl.coalesce(one.struct.field("reason") for one in (read, received, sent))
+        return pl.struct(
+            ms=pl.when(reason.is_null()).then(read.struct.field("ms") + late_ms),
+            is_date=read.struct.field("is_date"),
+            reason=reason,
+        )
 
     def column(self, path: str) -> pl.Expr:
         """Return the text of a column; null, and noted as absent, if the table lacks it."""
@@ -149,6 +169,8 @@ class Columns:
             text = replaced(text, self.tables[one.lookup.table][one.lookup], None)
         if one.lower:
             text = text.str.to_lowercase()
+        if one.upper:
+            text = text.str.to_uppercase()
         for path in one.less:
             text = self._difference(text, self.column(path))
         if one.minor_units is not None:
@@ -213,6 +235,15 @@ def label(source: Source | None) -> list[str]:
         else:
             return []  # a constant makes the source complete
     return paths
+
+
+def _as_local(read: pl.Expr, zone: str) -> pl.Expr:
+    """Return times whose epoch is the local time of a zone as if it were UTC."""
+    given = read.struct.field("ms")
+    ms = utc(given.cast(pl.Datetime("ms")), zone).cast(pl.Int64)
+    missing = pl.when(given.is_not_null() & ms.is_null()).then(pl.lit(f"this local time does not exist in {zone}"))
+    reason = pl.coalesce(read.struct.field("reason"), missing)
+    return pl.struct(ms=ms, is_date=read.struct.field("is_date"), reason=reason)
 
 
 def _major_units(text: pl.Expr, decimals: int) -> pl.Expr:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from producers.importing.orders import Assembled, in_shop_currency
+from producers.importing.orders import REPEATED, Assembled, in_shop_currency
 from producers.importing.rows import EVENT_BYTES_MAX
 from producers.importing.sessionise import with_sessions
 
@@ -24,7 +24,7 @@ def event_records(rows: pl.DataFrame) -> Assembled:
         rows: all rows of their customers.
     """
     price = in_shop_currency(rows["_price"], rows["_rate"])
-    rows = rows.with_columns(price=price).select(*EVENT_COLUMNS, "_file", "_line")
+    rows = rows.with_columns(price=price).select(*EVENT_COLUMNS, "_file", "_line", "_first_counts")
     rows, repeated, refused = _without_repeats(rows)
     events = with_sessions(rows)
     long = pl.coalesce(
@@ -38,6 +38,7 @@ def event_records(rows: pl.DataFrame) -> Assembled:
     events = events.with_columns(reason=long)
     refused = pl.concat([refused, events.filter(pl.col("reason").is_not_null()).select("_file", "_line", "reason")])
     records = events.filter(pl.col("reason").is_null()).select(EVENT_COLUMNS)
+    repeated = repeated.with_columns(reason=pl.lit(REPEATED))
     return Assembled(records, refused, repeated, pl.DataFrame(schema={"_file": pl.Int32, "reason": pl.String}))
 
 
@@ -48,12 +49,19 @@ def _without_repeats(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl
     empty = rows.clear().select("_file", "_line")
     if suspects.is_empty():
         return rows, empty, empty.with_columns(reason=pl.lit(None, pl.String))
-    suspects = suspects.sort("event_id", "_file", "_line")
+    suspects = suspects.sort("event_id", "_file", "_line").with_row_index("_row")
     distinct = suspects.unique(EVENT_COLUMNS, keep="first", maintain_order=True)
-    repeated = suspects.join(distinct, on=["_file", "_line"], how="anti").select("_file", "_line")
+    first_counts = pl.col("_first_counts").all().over("event_id")
+    earliest = (
+        distinct.filter(first_counts)
+        .sort("ts", *EVENT_COLUMNS, nulls_last=True)
+        .unique("event_id", keep="first", maintain_order=True)
+    )
+    distinct = pl.concat([distinct.filter(~first_counts), earliest])
     differing = distinct.filter(pl.col("event_id").is_duplicated())
     refused = suspects.join(differing.select("event_id").unique(), on="event_id", how="semi")
-    repeated = repeated.join(refused, on=["_file", "_line"], how="anti")
-    used = distinct.join(refused, on=["_file", "_line"], how="anti")
+    repeated = suspects.join(pl.concat([distinct, refused]).select("_row").unique(), on="_row", how="anti")
+    used = distinct.join(refused.select("_row"), on="_row", how="anti").drop("_row")
+    repeated = repeated.select("_file", "_line")
     reason = pl.lit("event id of different events")
     return pl.concat([rows.filter(~twice), used]), repeated, refused.select("_file", "_line", reason=reason)

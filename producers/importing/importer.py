@@ -25,7 +25,7 @@ from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.importing.columns import Columns
 from producers.importing.events import event_records
-from producers.importing.lookups import Lookups, read_lookups
+from producers.importing.lookups import Lookups, read_lines, read_lookups, with_lines
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
@@ -33,8 +33,6 @@ from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
 
 ROWS_MAX: Final = 1_500_000
-REPEATED: Final = "repeats a record"
-"""Reason of a row that is left out: its id and all of its values are those of another row."""
 BATCH_ROWS: Final = 200_000
 Log = tuple[str | Path, str, OrderMapping | ClickMapping]
 """File, folder or glob; name of its mapping; mapping."""
@@ -122,7 +120,10 @@ def import_logs(
     ):
         reading = _Reading(report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused)
         for file, name, mapping in _every_file(logs):
-            reading.read(file, name, mapping)
+            for sheet, how in mapping.file.by_sheet():
+                shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
+                file_report = FileReport(shown, name, "orders" if isinstance(mapping, OrderMapping) else "events")
+                reading.read(file, file_report, mapping.model_copy(update={"file": how}))
         for topic, records in reading.assembled(rows_max):
             _note(report, topic, records)
             archive.write(topic, with_times(records).to_arrow())
@@ -162,25 +163,26 @@ class _Reading:
         self._known_until_ms = 0
         self._currencies: Counter[str] = Counter()
 
-    def read(self, file: LogFile, name: str, mapping: OrderMapping | ClickMapping) -> None:
-        """Read the rows of a file."""
-        file_report = FileReport(file.name, name, "orders" if isinstance(mapping, OrderMapping) else "events")
+    def read(self, file: LogFile, file_report: FileReport, mapping: OrderMapping | ClickMapping) -> None:
+        """Read the rows of a file, and count them in its report."""
         self._report.files.append(file_report)
         tables = read_lookups(mapping, file)
         names, paths = None, sorted(mapping.paths())
         if mapping.file.format != "json":
             names = header(file, mapping.file)
             paths = [path for path in paths if path in names]
-        lines = mapping.fields.lines
-        each = None if lines is None else lines.list
+        table_lines = read_lines(mapping, file)
         plan = None
-        for batch in read_batches(file, mapping.file, paths, each=each, rows_max=BATCH_ROWS):
+        for batch in read_batches(file, mapping.file, paths, each=mapping.list_path, rows_max=BATCH_ROWS):
+            if table_lines is not None:
+                batch.rows = with_lines(batch.rows, table_lines)
             if plan is None:
                 plan = self._plan(file_report, mapping, dict(batch.rows.schema), names, tables)
             self._take(batch, plan, file_report, mapping)
             self._on_progress(file_report.file, file_report.rows)
         if plan is None:  # a file without rows must have the columns, too
-            self._plan(file_report, mapping, dict.fromkeys(paths, pl.String()), names, tables)
+            schema = dict.fromkeys(paths, pl.String()) | (dict(table_lines.rows.schema) if table_lines else {})
+            self._plan(file_report, mapping, schema, names, tables)
 
     def _plan(
         self, file_report: FileReport, mapping: OrderMapping | ClickMapping, schema: dict[str, pl.DataType],
@@ -202,7 +204,7 @@ class _Reading:
             if one.left_out:
                 file_report.leave_out(one.reason, [one.line])
         rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
-        if POSITION not in rows.columns:
+        if POSITION not in rows.columns or mapping.fields.lines is None:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
         judged = judge(rows, plan)
         for reason, lines in judged.left_out.items():
@@ -269,14 +271,14 @@ class _Reading:
             yield "events", made.records
 
     def _settle(self, made: Assembled) -> None:
+        for (number, reason), part in made.left_out.group_by("_file", "reason"):
+            self._report.files[_int(number)].leave_out(str(reason), part["_line"].to_list())
         for (number,), part in made.refused.group_by("_file"):
             rows = part.select(
                 pl.col("_line").alias("line"), "reason",
                 *(pl.lit(None, pl.String).alias(name) for name in ("column", "value", "detail")),
             )  # fmt: skip
             self._refused(self._report.files[_int(number)], rows)
-        for (number,), part in made.repeated.group_by("_file"):
-            self._report.files[_int(number)].leave_out(REPEATED, part["_line"].to_list())
         for number, reason, count in made.dropped.group_by("_file", "reason").len().iter_rows():
             self._report.files[number].dropped[reason] += count
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ import polars as pl
 from connectors.tables.log_files import LogFile, log_files
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
-from producers.importing.mapping import ClickMapping, OrderMapping, Table
+from producers.importing.mapping import ClickMapping, OrderLines, OrderMapping, Table
 from producers.importing.money import amounts, sums, texts
 from producers.importing.sources import Lookup, Selection, alternatives
 
@@ -43,11 +44,59 @@ def read_lookups(mapping: OrderMapping | ClickMapping, log: LogFile) -> Lookups:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class TableLines:
+    """Lines of orders in a table of their own.
+
+    Attributes:
+        rows: `key`, and the columns that the mapping reads, whose names begin with a point.
+        log_column: column of the log that holds the key.
+    """
+
+    rows: pl.DataFrame
+    log_column: str
+
+
+def read_lines(mapping: OrderMapping | ClickMapping, log: LogFile) -> TableLines | None:
+    """Return the table of an order log's lines; None if its lines are not in a table.
+
+    Raises:
+        UsageError: the table is missing, or lacks a column.
+    """
+    lines = mapping.fields.lines
+    if not isinstance(mapping, OrderMapping) or not isinstance(lines, OrderLines) or lines.table is None:
+        return None
+    table = mapping.tables[lines.table]
+    columns = sorted(path[1:] for path in mapping.paths() if path.startswith("."))
+    rows = _table(lines.table, table, {table.key, *columns}, mapping, log.path.parent)
+    assert isinstance(mapping.order.id, str)
+    return TableLines(
+        rows.select(pl.col(table.key).alias(_KEY), **{f".{name}": name for name in columns}), mapping.order.id
+    )
+
+
+def with_lines(rows: pl.DataFrame, lines: TableLines) -> pl.DataFrame:
+    """Return a row of the log per line of its order, and one for an order without lines."""
+    key = pl.col(lines.log_column).str.strip_chars().alias(_KEY)
+    return rows.with_columns(key).join(lines.rows, on=_KEY, how="left", maintain_order="left_right").drop(_KEY)
+
+
+_KEY: Final = "\0key"
+
+
 def _read(
     name: str, table: Table, lookups: set[Lookup], mapping: OrderMapping | ClickMapping, folder: Path
 ) -> dict[Lookup, dict[str, str]]:
+    rows = _table(name, table, {table.key, *(lookup.column for lookup in lookups)}, mapping, folder)
+    return {lookup: _values_by_key(rows, table.key, lookup, name) for lookup in lookups}
+
+
+def _table(
+    name: str, table: Table, names: set[str], mapping: OrderMapping | ClickMapping, folder: Path
+) -> pl.DataFrame:
+    """Return columns of a table as trimmed text. Rows without a key are left out."""
     how = table.format or mapping.file
-    columns = sorted({table.key, *(lookup.column for lookup in lookups)})
+    columns = sorted(names)
     frames = []
     for file in log_files([folder / table.file]):
         if how.format != "json" and (absent := set(columns) - set(header(file, how))):
@@ -57,10 +106,9 @@ def _read(
                 first = batch.refused[0]
                 raise ShopstreamError(f"{file.name}, line {first.line}: {first.reason}.", "Correct the file.")
             frames.append(batch.rows.select(pl.col(columns).cast(pl.String).str.strip_chars()))
-    rows = pl.concat(frames).filter(pl.col(table.key).is_not_null()) if frames else pl.DataFrame(
-        schema=dict.fromkeys(columns, pl.String)
-    )  # fmt: skip
-    return {lookup: _values_by_key(rows, table.key, lookup, name) for lookup in lookups}
+    if not frames:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    return pl.concat(frames).filter(pl.col(table.key).is_not_null())
 
 
 def _values_by_key(rows: pl.DataFrame, key: str, lookup: Lookup, name: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
+from connectors.formats.time_patterns import EPOCHS
 from connectors.formats.timestamps import time_format, zone_name
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import parse_path
@@ -71,6 +72,10 @@ class Time(PathPart):
         format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days`, or a pattern: `%d.%m.%Y %H:%M`.
         zone: IANA zone of times without an offset. An ambiguous local time is the earlier one.
         zones: zone word of the file -> offset or IANA zone: `{PDT: "-07:00"}`.
+        local: zone of an epoch that counts local time as if it were UTC.
+        received: column of the time at which the server had the row, by the server's clock.
+        sent: column of the time at which the device sent the row, by the device's clock.
+        skew_max: seconds. If received - sent is larger, the device's clock is wrong, and the time is corrected by it.
         when: condition; without it every row has the time.
     """
 
@@ -78,7 +83,25 @@ class Time(PathPart):
     format: Annotated[str, StringConstraints(min_length=1), AfterValidator(_known_format)] = "iso"
     zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
     zones: dict[str, str] = Field(default_factory=dict)
+    local: Annotated[str, AfterValidator(zone_name)] | None = None
+    received: Path | None = None
+    sent: Path | None = None
+    skew_max: Annotated[float, Field(gt=0, strict=False)] | None = None
     when: Condition | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.local is not None and self.format not in EPOCHS:
+            raise ValueError("local is the zone of an epoch: write zone for local times of other formats")
+        if len({self.received is None, self.sent is None, self.skew_max is None}) > 1:
+            raise ValueError("received, sent and skew_max go together")
+        return self
+
+    def paths(self) -> Iterator[str]:
+        """Yield every column or path that the time reads."""
+        yield from self.path
+        yield from (path for path in (self.received, self.sent) if path is not None)
+        yield from paths_of(self.when)
 
 
 Times = Annotated[tuple[Time, ...], Field(strict=False), BeforeValidator(listed)]
@@ -89,6 +112,8 @@ class LeftOut(Condition):
     """Rows that are not records, by a condition."""
 
     reason: Annotated[str, StringConstraints(min_length=1)]
+    when: Condition | None = None
+    """Second condition that must hold, too."""
 
 
 class Currency(PathPart):
@@ -128,16 +153,35 @@ class Table(Part):
     """Format, if it differs from that of the log."""
 
 
-class OrderLines(Part):
-    """List of lines in a record. Sources that begin with a dot are fields of its elements."""
+class Copies(LeftOut):
+    """Rows that the file has several times by mistake, although equal lines of an order are different pieces."""
 
-    list: Path
+    times: Annotated[int, Field(ge=2)] = 2
+    """Number of times that each of these rows is in the file. One of them is used."""
+
+
+class OrderLines(Part):
+    """Lines of an order: a list in its record, or rows of another table. Sources begin with a point.
+
+    Attributes:
+        list: path of the list; a source is a field of an element.
+        table: table of the mapping whose key is the order's id; a source is a column of it.
+        left_out: elements that are not lines.
+    """
+
+    list: Path | None = None
+    table: Path | None = None
     left_out: Condition | None = None
-    """Elements that are not lines."""
     product: Source | None = None
     category: Source | None = None
     quantity: Source | None = None
     unit_price: Source | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.list is None) == (self.table is None):
+            raise ValueError("lines are a list of the record or rows of a table: give list or table")
+        return self
 
 
 class OrderColumns(Part):
@@ -162,6 +206,9 @@ class OrderColumns(Part):
     """`net`: negative lines reduce their order; an order of which nothing remains is refunded."""
     mixed_status: Literal["refuse", "net"] = "refuse"
     """`net`: of an order whose lines differ in status, only the placed lines count."""
+    left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
+    """Rules for whole orders of several rows. A rule holds if it does for one row; `missing: true` for all of them."""
+    copies: Copies | None = None
     updated: Times = ()
     """Time at which the row became valid; defaults to the time of the order."""
     session: Source | None = None
@@ -182,6 +229,10 @@ class OrderColumns(Part):
             raise ValueError("give total, or quantity and unit_price")
         if self.rows == "order" and "net" in (self.negative, self.mixed_status):
             raise ValueError("net needs rows: line")
+        if (self.left_out and not self.grouped) or (self.copies and self.rows == "order"):
+            raise ValueError("rules for whole orders need orders of several rows; write left_out at the top")
+        if self.lines and self.lines.table and not isinstance(self.id, str):
+            raise ValueError("lines of a table are found by the order's id, which must be one column")
         return self
 
     @property
@@ -201,6 +252,8 @@ class ClickLines(Part):
 
     `{id}` is the record's id, and `{i}` the position of the element from 0.
     """
+    repeats: Literal["refuse", "first"] = "refuse"
+    """`first`: of several events with the same id, the first in time counts, whatever the others hold."""
     product: Source | None = None
     category: Source | None = None
     price: Source | None = None
@@ -234,6 +287,11 @@ class ClickColumns(Part):
 class _Common(Part):
     about: str = ""
     file: FileFormat
+    each: Path | None = None
+    """List in a JSON record whose elements are the rows. Their fields begin with a point.
+
+    Fields of their lines begin with two points.
+    """
     time: Annotated[Times, Field(min_length=1)]
     ids: Ids = Ids()
     tables: dict[str, Table] = Field(default_factory=dict)
@@ -254,19 +312,28 @@ class _Common(Part):
                 if name in SOURCES and (source := getattr(part, name)) is not None:
                     yield source
 
+    @property
+    def list_path(self) -> str | None:
+        """Path of the list that gives a row per element: `visits[*].actions` is a list within elements."""
+        lines = None if self.fields.lines is None else self.fields.lines.list
+        return lines if self.each is None else f"{self.each}[*]{lines}" if lines else self.each
+
     def paths(self) -> set[str]:
         """Return every column or path that the mapping reads. Those of lines begin with a dot."""
         paths = {path for source in self.sources() for path in paths_of(source)}
         lines = self.fields.lines
+        rules = self.left_out
+        if isinstance(self.fields, OrderColumns):
+            rules += self.fields.left_out + ((self.fields.copies,) if self.fields.copies else ())
         if isinstance(lines, OrderLines):
             paths.update(paths_of(lines.left_out))
         if isinstance(lines, ClickLines):
             paths.update(name for text in lines.id for name in names_in(text) if name not in ("id", "i"))
         updated = self.fields.updated if isinstance(self.fields, OrderColumns) else ()
         for time in (*self.time, *updated):
-            paths.update(time.path, paths_of(time.when))
-        for rule in self.left_out:
-            paths.update(rule.path)
+            paths.update(time.paths())
+        for rule in rules:
+            paths.update((*rule.path, *paths_of(rule.when)))
         return paths | ({self.currency.path} if self.currency.path else set())
 
     @model_validator(mode="after")
@@ -274,8 +341,13 @@ class _Common(Part):
         if self.file.format == "json":
             for path in self.paths():
                 parse_path(path)
-        elif self.fields.lines is not None:
-            raise ValueError("lines are a list in a JSON record: write `file: {format: json}`")
+        elif self.list_path is not None:
+            raise ValueError("a list is in a JSON record: write `file: {format: json}`")
+        lines = self.fields.lines
+        if self.each is not None and lines is not None and not (lines.list or ".").startswith("."):
+            raise ValueError("with each, lines.list is a field of the element and begins with a point")
+        if isinstance(lines, OrderLines) and lines.table is not None and lines.table not in self.tables:
+            raise ValueError(f"lines name the table {lines.table}, which is not in tables")
         for source in self.sources():
             for one in alternatives(source):
                 if isinstance(one, Selection) and one.lookup and one.lookup.table not in self.tables:

@@ -12,7 +12,7 @@ import polars as pl
 
 from features.schema import AMOUNT_MAX, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, STATUSES
 from producers.importing.money import amounts, products, rounded, sums
-from producers.importing.rows import CHANGED, ORDER_BYTES_MAX
+from producers.importing.rows import CHANGED, ORDER_BYTES_MAX, RULE_DIGITS
 
 ORDER_COLUMNS: Final = (
     "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
@@ -28,6 +28,8 @@ _CONTENT: Final = (
     "_unit_price", "_rate", *_SHARED,
 )  # fmt: skip
 _GROUP: Final = "_group"
+REPEATED: Final = "repeats a record"
+"""Reason of a row that is left out: its id and all of its values are those of another row."""
 _SINGLE: Final = ~pl.col("_grouped") & ~pl.col("_bad")
 _ID_CHECKS: Final = (
     (
@@ -45,18 +47,18 @@ _ID_CHECKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """Records, and the rows that are refused together with others.
+    """Records, and the rows that are refused or left out together with others.
 
     Attributes:
         records: columns of the record.
         refused: `_file`, `_line`, reason.
-        repeated: `_file`, `_line` of rows that repeat a record: its id and all of its values are those of another row.
+        left_out: `_file`, `_line`, reason.
         dropped: `_file`, reason: rows with an optional value that the record does not hold.
     """
 
     records: pl.DataFrame
     refused: pl.DataFrame
-    repeated: pl.DataFrame
+    left_out: pl.DataFrame
     dropped: pl.DataFrame
 
 
@@ -67,14 +69,11 @@ def order_records(rows: pl.DataFrame) -> Assembled:
     rows = rows.with_columns(pl.coalesce(reasons).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null()).drop("reason")
-    orders = rows.filter(~pl.col("_grouped") & ~pl.col("_bad"))
-    given = orders.filter(~pl.col("_own_id"))
-    distinct = given.unique(_CONTENT, keep="first", maintain_order=True)
-    repeated = given.join(distinct, on=["_file", "_line"], how="anti").select("_file", "_line")
-    single, more = _single(pl.concat([distinct, orders.filter("_own_id")]))
+    single, more, repeated = _distinct(rows.filter(_SINGLE))
+    rows, left_out, uneven = _by_rules(rows)
     lines, others, dropped = _joined(rows.filter("_grouped"))
     records = pl.concat([single, lines]).select(ORDER_COLUMNS).sort("ts", "order_id", "updated_ts", "status", "total")
-    return Assembled(records, pl.concat([*refused, more, others]), repeated, dropped)
+    return Assembled(records, pl.concat([*refused, more, others, uneven]), pl.concat([left_out, repeated]), dropped)
 
 
 def _refused(rows: pl.DataFrame) -> pl.DataFrame:
@@ -82,6 +81,13 @@ def _refused(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- a row is an order ------------------------------------------------------------------------------------------------
+def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the records of rows that are orders, the refused rows, and those that repeat a record."""
+    rows = rows.with_columns(_again=~pl.col("_own_id") & (pl.int_range(pl.len()).over(_CONTENT) > 0))
+    single, refused = _single(rows.filter(~pl.col("_again")))
+    return single, refused, _refused(rows.filter("_again").with_columns(reason=pl.lit(REPEATED)))
+
+
 def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the records of rows that are orders, and the refused rows."""
     number = pl.int_range(pl.len()).over("customer_id", "ts")
@@ -118,6 +124,49 @@ def in_shop_currency(amount: pl.Series, rate: pl.Series) -> pl.Series:
 
 
 # --- rows of one order ------------------------------------------------------------------------------------------------
+def _by_rules(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Apply the rules for whole orders, and leave out copies of rows that a file has several times.
+
+    Returns:
+        The other rows, the rows that are left out, and the rows that are refused.
+    """
+    empty = rows.clear().select("_file", "_line", reason=pl.lit(None, pl.String))
+    if rows["_held"].null_count() == len(rows) and (rows["_copies"] == 1).all():
+        return rows, empty, empty
+    record = pl.when("_in_record").then(pl.format("{}:{}", "_file", "_line"))
+    rows = rows.with_columns(record.alias("_record"))
+    rows = rows.join(_rules_that_hold(rows), on=_ORDER, how="left", nulls_equal=True, maintain_order="left")
+    ruled = rows.filter(pl.col("_rule").is_not_null() & ~pl.col("_bad"))
+    left_out = [_refused(ruled.with_columns(reason=pl.col("_rule").str.slice(RULE_DIGITS)))]
+    rows = rows.filter(pl.col("_rule").is_null())
+    copied = (pl.col("_copies") > 1) & ~pl.col("_bad")
+    same = [*_ORDER, *_CONTENT[1:]]
+    rows = rows.with_columns(
+        _times=pl.when(copied).then(pl.len().over([*same, copied])),
+        _copy=pl.when(copied).then(pl.int_range(pl.len()).over([*same, copied])),
+    )
+    uneven = (pl.col("_times") % pl.col("_copies") != 0).fill_null(False).any().over(_ORDER)
+    reason = pl.lit("the order has a row that the file does not have as often as `copies` states")
+    refused = _refused(rows.filter(uneven & ~pl.col("_bad")).with_columns(reason=reason))
+    rows = rows.filter(~uneven)
+    further = (pl.col("_copy") % pl.col("_copies") != 0).fill_null(False)
+    left_out.append(_refused(rows.filter(further).with_columns(reason="_copies_reason")))
+    return rows.filter(~further), pl.concat(left_out), refused
+
+
+_ORDER: Final = ("order_id", "_record")
+
+
+def _rules_that_hold(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `_ORDER` and `_rule` of orders for which a rule holds: number and reason of the first one."""
+    held = rows.select(*_ORDER, _rule="_held").explode("_rule").drop_nulls("_rule")
+    every = rows.group_by(_ORDER).agg(_rows=pl.len())
+    absent = rows.select(*_ORDER, _rule="_absent").explode("_rule").drop_nulls("_rule")
+    absent = absent.group_by(*_ORDER, "_rule").agg(_absent=pl.len()).join(every, on=_ORDER, nulls_equal=True)
+    absent = absent.filter(pl.col("_absent") == pl.col("_rows")).select(*_ORDER, "_rule")
+    return pl.concat([held, absent]).group_by(_ORDER).agg(pl.col("_rule").min())
+
+
 def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return one record per order of lines, the refused rows, and the rows with a value that is not used."""
     record = pl.when("_in_record").then(pl.struct("_file", "_line"))

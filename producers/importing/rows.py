@@ -29,12 +29,14 @@ from features.schema import (
     Order,
 )
 from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
-from producers.importing.mapping import ClickMapping, OrderColumns, OrderMapping
+from producers.importing.mapping import ClickMapping, LeftOut, OrderColumns, OrderMapping
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
 from producers.importing.sources import ANY_WORD, Source
 
 AHEAD_MS_MAX: Final = DAY_MS
 """A time this far ahead of now is a mistake; consumers refuse it too."""
+RULE_DIGITS: Final = 3
+"""Digits of a rule's number, before its reason."""
 _QUANTITY_MAX: Final = 2**53
 _FRACTION: Final = "fraction of a piece: the record has no quantity"
 
@@ -179,8 +181,9 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     texts = {name: columns.text(source, required=name in needed) for name, source in sources.items()}
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
-    if mapping.order.lines is not None and mapping.order.lines.left_out is not None:
-        texts["\0not_a_line"] = columns.holds(mapping.order.lines.left_out)
+    if order.lines is not None and order.lines.left_out is not None:
+        texts["\0not_a_line"] = columns.holds(order.lines.left_out)
+    texts |= _whole_order_rules(order, columns)
     texts |= _word_columns(columns)
     values = {
         **_ids(mapping, "order_id", "session_id", "product_id"),
@@ -188,7 +191,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         "v_status": _words(order.statuses, "status", "placed"),
         "v_country": _country(pl.col("country"), mapping.countries),
     }  # fmt: skip
-    has_line = pl.any_horizontal(pl.col("product_id", "category", "quantity", "unit_price").is_not_null())
+    has_line = _has_line(sources)
     if "\0not_a_line" in texts:
         has_line &= ~pl.col("\0not_a_line")
     net = order.negative == "net"
@@ -218,7 +221,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     return Plan(
         texts, _labels(sources, mapping, order), values, _rules(mapping, columns),
         _uncounted("status", order.statuses), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops()],
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)],
         _order_output(order, has_line),
     )  # fmt: skip
 
@@ -228,6 +231,10 @@ def _order_output(order: OrderColumns, has_line: pl.Expr) -> dict[str, pl.Expr]:
         "_line": pl.col(LINE).cast(pl.Int64),
         "_bad": pl.col("\0check").is_not_null(),
         "_grouped": pl.lit(order.grouped),
+        "_held": pl.col("\0held"),
+        "_absent": pl.col("\0absent"),
+        "_copies": pl.col("\0copies"),
+        "_copies_reason": pl.lit(order.copies.reason if order.copies else None, pl.String),
         "_in_record": pl.lit(order.lines is not None),
         "_net_amounts": pl.lit(order.negative == "net"),
         "_net_status": pl.lit(order.mixed_status == "net"),
@@ -253,6 +260,46 @@ def _order_output(order: OrderColumns, has_line: pl.Expr) -> dict[str, pl.Expr]:
         "country": pl.col("v_country"),
         "payment_method": pl.col("payment_method"),
     }
+
+
+def _has_line(sources: Mapping[str, Source | None]) -> pl.Expr:
+    """Return whether a row has a line: a value that is in the file, not a constant of the mapping."""
+    names = [name for name in ("product_id", "category", "quantity", "unit_price") if label(sources[name])]
+    return pl.any_horizontal(pl.col(name).is_not_null() for name in names) if names else pl.lit(False)
+
+
+def _whole_order_rules(order: OrderColumns, columns: Columns) -> dict[str, pl.Expr]:
+    """Return the rules for whole orders that hold in a row, and how often the file has its like.
+
+    A rule is its number and its reason. `held` holds for an order if it does in one row, `absent` if it does in all.
+    """
+    numbered = [(f"{number:0{RULE_DIGITS}d}{rule.reason}", rule) for number, rule in enumerate(order.left_out)]
+
+    def rules_that_hold(*, in_every_row: bool) -> pl.Expr:
+        texts = [
+            pl.when(_rule_holds(rule, columns)).then(pl.lit(text))
+            for text, rule in numbered
+            if (rule.missing is True) is in_every_row
+        ]
+        if not numbered:
+            return pl.lit(None, pl.List(pl.String))
+        return pl.concat_list(texts).list.drop_nulls() if texts else pl.lit([], pl.List(pl.String))
+
+    copies = pl.lit(1, pl.Int32)
+    if order.copies is not None:
+        copies = (
+            pl.when(_rule_holds(order.copies, columns)).then(pl.lit(order.copies.times, pl.Int32)).otherwise(copies)
+        )
+    return {
+        "\0held": rules_that_hold(in_every_row=False),
+        "\0absent": rules_that_hold(in_every_row=True),
+        "\0copies": copies,
+    }
+
+
+def _rule_holds(rule: LeftOut, columns: Columns) -> pl.Expr:
+    columns.require(rule.path)
+    return columns.holds(rule) & columns.holds(rule.when)
 
 
 # --- clicks -----------------------------------------------------------------------------------------------------------
@@ -301,6 +348,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     ]  # fmt: skip
     output = {
         "_line": pl.col(LINE).cast(pl.Int64), "_bad": pl.col("\0check").is_not_null(),
+        "_first_counts": pl.lit(False) if click.lines is None else pl.col("\0first_counts"),
         "_is_date": _struct("ts", "is_date"), "_rate": pl.col("\0rate"), "_currency": pl.col("currency"),
         "_price": _value("price"),
         "event_id": _value("event_id"), "event_type": pl.col("v_event_type"), "customer_id": _value("customer_id"),
@@ -312,7 +360,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     return Plan(
         texts, _labels(sources, mapping, None), values, [*_rules(mapping, columns), *line_rules],
         _uncounted("event_type", click.types), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops()], output,
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)], output,
     )  # fmt: skip
 
 
@@ -330,6 +378,7 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
             texts[name] = pl.when(has_lines).then(columns.text(source)).otherwise(texts[name])
     ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
     texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
+    texts["\0first_counts"] = has_lines & pl.lit(lines.repeats == "first")
     return "further line of a record that is one event", ~has_lines & (pl.col(POSITION).fill_null(0) > 0)
 
 
@@ -401,9 +450,7 @@ def _rate_check(*, grouped: bool) -> Check:
 
 
 def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple[str, pl.Expr]]:
-    for rule in mapping.left_out:
-        columns.require(rule.path)
-    return [(rule.reason, columns.holds(rule)) for rule in mapping.left_out]
+    return [(rule.reason, _rule_holds(rule, columns)) for rule in mapping.left_out]
 
 
 def _word_columns(columns: Columns) -> dict[str, pl.Expr]:
@@ -448,8 +495,9 @@ def _optional_drops(*names: str) -> list[tuple[str, pl.Expr]]:
     return [(f"{name} is a placeholder: the record has none", _is_placeholder(name)) for name in names]
 
 
-def _country_drops() -> list[tuple[str, pl.Expr]]:
-    lost = pl.col("country").is_not_null() & pl.col("v_country").is_null()
+def _country_drops(mapping: OrderMapping | ClickMapping) -> list[tuple[str, pl.Expr]]:
+    named = [name for name, code in mapping.countries.items() if code is None]
+    lost = pl.col("country").is_not_null() & pl.col("v_country").is_null() & ~pl.col("country").is_in(named)
     return [("country without an entry in `countries`: the record has none", lost)]
 
 

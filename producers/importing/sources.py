@@ -118,6 +118,7 @@ class Selection(PathPart):
         match: regular expression; its first group is the value. A text that does not match is missing.
         lookup: value of another table.
         lower: whether capital letters become small ones, for e-mail addresses.
+        upper: whether small letters become capital ones, for codes of countries.
         less: columns whose amounts are subtracted; a missing one is 0.
         minor_units: number of decimals of an amount in minor units: 1250 with 2 is 12.50.
         device: whether the text is a user agent, which becomes `tablet`, `mobile` or `desktop`.
@@ -132,6 +133,7 @@ class Selection(PathPart):
     match: str | None = None
     lookup: Lookup | None = None
     lower: bool = False
+    upper: bool = False
     less: Paths = ()
     minor_units: Annotated[int, Field(ge=0, le=6)] | None = None
     device: bool = False

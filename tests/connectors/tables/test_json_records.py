@@ -110,9 +110,9 @@ def test_a_path_is_written_as_it_is_read(text):
 def test_steps_of_paths():
     assert parse_path("a.b[0].c") == Path(("a", "b", 0, "c"))
     assert parse_path("a[key=ga_session_id].value") == Path(("a", Match("key", "ga_session_id"), "value"))
-    assert parse_path('."odd.key"') == Path(("odd.key",), relative=True)
-    assert parse_path(".") == Path((), relative=True)
-    assert parse_path(".[0]") == Path((0,), relative=True)
+    assert parse_path('."odd.key"') == Path(("odd.key",), depth=1)
+    assert parse_path(".") == Path((), depth=1)
+    assert parse_path(".[0]") == Path((0,), depth=1)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_steps_of_paths():
         ('a"b"', 2),
         (" a", 1),
         ("[0]", 1),
-        ("..a", 2),
+        ("...a", 3),
     ],
 )
 def test_an_invalid_path_names_the_position(text, position):
