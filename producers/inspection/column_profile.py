@@ -238,11 +238,7 @@ class ColumnStatistics:
             return "id"
         if numbers.leading_zeros and not numbers.symbols:
             return "id"
-        best = numbers.best()
-        if any(numbers.readings[form].fractions for form in (numbers.fitting() or [best])):
-            return "decimal"
-        ambiguous = not numbers.only_integers
-        return "decimal" if ambiguous and not numbers.whole_floats else "integer"
+        return "integer" if numbers.integers + numbers.whole_floats >= numbers.numeric else "decimal"
 
     def _text_kind(self) -> str:
         profile = self._profile

@@ -22,7 +22,9 @@ _CONSISTENT: Final = 0.8
 _NAMES: Final = {"\t": "tab", "\x01": "\\x01", "\x1e": "\\x1e", "\x1f": "\\x1f", " ": "blank"}
 
 _NUMBER: Final = re.compile(r"^[(]?[-+]?[^\w\s.,'()+-]{0,3} ?\d[\d.,' \u00a0\u202f]*%?[)-]?$")
-_DATE: Final = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ].*)?$|^\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}|^\d{8}T?\d*$")
+_DATE: Final = re.compile(
+    r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ].*)?$|^\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}|^\d{8}T?\d*$"
+)
 _TEXT_WITH_SIGN: Final = re.compile(r"[^\W\d_]\S*[,;|:] |^\s*[\[{(]")
 _SEP_LINE: Final = re.compile(r"^sep=(.)$", re.IGNORECASE)
 
@@ -195,9 +197,7 @@ def _chosen(likely: Sequence[_Parsed]) -> tuple[_Parsed, Question | None]:
 def _explains(parsed: _Parsed, other: str) -> bool:
     """Return whether the other sign, within the values of a separator, is part of numbers, dates or sentences."""
     values = [value.strip() for _, record in parsed.records[:500] for value in record if other in value]
-    regular = sum(
-        bool(_NUMBER.match(value) or _DATE.match(value) or _TEXT_WITH_SIGN.search(value)) for value in values
-    )
+    regular = sum(bool(_NUMBER.match(value) or _DATE.match(value) or _TEXT_WITH_SIGN.search(value)) for value in values)
     return regular >= 0.9 * len(values)
 
 
@@ -217,11 +217,15 @@ def _described(parsed: _Parsed, evidence: list[str], questions: list[Question], 
         skip_lines = regular[at][0] - 1 if at < len(regular) else skipped
         texts = [repr(parsed.separator.join(record).strip(parsed.separator + " ")) for _, record in before]
         what = "header" if has_header else "first row"
-        evidence.append(f"{counted(skip_lines, 'line')} before the {what}" + (f": {listed(texts, 3)}." if texts else "."))
+        evidence.append(
+            f"{counted(skip_lines, 'line')} before the {what}" + (f": {listed(texts, 3)}." if texts else ".")
+        )
     if parsed.separator == " " and has_header:
         skip_lines = reason_line
     if reason:
-        header = f"Line {reason_line} is the header" if has_header else f"The file has no header; line {reason_line} is data"
+        header = (
+            f"Line {reason_line} is the header" if has_header else f"The file has no header; line {reason_line} is data"
+        )
         evidence.append(f"{header}: {reason}.")
     names = tuple(name.strip().lstrip("\ufeff") for name in rows[0]) if rows and has_header else tuple(
         f"c{number}" for number in range(1, parsed.width + 1)
@@ -257,7 +261,11 @@ def _header(rows: Sequence[list[str]]) -> tuple[bool, str, Question | None]:
     if data and len(known) < 2:
         return False, f"it has the value {data[0]!r}", None
     if known:
-        return True, f"{listed([repr(name) for name in known], 3)} {'is a usual name' if len(known) == 1 else 'are usual names'}", None
+        return (
+            True,
+            f"{listed([repr(name) for name in known], 3)} {'is a usual name' if len(known) == 1 else 'are usual names'}",
+            None,
+        )
     for position, name in enumerate(first):
         values = [row[position] for row in rest if row[position].strip()]
         if values and sum(map(_looks_like_data, values)) >= 0.9 * len(values):

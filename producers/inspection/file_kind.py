@@ -130,7 +130,9 @@ def text_encoding(log: LogFile) -> TextEncoding:
         likely = detect(start[:4096])
         if likely and likely[0].startswith(("utf-16", "utf-32")):
             label = likely[0].upper()
-            return TextEncoding(likely[0], label, f"Every second byte is 0, as in {label}; a byte-order mark is missing.")
+            return TextEncoding(
+                likely[0], label, f"Every second byte is 0, as in {label}; a byte-order mark is missing."
+            )
         raise ShopstreamError(f"{log.name} is no text: it has NUL bytes.", "Export it as CSV, JSON Lines or Parquet.")
     scan = _Scan()
     scan.read(log)
@@ -215,12 +217,15 @@ def _other_encoding(scan: _Scan, extent: str) -> TextEncoding:
         groups.setdefault(texts[name], []).append(name)
     first, *others = groups.items()
     if not others:
-        return TextEncoding(names[0], names[0], f"{reason} All words are the same in {listed(names)}.", warnings=tuple(warnings))
-    at = next((n for n in range(len(first[0])) if any(text[n] != first[0][n] for text, _ in others)), 0)
-    choices = [f"{first[0][at]!r} in {' and '.join(first[1][:3])}"]
-    choices += [f"{text[at]!r} in {' and '.join(same[:3])}" for text, same in others[:_CHOICES_MAX]]
+        return TextEncoding(
+            names[0], names[0], f"{reason} All words are the same in {listed(names)}.", warnings=tuple(warnings)
+        )
+    choices = []
+    for text, same in others[:_CHOICES_MAX]:
+        at = next(n for n, (one, other) in enumerate(zip(first[0], text, strict=True)) if one != other)
+        choices.append(f"{first[0][at]!r} in {first[1][0]} is {text[at]!r} in {' and '.join(same[:3])}")
     question = Question(
-        "encoding", None, tuple(names), f"{reason} The word reads {', '.join(choices)}.",
+        "encoding", None, tuple(names), f"{reason} Several encodings fit: {', '.join(choices)}.",
         "Compare the words with the right spelling and write that encoding in file.encoding.",
     )  # fmt: skip
     return TextEncoding(names[0], names[0], reason, question=question, warnings=tuple(warnings))

@@ -302,7 +302,9 @@ def _rows(log: LogFile, notes: FileNotes, group: Group, rows_max: int | None) ->
     form = group.form
     columns = None
     if form.types:
-        columns = [name for name in form.names or () if not form.types.get(name, "").startswith(("list", "map", "large_list"))]
+        columns = [
+            name for name in form.names or () if not form.types.get(name, "").startswith(("list", "map", "large_list"))
+        ]
     tail: list[Batch] = []
     try:
         size = _BATCH_ROWS if rows_max is None else max(1, min(_BATCH_ROWS, rows_max))

@@ -62,7 +62,8 @@ def json_shape(log: LogFile, encoding: str | None) -> JsonShape:
         return JsonShape(None, frozenset(first), "The file is one JSON object, a single record.")
     if not outer:
         raise ShopstreamError(
-            f"{log.name} is one JSON document without a list of records.", "Write it as JSON Lines: one object per line."
+            f"{log.name} is one JSON document without a list of records.",
+            "Write it as JSON Lines: one object per line.",
         )
     path, length, keys = outer[0]
     questions = []
@@ -70,7 +71,9 @@ def json_shape(log: LogFile, encoding: str | None) -> JsonShape:
         others = [f"{name} ({counted(size, 'object')})" for name, size, _ in outer]
         text_ = f"The document has lists of objects: {', '.join(others[:5])}."
         questions = [
-            Question("records", None, tuple(name for name, *_ in outer), text_, "Name the list of records in file.records.")
+            Question(
+                "records", None, tuple(name for name, *_ in outer), text_, "Name the list of records in file.records."
+            )
         ]
     evidence = f"The records are the {counted(length, 'object')} of the list {path} in one JSON document."
     return JsonShape(path, keys, evidence, tuple(questions))

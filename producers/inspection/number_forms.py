@@ -30,11 +30,10 @@ _LOOK: Final = (
 _PLAIN_INTEGER: Final = r"^-?(?:0|[1-9][0-9]{0,17})$"
 _EXPONENT: Final = r"^[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+$"
 CURRENCY_CODES: Final = frozenset(
-    "AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HRK HUF IDR ILS INR ISK JPY KRW KZT MAD MXN MYR NGN"
-    " NOK NZD PEN PHP PKR PLN RON RSD RUB SAR SEK SGD THB TRY TWD UAH USD UYU VND ZAR".split()
+    ["AED", "ARS", "AUD", "BGN", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HRK", "HUF", "IDR", "ILS", "INR", "ISK", "JPY", "KRW", "KZT", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN", "PHP", "PKR", "PLN", "RON", "RSD", "RUB", "SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "UYU", "VND", "ZAR"]
 )
 _CURRENCY_SIGNS: Final = frozenset(
-    "$ € £ ¥ ₹ ₽ ₩ ₪ ₺ ₫ ฿ ₴ ₦ ₱ US$ A$ C$ R$ kr kr. zł Kč Ft lei Fr Fr. SFr. руб руб. р. Rs Rs. RM лв лв.".split()
+    ["$", "€", "£", "¥", "₹", "₽", "₩", "₪", "₺", "₫", "฿", "₴", "₦", "₱", "US$", "A$", "C$", "R$", "kr", "kr.", "zł", "Kč", "Ft", "lei", "Fr", "Fr.", "SFr.", "руб", "руб.", "р.", "Rs", "Rs.", "RM", "лв", "лв."]
 )
 
 
@@ -64,6 +63,7 @@ class NumberForms:
         exponents: values in scientific notation, and the first one.
         leading_zeros: values such as 007, and the first one.
         whole_floats: values such as 13085.0, and the first one.
+        integers: whole numbers without a sign of decimals or thousands, and the first one.
     """
 
     values: int = 0
@@ -77,7 +77,8 @@ class NumberForms:
     first_leading_zero: Example | None = None
     whole_floats: int = 0
     first_whole_float: Example | None = None
-    only_integers: bool = True
+    integers: int = 0
+    first_integer: Example | None = None
 
     def add(self, uniques: pl.DataFrame) -> None:
         """Add values.
@@ -106,15 +107,14 @@ class NumberForms:
             given = uniques.with_columns(symbol=parts[name]).filter(looks & pl.col("symbol").is_not_null())
             for symbol, count in given.group_by("symbol").agg(pl.col("count").sum()).iter_rows():
                 self.symbols[symbol] += count
-        integers = uniques["value"].str.contains(_PLAIN_INTEGER)
-        self.only_integers &= bool(integers.all())
         self._read(uniques, list(self.symbols)[:20])
 
     def _note_texts(self, uniques: pl.DataFrame) -> None:
         for pattern, name, first in (
             (_EXPONENT, "exponents", "first_exponent"),
             (r"^-?0\d+$", "leading_zeros", "first_leading_zero"),
-            (r"^-?(?:0|[1-9]\d*)\.0+$", "whole_floats", "first_whole_float"),
+            (r"^-?(?:0|[1-9]\d*)\.0$", "whole_floats", "first_whole_float"),
+            (_PLAIN_INTEGER, "integers", "first_integer"),
         ):
             rows = uniques.filter(pl.col("value").str.contains(pattern))
             if len(rows):

@@ -35,7 +35,9 @@ _NAMED_DATE: Final = re.compile(
 _COMPACT: Final = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _EPOCHS: Final = ((9, 10, "epoch_s"), (12, 13, "epoch_ms"), (15, 16, "epoch_us"), (18, 19, "epoch_ns"))
 ZONE_WORD: Final = r"\d[^\S\r\n]*([A-Za-z][A-Za-z0-9_/+-]*)$"
-OFFSET: Final = r"\d{2}(?::\d{2}){1,2}(?:[.,]\d+)?\s*(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$|^\d{8}T\d{4,6}(?:[zZ]|[+-]\d{2,4})$"
+OFFSET: Final = (
+    r"\d{2}(?::\d{2}){1,2}(?:[.,]\d+)?\s*(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$|^\d{8}T\d{4,6}(?:[zZ]|[+-]\d{2,4})$"
+)
 TIME_OF_DAY: Final = r"^\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?$"
 
 
@@ -111,8 +113,10 @@ class TimeForms:
         self.offsets += int(uniques.filter(pl.col("value").str.contains(OFFSET))["count"].sum())
 
     def _read(self, pattern: str, uniques: pl.DataFrame) -> pl.Series:
-        zones = {word: "UTC" for word in list(self.words)[:50]}
-        read = uniques.select(read_times(pl.col("value"), time_format(pattern), "UTC", zones)).to_series().struct.unnest()
+        zones = dict.fromkeys(list(self.words)[:50], "UTC")
+        read = (
+            uniques.select(read_times(pl.col("value"), time_format(pattern), "UTC", zones)).to_series().struct.unnest()
+        )
         ms = read["ms"]
         if pattern.startswith("epoch"):
             ms = ms.set(~ms.is_between(MS_1990 // 2, MS_2100).fill_null(value=False), None)
@@ -205,8 +209,10 @@ def _formats_of(value: str) -> list[str]:
     if re.fullmatch(r"\d+", value):
         formats = [_COMPACT[len(value)]] if len(value) in _COMPACT else []
         formats += ["iso"] if len(value) == 8 else []
-        return formats + [name for low, high, name in _EPOCHS if low <= len(value) <= high] + (
-            ["excel_days"] if len(value) == 5 else []
+        return (
+            formats
+            + [name for low, high, name in _EPOCHS if low <= len(value) <= high]
+            + (["excel_days"] if len(value) == 5 else [])
         )
     if re.fullmatch(r"\d+\.\d+", value):
         whole = len(value.partition(".")[0])
@@ -243,7 +249,9 @@ def _numeric_orders(match: re.Match[str]) -> list[str]:
     if len(c) == 4:
         return [f"%d{s}%m{t}%Y", f"%m{s}%d{t}%Y"]
     if len(c) == 2 and len(a) <= 2:
-        return [f"%d{s}%m{t}%y", f"%m{s}%d{t}%y", f"%y{s}%m{t}%d"] if len(a) == 2 else [f"%d{s}%m{t}%y", f"%m{s}%d{t}%y"]
+        return (
+            [f"%d{s}%m{t}%y", f"%m{s}%d{t}%y", f"%y{s}%m{t}%d"] if len(a) == 2 else [f"%d{s}%m{t}%y", f"%m{s}%d{t}%y"]
+        )
     return []
 
 
@@ -272,7 +280,9 @@ def _clock_patterns(clock: re.Match[str]) -> list[str]:
 def _year_last(value: str) -> list[str]:
     """Return the pattern of `Thu Mar 07 10:00:00 PST 2024`, which programs print by default."""
     match = re.match(
-        rf"^(?:{_DAY}) (?:{_MONTH}) +\d{{1,2}} \d{{2}}:\d{{2}}:\d{{2}}(?P<z> [A-Za-z]+| [+-]\d{{4}})? \d{{4}}$", value, re.IGNORECASE
+        rf"^(?:{_DAY}) (?:{_MONTH}) +\d{{1,2}} \d{{2}}:\d{{2}}:\d{{2}}(?P<z> [A-Za-z]+| [+-]\d{{4}})? \d{{4}}$",
+        value,
+        re.IGNORECASE,
     )
     if match is None:
         return []
