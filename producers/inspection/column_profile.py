@@ -39,8 +39,8 @@ class ColumnProfile:
 
     Attributes:
         name: column or path.
-        kind: `id`, `integer`, `decimal`, `time`, `date`, `time of day`, `boolean`, `words`, `email`, `text`, `JSON list`,
-            `JSON object` or `empty`.
+        kind: `id`, `integer`, `decimal`, `time`, `date`, `time of day`, `boolean`, `words`, `email`, `text`,
+            `JSON list`, `JSON object` or `empty`.
         rows: rows read.
         filled: rows with a value, placeholders included.
         distinct: distinct values, up to DISTINCT_MAX.
@@ -188,8 +188,7 @@ class ColumnStatistics:
     def _note_time_range(self) -> None:
         profile = self._profile
         assert profile.times is not None
-        best = (profile.times.fitting() or [profile.times.best()])[0]
-        reading = profile.times.readings[str(best)]
+        reading = profile.times.readings[str(profile.times.chosen())]
         if reading.low_ms is not None and reading.high_ms is not None:
             profile.low, profile.high = iso_day(reading.low_ms), iso_day(reading.high_ms)
 
@@ -199,21 +198,14 @@ class ColumnStatistics:
             return "empty"
         if profile.typed is not None:
             return profile.typed
-        share = {kind: count / profile.values for kind, count in self._kinds.items()}
-        if share["json"] >= _MOSTLY:
+        regular = next((kind for kind, count in self._kinds.items() if count >= _MOSTLY * profile.values), None)
+        if regular == "json":
             return "JSON list" if usual[0].startswith("[") else "JSON object"
-        if share["email"] >= _MOSTLY:
-            return "email"
-        if share["time of day"] >= _MOSTLY:
-            return "time of day"
         if {value.casefold() for value in usual} in _BOOLEANS:
             return "boolean"
-        time_kind = self._time_kind()
-        if time_kind is not None:
-            return time_kind
         if numbers.numeric >= _MOSTLY * profile.values:
-            return self._number_kind()
-        return self._text_kind()
+            return regular or self._time_kind() or self._number_kind()
+        return regular or self._time_kind() or self._text_kind()
 
     def _time_kind(self) -> str | None:
         profile = self._profile

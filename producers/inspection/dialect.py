@@ -18,6 +18,9 @@ SECONDARY: Final = (":", "#", "*", "!", "&", "$", "=", "@", "/", "_", "+")
 """Separators that also are in ordinary values, such as times. They count only if no primary one fits."""
 
 RECORDS_MAX: Final = 3_000
+TITLES_MAX: Final = 20
+"""Lines before the header that do not count against a separator."""
+
 _CONSISTENT: Final = 0.8
 _NAMES: Final = {"\t": "tab", "\x01": "\\x01", "\x1e": "\\x1e", "\x1f": "\\x1f", " ": "blank"}
 
@@ -124,8 +127,14 @@ def _parsed(text: str, separator: str, quote: str | None, complete: bool) -> _Pa
             fault = line
     widths = Counter(len(record) for _, record in records)
     width = max(widths, key=lambda one: (widths[one] if one > 1 else 0, one), default=0)
-    share = widths[width] / len(records) if records else 0.0
-    return _Parsed(separator, quote, tuple(records), width, share, fault)
+    return _Parsed(separator, quote, tuple(records), width, _share(records, width), fault)
+
+
+def _share(records: Sequence[tuple[int, list[str]]], width: int) -> float:
+    """Return the share of records of a width. A few lines before the first of them are titles and do not count."""
+    start = next((at for at, (_, record) in enumerate(records) if len(record) == width), 0)
+    counting = records[start:] if start <= TITLES_MAX and len(records) - start > 1 else records
+    return sum(len(record) == width for _, record in counting) / len(counting) if counting else 0.0
 
 
 def _best_quote(text: str, separator: str, complete: bool) -> _Parsed:
@@ -261,20 +270,14 @@ def _header(rows: Sequence[list[str]]) -> tuple[bool, str, Question | None]:
     if data and len(known) < 2:
         return False, f"it has the value {data[0]!r}", None
     if known:
-        return (
-            True,
-            f"{listed([repr(name) for name in known], 3)} {'is a usual name' if len(known) == 1 else 'are usual names'}",
-            None,
-        )
+        verb = "is a usual name" if len(known) == 1 else "are usual names"
+        return True, f"{listed([repr(name) for name in known], 3)} {verb}", None
     for position, name in enumerate(first):
         values = [row[position] for row in rest if row[position].strip()]
         if values and sum(map(_looks_like_data, values)) >= 0.9 * len(values):
             return True, f"below {name!r} are numbers or dates", None
-    question = Question(
-        "header", None, ("header", "row"), f"The first row {listed([repr(value) for value in first], 4)} may be a header or data.",
-        "If it is data, list names in file.columns.",
-    )  # fmt: skip
-    return True, "", question
+    text = f"The first row {listed([repr(value) for value in first], 4)} may be a header or data."
+    return True, "", Question("header", None, ("header", "row"), text, "If it is data, list names in file.columns.")
 
 
 def _looks_like_data(value: str) -> bool:

@@ -45,7 +45,7 @@ class Draft:
 def draft(group: Group) -> Draft:
     """Draft a mapping for the files of a group."""
     recognition = recognise(group)
-    amounts = [column for column in _amount_columns(group, recognition)]
+    amounts = _amount_columns(group, recognition)
     numbers = number_choice(amounts, typed=group.form.how.format not in ("csv", "whitespace"))
     currency_lines, currency_questions, matches = _currency(group, recognition, amounts)
     questions = [*group.form.questions, *recognition.questions, *numbers.questions, *currency_questions]
@@ -109,10 +109,10 @@ def _amount_columns(group: Group, recognition: Recognition) -> list[ColumnProfil
 
 def _file_part(group: Group, recognition: Recognition, numbers: NumberChoice) -> list[str]:
     how, lines = group.form.how, ["file:"]
-    asked = {question.topic: question for question in group.form.questions}
+    questions = {question.topic: question for question in group.form.questions}
     for topic in ("separator", "quote", "header", "encoding", "records", "sheet"):
-        if topic in asked:
-            lines += _question(asked[topic], 2)
+        if topic in questions:
+            lines += _question(questions[topic], 2)
     lines.append(f"  format: {how.format}")
     if how.columns is not None:
         lines += _check(
@@ -143,13 +143,14 @@ def _missing_line(group: Group, recognition: Recognition) -> list[str]:
     words: dict[str, list[str]] = {}
     for name in (*_AMOUNTS, "time", "updated"):
         column = group.column(recognition.columns.get(name, ""))
-        for word in column.placeholders if column is not None else ():
-            words.setdefault(word, []).append(column.name if column is not None else name)
+        if column is not None:
+            for word in column.placeholders:
+                words.setdefault(word, []).append(column.name)
     if not words:
         return []
     lines = _check(f"placeholders in {listed(sorted({name for names in words.values() for name in names}))}.", 2)
-    for word in words:
-        elsewhere = [one.name for one in group.columns if word in one.placeholders and one.name not in words[word]]
+    for word, names in words.items():
+        elsewhere = [one.name for one in group.columns if word in one.placeholders and one.name not in names]
         if elsewhere:
             lines += _check(f"{word} is no value in {listed(elsewhere)} either; is it a real word there?", 2)
     return [*lines, f"  missing: [{', '.join(scalar(word) for word in words)}]"]
@@ -214,13 +215,14 @@ def _left_out_part(group: Group, recognition: Recognition) -> list[str]:
             " unless left out:"
         )
         notes.append(f"#  - {{reason: no customer, column: {scalar(customer.name)}, in: [{texts}]}}")
+    net = ", or order.negative: net for returned lines" if recognition.rows == "line" else ""
     for field_name in ("total", "quantity"):
         column = group.column(recognition.columns.get(field_name, ""))
         reading = column.numbers.readings[column.numbers.best()] if column is not None and column.is_number else None
         if column is not None and reading is not None and reading.negative is not None:
             notes += _check(
-                f"{counted(reading.negatives, 'value')} of {column.name} below 0, first {reading.negative}. Such rows are"
-                f" refused, unless left out{', or order.negative: net for returned lines' if recognition.rows == 'line' else ''}:"
+                f"{counted(reading.negatives, 'value')} of {column.name} below 0, first {reading.negative}."
+                f" Such rows are refused, unless left out{net}:"
             )
             notes.append(f"#  - {{reason: {field_name} not above 0, column: {scalar(column.name)}, at_most: 0}}")
     if rules:
@@ -319,17 +321,17 @@ def _order_part(group: Group, recognition: Recognition, matches: Mapping[str, st
 
 def _total(recognition: Recognition, matches: Mapping[str, str], *, sums: bool) -> list[str]:
     columns = recognition.columns
-    asked = [line for one in recognition.questions if one.topic == "total" for line in _question(one, 2)]
+    decisions = [line for one in recognition.questions if one.topic == "total" for line in _question(one, 2)]
     if recognition.amounts_are_lines and sums:
-        return [*asked, f"  # total: {scalar(columns['total'])}"]
+        return [*decisions, f"  # total: {scalar(columns['total'])}"]
     if recognition.amounts_are_lines:
-        return [*asked, '  quantity: {value: "1"}', f"  unit_price: {_source(columns['total'], matches)}"]
+        return [*decisions, '  quantity: {value: "1"}', f"  unit_price: {_source(columns['total'], matches)}"]
     if "total" in columns:
-        content = [line for line in _content_question(recognition, "total")]
+        content = _content_question(recognition, "total")
         return [*_others(recognition, "total"), *content, f"  total: {_source(columns['total'], matches)}"]
     if "total" in recognition.missing:
         return [f"  # total: ?   {_candidates(recognition, 'total')}"]
-    return _comment("The total is the sum of quantity × unit_price.", 2)
+    return _comment("The total is the sum of quantity * unit_price.", 2)
 
 
 def _click_part(group: Group, recognition: Recognition, matches: Mapping[str, str]) -> list[str]:
@@ -364,8 +366,8 @@ def _devices(column: ColumnProfile | None) -> list[str]:
 
 def _field(recognition: Recognition, name: str) -> list[str]:
     if name in recognition.columns:
-        asked = _content_question(recognition, name)
-        return [*_others(recognition, name), *asked, f"  {name}: {scalar(recognition.columns[name])}"]
+        content = _content_question(recognition, name)
+        return [*_others(recognition, name), *content, f"  {name}: {scalar(recognition.columns[name])}"]
     return [f"  # {name}: ?   {_candidates(recognition, name)}"]
 
 

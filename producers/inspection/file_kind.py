@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from connectors.tables.encodings import detect
@@ -44,7 +45,7 @@ _COMMON: Final = (
 _WORD: Final = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _ASCII: Final = bytes(range(128))
 _SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK", "HANGUL", "HIRAGANA", "KATAKANA", "CJK")
-_USUAL_SIGNS: Final = frozenset("€£¥§°–—‘’“”„…«»·\u00a0²³µ®™©½¿¡ºª")
+_USUAL_SIGNS: Final = frozenset("€£¥§°\u2013\u2014\u2018\u2019“”„…«»·\u00a0²³µ®™©½¿¡ºª")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _whole_lines(stream: Iterator[bytes] | object) -> Iterator[bytes]:
 
 
 def _other_encoding(scan: _Scan, extent: str) -> TextEncoding:
-    """Return the encodings that fit a file that is not UTF-8. Several of them are a question, never a guess."""
+    """Return the encodings that fit a file that is not UTF-8. Which one it is, is a question, never a guess."""
     word, line = next((one for one in scan.words.items() if not _is_utf8(one[0])), (b"?", scan.fault_line or 1))
     reason = f"Line {line} is not UTF-8{extent}: {_shown_bytes(word)}."
     texts = _readings(scan)
@@ -208,24 +209,22 @@ def _other_encoding(scan: _Scan, extent: str) -> TextEncoding:
     names = list(texts)
     warnings = []
     utf8 = sum(map(_is_utf8, scan.words))
-    if utf8 * 2 > len(scan.words):
+    if utf8 * 5 >= len(scan.words):
         warnings.append(
-            f"{counted(utf8, 'word')} of {len(scan.words)} with accents are UTF-8, others are not: the file mixes encodings."
+            f"{utf8} of {counted(len(scan.words), 'word')} with accents are UTF-8, others are not: the file mixes encodings."
         )
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in names:
         groups.setdefault(texts[name], []).append(name)
     first, *others = groups.items()
-    if not others:
-        return TextEncoding(
-            names[0], names[0], f"{reason} All words are the same in {listed(names)}.", warnings=tuple(warnings)
-        )
-    choices = []
+    differences = []
     for text, same in others[:_CHOICES_MAX]:
         at = next(n for n, (one, other) in enumerate(zip(first[0], text, strict=True)) if one != other)
-        choices.append(f"{first[0][at]!r} in {first[1][0]} is {text[at]!r} in {' and '.join(same[:3])}")
+        differences.append(f"{first[0][at]!r} in {first[1][0]} is {text[at]!r} in {' and '.join(same[:3])}")
+    alike = f" {listed(first[1], 4)} read alike." if len(first[1]) > 1 else ""
+    sentence = f"{reason}{alike} {listed(differences, 4)}." if differences else f"{reason}{alike}"
     question = Question(
-        "encoding", None, tuple(names), f"{reason} Several encodings fit: {', '.join(choices)}.",
+        "encoding", None, tuple(names), sentence,
         "Compare the words with the right spelling and write that encoding in file.encoding.",
     )  # fmt: skip
     return TextEncoding(names[0], names[0], reason, question=question, warnings=tuple(warnings))
@@ -245,8 +244,7 @@ def _readings(scan: _Scan) -> dict[str, tuple[str, ...]]:
         except (UnicodeDecodeError, LookupError):
             continue
         scored.append((-round(_plausibility(texts), 1), rank, name, texts))
-    best = min((score for score, *_ in scored), default=0.0)
-    return {name: texts for score, _, name, texts in sorted(scored) if score <= best + 0.35}
+    return {name: texts for _, _, name, texts in sorted(scored)}
 
 
 def _plausibility(texts: tuple[str, ...]) -> float:
@@ -265,7 +263,7 @@ def _word_score(word: str) -> float:
     scripts = Counter(_script(character) for character in letters)
     if len(scripts) > 1:
         score -= 0.8
-    if any(a.islower() and b.isupper() for a, b in zip(word, word[1:], strict=False)):
+    if any(a.islower() and b.isupper() for a, b in pairwise(word)):
         score -= 0.6
     foreign = sum(ord(character) > 127 for character in letters)
     if scripts and next(iter(scripts)) == "LATIN" and len(letters) > 3 and foreign * 2 > len(letters):

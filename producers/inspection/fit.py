@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from connectors.tables.json_path import parse_path
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping, builtin_mappings, parse_mapping, questions
-from producers.importing.sources import Selection, Source, Value, alternatives, names_in
+from producers.importing.sources import Selection, Source, alternatives, names_in
 from producers.inspection.inspection import Form, Group
 
 _ANSWERS = ("UTC", "1", "EUR")
@@ -77,7 +77,7 @@ def _whitespace_fit(name: str, mapping: OrderMapping | ClickMapping, group: Grou
         return None
     for time in mapping.time:
         column = group.columns[names.index(time.path[0])] if time.path[0] in names and group.columns else None
-        if column is None or not column.is_time or column.times is None:
+        if column is None or column.times is None or not column.is_time:
             return None
         readings = column.times.readings
         if time.format in readings and readings[time.format].unread:
@@ -130,7 +130,7 @@ def _columns_of(source: Source | None) -> list[str]:
             columns.append(one)
         elif isinstance(one, Selection):
             columns += one.path or names_in(one.join or "")
-        elif isinstance(one, Value) and one.when is None:
+        elif one.when is None:  # a constant
             return []
     return columns
 

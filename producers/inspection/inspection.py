@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from connectors.tables.batches import LINE, UNNAMED, Batch, shown
+from connectors.tables.batches import LINE, Batch, Refusal
 from connectors.tables.columnar import parquet_types
 from connectors.tables.encodings import open_text
 from connectors.tables.file_format import FileFormat
@@ -32,6 +32,7 @@ _ROWS_PER_FILE_MIN: Final = 1_000
 _START_CHARACTERS: Final = 1 << 20
 _BATCH_ROWS: Final = 20_000
 _TAIL: Final = 5
+_LISTS: Final = ("list", "large_list", "fixed_size_list", "map")
 _SUMMARY: Final = re.compile(
     r"(?i)^\W*(?:grand |sub-?)?(?:totals?|sum|summe|gesamt|gesamtsumme|somme|totale|count|rows?|end of (?:file|report))\W*$"
     r"|^\W*(?:total|totals|summe|gesamt)\b.*|^\W*[\d,.]+ rows?\b.*|^\W*end of .*"
@@ -230,7 +231,7 @@ def _excel_form(log: LogFile) -> Form:
     largest = max(filled, key=lambda one: one.rows)
     questions = []
     if len(filled) > 1:
-        sizes = ", ".join(f"{one.name} ({one.rows:,} × {one.columns})" for one in filled[:8])
+        sizes = ", ".join(f"{one.name} ({one.rows:,} rows, {one.columns} columns)" for one in filled[:8])
         questions = [
             Question("sheet", None, tuple(one.name for one in filled), f"Several sheets have rows: {sizes}.",
                      "Name the sheet in file.sheet.")
@@ -289,7 +290,7 @@ def _read(group: Group, rows_max: int | None, late_ms: int, on_progress: Progres
             on_progress(notes.name, notes.rows)
     group.columns = [one.profile() for one in statistics.values()]
     for profile in group.columns:
-        profile.rows = group.rows
+        profile.rows = group.rows - sum(column is not None for _, _, column, _ in group.summaries)
     if samples:
         group.sample = pl.concat(samples, how="diagonal_relaxed").head(SAMPLE_ROWS_MAX)
     for profile in group.columns:
@@ -298,50 +299,44 @@ def _read(group: Group, rows_max: int | None, late_ms: int, on_progress: Progres
 
 
 def _rows(log: LogFile, notes: FileNotes, group: Group, rows_max: int | None) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a file, up to `rows_max`. The fault that ends the reading is noted."""
-    form = group.form
-    columns = None
-    if form.types:
-        columns = [
-            name for name in form.names or () if not form.types.get(name, "").startswith(("list", "map", "large_list"))
-        ]
-    tail: list[Batch] = []
+    """Yield the rows of a file, up to `rows_max`, without lines of totals at its end. A fault that ends it is noted."""
+    waiting: Batch | None = None
     try:
-        size = _BATCH_ROWS if rows_max is None else max(1, min(_BATCH_ROWS, rows_max))
-        for batch in read_batches(log, form.how, columns, rows_max=size):
-            _note_refusals(notes, batch)
-            rows = batch.rows
-            if rows_max is not None and notes.rows + len(rows) > rows_max:
-                rows = rows.head(rows_max - notes.rows)
-            notes.rows += len(rows)
-            yield rows.rename({name: _display(name) for name in rows.columns if name.startswith("\0column")})
-            tail = [*tail[-1:], batch]
-            if rows_max is not None and notes.rows >= rows_max and len(rows) < len(batch.rows):
+        for batch in _batches(log, group.form, rows_max):
+            if waiting is not None:
+                yield _named(waiting.rows)
+            waiting = None
+            if rows_max is not None and notes.rows + len(batch.rows) > rows_max:
+                batch.rows = batch.rows.head(rows_max - notes.rows)
+                notes.rows += len(batch.rows)
+                yield _named(batch.rows)
                 return
-            if rows_max is not None and notes.rows >= rows_max:
-                notes.complete = _is_last(log, form.how, columns, size, notes.rows)
-                break
-        else:
-            notes.complete = True
+            notes.rows += len(batch.rows)
+            _note_refusals(notes, batch)
+            waiting = batch
     except ShopstreamError as error:
         notes.error = (error.message, error.remedy or "")
-        return
-    if notes.complete:
-        group.summaries += [(notes.name, *one) for one in _summaries(tail)]
+    else:
+        notes.complete = True
+    if waiting is not None:
+        rows = _named(waiting.rows)
+        summaries = _summaries(rows, waiting.refused) if notes.complete else []
+        group.summaries += [(notes.name, *one) for one in summaries]
+        yield rows.filter(~pl.col(LINE).is_in([line for line, column, _ in summaries if column is not None]))
 
 
-def _is_last(log: LogFile, how: FileFormat, columns: Sequence[str] | None, size: int, rows: int) -> bool:
-    """Return whether a file has no rows after the first ones, which are whole batches."""
-    seen = 0
-    for batch in read_batches(log, how, columns, rows_max=size):
-        if seen >= rows:
-            return not len(batch.rows) and not batch.refused
-        seen += len(batch.rows)
-    return True
+def _batches(log: LogFile, form: Form, rows_max: int | None) -> Iterator[Batch]:
+    """Yield the batches of a file. Lists of Parquet files are no text and are left out."""
+    columns = None
+    if form.types:
+        columns = [name for name in form.names or () if not form.types.get(name, "").startswith(_LISTS)]
+    size = _BATCH_ROWS if rows_max is None else max(1, min(_BATCH_ROWS, rows_max))
+    return read_batches(log, form.how, columns, rows_max=size)
 
 
-def _display(name: str) -> str:
-    return name.strip("\0")
+def _named(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with printable names for columns that have none."""
+    return rows.rename({name: name.strip("\0") for name in rows.columns if name.startswith("\0column")})
 
 
 def _note_refusals(notes: FileNotes, batch: Batch) -> None:
@@ -353,23 +348,24 @@ def _note_refusals(notes: FileNotes, batch: Batch) -> None:
         notes.refused[one.reason] = (count + 1, first)
 
 
-def _summaries(tail: Sequence[Batch]) -> list[tuple[int, str | None, str]]:
+def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int, str | None, str]]:
     """Return line, column and value of rows at the end that sum up the file. The column is None for a refused row."""
-    rows = [(int(row[LINE]), row) for batch in tail for row in batch.rows.tail(_TAIL).iter_rows(named=True)]
-    refused = [(one.line, one.value or "") for batch in tail for one in batch.refused[-_TAIL:]]
-    last = max([line for line, _ in (*rows, *refused)], default=0)
+    tail = list(rows.tail(_TAIL).iter_rows(named=True))
+    last = max([row[LINE] for row in tail] + [one.line for one in refused[-_TAIL:]], default=0)
     summaries: list[tuple[int, str | None, str]] = []
-    for line, row in rows:
+    for row in tail:
         values = {name: str(value).strip() for name, value in row.items() if name != LINE and value is not None}
         named = next(((name, value) for name, value in values.items() if _SUMMARY.match(value)), None)
-        sparse = len(values) * 2 <= len(row) - 1 or (named is not None and _only_numbers_besides(values, named[0]))
-        if named is not None and sparse and line > last - 2 * _TAIL:
-            summaries.append((line, *named))
+        if named is None or row[LINE] <= last - 2 * _TAIL:
+            continue
+        if len(values) * 2 <= len(row) - 1 or _only_numbers_besides(values, named[0]):
+            summaries.append((row[LINE], *named))
     summaries += [
-        (line, None, shown(value)) for line, value in refused
-        if line > last - _TAIL and any(_SUMMARY.match(part.strip()) for part in value.split(" | "))
-    ]  # fmt: skip
-    return sorted(summaries)
+        (one.line, None, one.value or "")
+        for one in refused[-_TAIL:]
+        if one.line > last - _TAIL and any(_SUMMARY.match(part.strip()) for part in (one.value or "").split(" | "))
+    ]
+    return sorted(summaries, key=lambda one: one[0])
 
 
 def _only_numbers_besides(values: dict[str, str], name: str) -> bool:
@@ -379,6 +375,3 @@ def _only_numbers_besides(values: dict[str, str], name: str) -> bool:
 def form_as_dict(how: FileFormat) -> dict[str, Any]:
     """Return the `file` of a mapping without defaults."""
     return how.model_dump(mode="json", exclude_defaults=True)
-
-
-__all__ = ["LINE", "UNNAMED", "Form", "Group", "Inspection", "inspect_logs"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -21,20 +22,28 @@ FORMS: Final[tuple[Form, ...]] = (
 )  # fmt: skip
 """Forms that a mapping can declare, the simplest first. Those that read every value alike are one answer."""
 
-_SYMBOL: Final = r"[^\d\s.,'’()+\-−\x00-\x1f]{1,4}"
+_SYMBOL: Final = r"[^\d\s.,'\u2019()+\-\u2212\x00-\x1f]{1,4}"
 _LOOK: Final = (
-    rf"^[(]?[-+−]?[ \u00a0\u202f]*(?P<left>{_SYMBOL})?[ \u00a0\u202f]*"
-    r"[-+−]?(?P<digits>[.,]?\d[\d.,'’ \u00a0\u202f]*)[-−]?[ \u00a0\u202f]*"
-    rf"(?P<right>{_SYMBOL})?[-−]?[)]?$"
+    rf"^[(]?[-+\u2212]?[ \u00a0\u202f]*(?P<left>{_SYMBOL})?[ \u00a0\u202f]*"
+    r"[-+\u2212]?(?P<digits>[.,]?\d[\d.,'\u2019 \u00a0\u202f]*)[-\u2212]?[ \u00a0\u202f]*"
+    rf"(?P<right>{_SYMBOL})?[-\u2212]?[)]?$"
 )
 _PLAIN_INTEGER: Final = r"^-?(?:0|[1-9][0-9]{0,17})$"
 _EXPONENT: Final = r"^[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+$"
 CURRENCY_CODES: Final = frozenset(
-    ["AED", "ARS", "AUD", "BGN", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HRK", "HUF", "IDR", "ILS", "INR", "ISK", "JPY", "KRW", "KZT", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN", "PHP", "PKR", "PLN", "RON", "RSD", "RUB", "SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "UYU", "VND", "ZAR"]
-)
+    {
+        "AED", "ARS", "AUD", "BGN", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD",
+        "HRK", "HUF", "IDR", "ILS", "INR", "ISK", "JPY", "KRW", "KZT", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN",
+        "PHP", "PKR", "PLN", "RON", "RSD", "RUB", "SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "UYU", "VND",
+        "ZAR",
+    }
+)  # fmt: skip
 _CURRENCY_SIGNS: Final = frozenset(
-    ["$", "€", "£", "¥", "₹", "₽", "₩", "₪", "₺", "₫", "฿", "₴", "₦", "₱", "US$", "A$", "C$", "R$", "kr", "kr.", "zł", "Kč", "Ft", "lei", "Fr", "Fr.", "SFr.", "руб", "руб.", "р.", "Rs", "Rs.", "RM", "лв", "лв."]
-)
+    {
+        "$", "€", "£", "¥", "₹", "₽", "₩", "₪", "₺", "₫", "฿", "₴", "₦", "₱", "US$", "A$", "C$", "R$", "kr", "kr.", "zł",
+        "Kč", "Ft", "lei", "Fr", "Fr.", "SFr.", "Rs", "Rs.", "RM", "\u0440\u0443\u0431", "\u0440\u0443\u0431.", "\u0440.",
+    }
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -105,7 +114,7 @@ class NumberForms:
             return
         for name in ("left", "right"):
             given = uniques.with_columns(symbol=parts[name]).filter(looks & pl.col("symbol").is_not_null())
-            for symbol, count in given.group_by("symbol").agg(pl.col("count").sum()).iter_rows():
+            for symbol, count in given.group_by("symbol", maintain_order=True).agg(pl.col("count").sum()).iter_rows():
                 self.symbols[symbol] += count
         self._read(uniques, list(self.symbols)[:20])
 
@@ -199,11 +208,11 @@ def _first(rows: pl.DataFrame) -> Example:
     return Example(str(row["value"]), int(row["line"]))
 
 
-def _extreme(choose: object, known: Decimal | None, text: str | None) -> Decimal | None:
+def _extreme(choose: Callable[[Decimal, Decimal], Decimal], known: Decimal | None, text: str | None) -> Decimal | None:
     if text is None:
         return known
     value = Decimal(text)
-    return value if known is None else choose(known, value)  # type: ignore[operator, no-any-return]
+    return value if known is None else choose(known, value)
 
 
 def form_text(form: Form) -> str:

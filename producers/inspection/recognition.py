@@ -276,7 +276,7 @@ def _decide_rows(recognition: Recognition, group: Group) -> None:
         example, line = shared.totals
         text = f"{repeated}, and the values of {columns['total']} differ in {example!r} (line {line})."
         recognition.amounts_are_lines = True
-        chosen = "quantity × unit_price" if sums else f"sum of {columns['total']}"
+        chosen = "quantity * unit_price" if sums else f"sum of {columns['total']}"
         recognition.questions.append(
             Question("total", columns["total"], (chosen, columns["total"]), text,
                      "Decide whether the order's total is the sum of its lines.")

@@ -35,8 +35,8 @@ def file_sentences(group: Group) -> list[str]:
     if len(group.files) > 1:
         sentences.append(f"All {counted(len(group.files), 'file')} have the same columns and form.")
     if form.sheets:
-        sizes = [f"{sheet.name} ({sheet.rows:,} × {sheet.columns})" for sheet in form.sheets]
-        sentences.append(f"Sheets (rows × columns): {listed(sizes, 20)}.")
+        sizes = [f"{sheet.name} ({sheet.rows:,} rows, {sheet.columns} columns)" for sheet in form.sheets]
+        sentences.append(f"Sheets: {listed(sizes, 20)}.")
     sentences += [
         f"{file.name}, line {line}: {value!r} looks like {'a line' if column is None else 'a row'} of totals."
         for file in group.files

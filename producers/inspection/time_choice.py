@@ -49,7 +49,7 @@ def time_choice(column: ColumnProfile, parquet_type: str | None = None) -> TimeC
         return TimeChoice(None, not zoned, {}, () if zoned else (_zone_question(column),))
     times = column.times
     fits = times.fitting()
-    chosen = fits[0] if fits else times.best()
+    chosen = times.chosen()
     if chosen is None:
         return TimeChoice("iso", True, {}, ())
     questions: list[Question] = []
@@ -106,7 +106,7 @@ def time_notes(column: ColumnProfile) -> list[str]:
     if column.times is None:
         return []
     times = column.times
-    chosen = (times.fitting() or [times.best()])[0]
+    chosen = times.chosen()
     if chosen is None:
         return []
     reading = times.readings[chosen]
@@ -130,6 +130,7 @@ def time_notes(column: ColumnProfile) -> list[str]:
     if reading.late:
         end = iso_day(reading.high_ms or 0)
         notes.append(
-            f"{counted(reading.late, 'value')} in the future, first {reading.first_late}, up to {end}; such rows are refused."
+            f"{counted(reading.late, 'value')} in the future, first {reading.first_late}, up to {end};"
+            " such rows are refused."
         )
     return notes

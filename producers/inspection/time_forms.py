@@ -28,7 +28,8 @@ _CLOCK: Final = re.compile(
 )
 _NUMERIC_DATE: Final = re.compile(r"^(?P<a>\d{1,4})(?P<s>[-/. ])(?P<b>\d{1,2})(?P<t>[-/. ])(?P<c>\d{1,4})")
 _NAMED_DATE: Final = re.compile(
-    rf"^(?:(?P<day>{_DAY})(?P<after>,? ))?(?:(?P<d>\d{{1,2}})(?P<s>[- /.]+)(?P<b>{_MONTH})(?P<t>[- /.,]+)(?P<y>\d{{4}}|\d{{2}})"
+    rf"^(?:(?P<day>{_DAY})(?P<after>,? ))?"
+    rf"(?:(?P<d>\d{{1,2}})(?P<s>[- /.]+)(?P<b>{_MONTH})(?P<t>[- /.,]+)(?P<y>\d{{4}}|\d{{2}})"
     rf"|(?P<b2>{_MONTH})(?P<s2>[- /.]+)(?P<d2>\d{{1,2}})(?P<t2>,? |[-/])(?P<y2>\d{{4}}|\d{{2}}))",
     re.IGNORECASE,
 )
@@ -108,7 +109,7 @@ class TimeForms:
     def _note_zones(self, uniques: pl.DataFrame) -> None:
         words = uniques.with_columns(word=pl.col("value").str.extract(ZONE_WORD, 1)).drop_nulls("word")
         words = words.filter(~pl.col("word").str.to_lowercase().is_in(["am", "pm"]))
-        for word, count in words.group_by("word").agg(pl.col("count").sum()).iter_rows():
+        for word, count in words.group_by("word", maintain_order=True).agg(pl.col("count").sum()).iter_rows():
             self.words[word] += count
         self.offsets += int(uniques.filter(pl.col("value").str.contains(OFFSET))["count"].sum())
 
@@ -160,6 +161,10 @@ class TimeForms:
     def best(self) -> str | None:
         """Return the format that leaves the fewest values unread; None without a candidate."""
         return min(self.readings, key=lambda one: self.readings[one].unread, default=None)
+
+    def chosen(self) -> str | None:
+        """Return the first format that reads every value, else the one that leaves the fewest unread."""
+        return next(iter(self.fitting()), None) or self.best()
 
     def different(self, formats: list[str]) -> list[str]:
         """Return the formats that differ from the first one in the reading of a value."""
@@ -243,7 +248,7 @@ def _dated(value: str) -> list[str]:
 
 
 def _numeric_orders(match: re.Match[str]) -> list[str]:
-    a, s, b, t, c = (match[name] for name in "asbtc")
+    a, s, t, c = (match[name] for name in "astc")
     if len(a) == 4:
         return [f"%Y{s}%m{t}%d", f"%Y{s}%d{t}%m"]
     if len(c) == 4:

@@ -11,8 +11,8 @@ _STATUSES: Final[Mapping[str, str]] = {
     "placed": "placed paid complete completed shipped delivered fulfilled closed processing invoiced approved confirmed"
     " created new ok success successful captured settled partially_shipped bezahlt versendet geliefert abgeschlossen"
     " paye expedie livre pagado enviado entregado pagato spedito",
-    "cancelled": "cancelled canceled cancel void voided failed declined expired unavailable rejected abandoned storniert"
-    " annule cancelado annullato",
+    "cancelled": "cancelled canceled cancel void voided failed declined expired unavailable rejected abandoned"
+    " storniert annule cancelado annullato",
     "refunded": "refunded refund returned return chargeback reversed charged_back erstattet retourniert rembourse"
     " reembolsado devuelto rimborsato",
 }

@@ -146,7 +146,7 @@ def _print_group(console: Console, group: Group, made: Draft, fits: list[Fit], o
 
 
 def _file_table(group: Group) -> Any:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for file in group.files[:_FILES_SHOWN]:
         kind = file.kind
         encoding = kind.encoding.label if kind is not None and kind.encoding is not None else "-"
