@@ -211,7 +211,8 @@ def _other_encoding(scan: _Scan, extent: str) -> TextEncoding:
     utf8 = sum(map(_is_utf8, scan.words))
     if utf8 * 5 >= len(scan.words):
         warnings.append(
-            f"{utf8} of {counted(len(scan.words), 'word')} with accents are UTF-8, others are not: the file mixes encodings."
+            f"{utf8} of {counted(len(scan.words), 'word')} with accents are UTF-8, others are not:"
+            " the file mixes encodings."
         )
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in names:

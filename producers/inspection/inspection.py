@@ -34,7 +34,8 @@ _BATCH_ROWS: Final = 20_000
 _TAIL: Final = 5
 _LISTS: Final = ("list", "large_list", "fixed_size_list", "map")
 _SUMMARY: Final = re.compile(
-    r"(?i)^\W*(?:grand |sub-?)?(?:totals?|sum|summe|gesamt|gesamtsumme|somme|totale|count|rows?|end of (?:file|report))\W*$"
+    r"(?i)^\W*(?:grand |sub-?)?(?:totals?|sum|summe|gesamt|gesamtsumme|somme|totale|count|rows?|end of (?:file|report))"
+    r"\W*$"
     r"|^\W*(?:total|totals|summe|gesamt)\b.*|^\W*[\d,.]+ rows?\b.*|^\W*end of .*"
 )
 Progress = Callable[[str, int], None]

@@ -187,7 +187,7 @@ def _print_notes(console: Console, group: Group) -> None:
 
 
 def _print_next(console: Console, group: Group, made: Draft, fits: list[Fit], out: Path | None) -> None:
-    names = [shlex.quote(file.name.split(": ")[0]) for file in group.files]
+    names = ["-" if log.spool is not None else shlex.quote(str(log.path)) for log in group.logs]
     files = " ".join(dict.fromkeys(names[:3])) + (" …" if len(set(names)) > 3 else "")
     if not made.complete:
         for name, candidates in made.recognition.missing.items():

@@ -47,7 +47,7 @@ def notes(group, column):
     return " ".join(column_sentences(group.column(column)))
 
 
-# --- separators, quotes, headers ----------------------------------------------------------------------------------------
+# --- separators, quotes, headers --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|", "^", "~", "\x01", "\x1f", "¦"])
 def test_the_separator_is_the_sign_that_divides_all_records(tmp_path, separator):
     group = group_of(tmp_path, (HEADER + ROW * 3).replace(",", separator))
@@ -159,7 +159,7 @@ def test_columns_between_blanks_are_a_whitespace_file(tmp_path):
     assert group.rows == 6
 
 
-# --- packing, encodings ---------------------------------------------------------------------------------------------------
+# --- packing, encodings -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("pack", "packing"),
     [(gzip.compress, "gzip"), (lambda b: pa.compress(b, "zstd", asbytes=True), "zstd"), (bytes, None)],
@@ -224,7 +224,8 @@ def test_files_of_one_form_where_only_one_has_accents_are_one_group(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [(b"", "is empty"), (b"SQLite format 3\0abc", "SQLite"), (b"<?xml version='1.0'?><a/>", "XML"), (b"%PDF-1.7", "PDF"),
+    [(b"", "is empty"), (b"SQLite format 3\0abc", "SQLite"), (b"<?xml version='1.0'?><a/>", "XML"),
+     (b"%PDF-1.7", "PDF"),
      (b"\x00\x01\x02\x03" * 50, "NUL"), (b'{"a": {"b": 1},\n "c": 2}', "without a list of records")],
 )  # fmt: skip
 def test_a_file_that_no_mapping_reads_is_refused_with_a_sentence(tmp_path, content, text):
@@ -240,7 +241,7 @@ def test_a_damaged_packing_is_refused_with_a_sentence(tmp_path):
     assert "damaged" in inspection.unreadable[0].error[0]
 
 
-# --- columns --------------------------------------------------------------------------------------------------------------
+# --- columns ----------------------------------------------------------------------------------------------------------
 def orders(**columns):
     """Return a CSV with the usual columns, some of them replaced."""
     count = len(next(iter(columns.values())))
@@ -258,9 +259,11 @@ def orders(**columns):
         (["1", "2", "3"], "integer"), (["1.5", "2", "3"], "decimal"), (["60.00", "5.00", "1.00"], "decimal"),
         (["1.0", "2.0", "3.0"], "integer"), (["2024-03-01", "2024-03-02", "2024-03-03"], "date"),
         (["2024-03-01 10:00", "2024-03-02", "2024-03-03"], "time"), (["a", "a", "b", "b"], "words"),
-        (["true", "false", "true"], "boolean"), (["one two", "three four", "five"], "text"), (["007", "12", "13"], "id"),
+        (["true", "false", "true"], "boolean"), (["one two", "three four", "five"], "text"),
+        (["007", "12", "13"], "id"),
         (["a@b.de", "c@d.de", "e@f.com"], "email"), (['{"a": 1}', '{"b": 2}', "{}"], "JSON object"),
-        (['[{"a": 1}]', "[]", "[1]"], "JSON list"), (["10:00", "11:30:05", "12:15"], "time of day"), ([" ", "", " "], "empty"),
+        (['[{"a": 1}]', "[]", "[1]"], "JSON list"), (["10:00", "11:30:05", "12:15"], "time of day"),
+        ([" ", "", " "], "empty"),
     ],
 )  # fmt: skip
 def test_the_type_of_a_column_is_that_of_all_its_values(tmp_path, values, kind):
@@ -295,7 +298,8 @@ def test_the_forms_of_ids_are_reported(tmp_path, values, text):
     ("values", "decimal", "grouping"),
     [
         (["12,50", "3", "1.234,56"], ",", "."), (["12.50", "1,234.56"], ".", ","), (["12.50", "1.234"], ".", None),
-        (["1 234,50", "3"], ",", " "), (["1'234.50", "3"], ".", "'"), (["12,5", "1'234"], ",", "'"), (["10", "12"], ".", None),
+        (["1 234,50", "3"], ",", " "), (["1'234.50", "3"], ".", "'"), (["12,5", "1'234"], ",", "'"),
+        (["10", "12"], ".", None),
         (["0.125", "7"], ".", None), (["1.234.567", "5"], ",", "."), (["1,234,567", "5"], ".", ","),
     ],
 )  # fmt: skip
@@ -334,17 +338,19 @@ def test_signs_of_two_currencies_are_never_stripped(tmp_path):
     assert parse_mapping(draft(group).text, "draft").order.total == "total"
 
 
-# --- times ----------------------------------------------------------------------------------------------------------------
+# --- times ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("values", "format_"),
     [
         (["2024-03-01", "2024-03-02 10:00"], "iso"), (["2024-03-01T10:00:00Z", "2024-03-01 10:00:00+02"], "iso"),
         (["25/03/2024", "03/04/2024"], "%d/%m/%Y"), (["03/25/2024", "03/04/2024"], "%m/%d/%Y"),
-        (["25.03.2024 10:15", "3.4.2024 9:05"], "%d.%m.%Y %H:%M"), (["3/25/2024 3:05 PM", "3/4/2024 11:00 AM"], "%m/%d/%Y %I:%M %p"),
+        (["25.03.2024 10:15", "3.4.2024 9:05"], "%d.%m.%Y %H:%M"),
+        (["3/25/2024 3:05 PM", "3/4/2024 11:00 AM"], "%m/%d/%Y %I:%M %p"),
         (["7 Mar 2024", "17 Dec 2024"], "%d %b %Y"), (["Thu, 07 Mar 2024 10:00:00 +0100"], "%a, %d %b %Y %H:%M:%S %z"),
         (["07/Mar/2024:10:00:00 +0000"], "%d/%b/%Y:%H:%M:%S %z"), (["Mar 7, 2024"], "%b %d, %Y"),
         (["1709287200", "1709287260"], "epoch_s"), (["1709287200000"], "epoch_ms"), (["1709287200000000"], "epoch_us"),
-        (["1709287200000000000"], "epoch_ns"), (["45352", "45353.5"], "excel_days"), (["20240301101500"], "%Y%m%d%H%M%S"),
+        (["1709287200000000000"], "epoch_ns"), (["45352", "45353.5"], "excel_days"),
+        (["20240301101500"], "%Y%m%d%H%M%S"),
         (["20240301"], "iso"), (["2024/03/07 10:00"], "%Y/%m/%d %H:%M"),
     ],
 )  # fmt: skip
@@ -389,7 +395,8 @@ def test_zone_words_offsets_dates_future_and_early_times_are_counted(tmp_path):
     group = group_of(tmp_path, orders(created_at=values))
     text = notes(group, "created_at")
     for part in ("PDT (1)", "UTC (1)", "1 value with an offset", "3 values are dates without a time",
-                 "1 value before 1990, first '1985-01-01' (line 6)", "1 value in the future, first '2204-01-01' (line 7)"):  # fmt: skip
+                 "1 value before 1990, first '1985-01-01' (line 6)",
+                 "1 value in the future, first '2204-01-01' (line 7)"):  # fmt: skip
         assert part in text
     assert topics(group)["zone words"] == ("PDT",)
 
@@ -421,7 +428,7 @@ def test_ten_digits_are_a_time_only_where_the_name_is_that_of_a_time(tmp_path, n
     assert group_of(tmp_path, orders(**{name: ["1709287200", "1709287201"]})).column(name).kind == "id"
 
 
-# --- drafts ---------------------------------------------------------------------------------------------------------------
+# --- drafts -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("header", "row", "columns"),
     [
@@ -467,7 +474,7 @@ def test_two_columns_of_equal_name_are_a_question(tmp_path):
 
 
 def test_rows_that_share_an_id_and_have_products_are_lines(tmp_path):
-    content = "order_id,customer_id,created_at,total,sku,quantity\n1,ann,2024-03-01,10,A,1\n1,,2024-03-01,,B,1\n2,bob,2024-03-02,5,A,1\n"
+    content = "order_id,customer_id,created_at,total,sku,quantity\n1,ann,2024-03-01,10,A,1\n1,,2024-03-01,,B,1\n"
     assert parse_mapping(draft(group_of(tmp_path, content)).text, "draft").order.rows == "line"
 
 
@@ -505,7 +512,8 @@ def test_a_document_with_two_lists_asks_for_the_records(tmp_path):
 
 
 def test_types_of_parquet_are_reported_and_times_need_no_format(tmp_path):
-    pl.DataFrame({"no": [1, 2], "cust": [17850.0, None], "when": pl.Series(["2024-03-01", "2024-03-02"]).str.to_datetime(),
+    pl.DataFrame({"no": [1, 2], "cust": [17850.0, None],
+                  "when": pl.Series(["2024-03-01", "2024-03-02"]).str.to_datetime(),
                   "total": [5.0, 7.5]}).write_parquet(tmp_path / "x.parquet")  # fmt: skip
     group = group_of(tmp_path, (tmp_path / "x.parquet").read_bytes(), "y")
     assert group.form.types["total"] == "double"
@@ -522,7 +530,7 @@ def test_ready_mappings_that_fit_are_ranked_by_matched_columns(tmp_path):
     )
 
 
-# --- extent ---------------------------------------------------------------------------------------------------------------
+# --- extent -----------------------------------------------------------------------------------------------------------
 def test_findings_rest_on_the_first_rows_and_this_is_known(tmp_path):
     content = HEADER + "".join(f"{n},c{n},2024-03-01,1\n" for n in range(50))
     part, whole = (group_of(tmp_path, content, rows_max=count) for count in (10, 50))
