@@ -293,7 +293,7 @@ def _order_part(group: Group, recognition: Recognition, matches: Mapping[str, st
             lines += _question(question, 2)
     lines.append(f"  rows: {recognition.rows}")
     if "id" in columns:
-        lines += _others(recognition, "id")
+        lines += [*_others(recognition, "id"), *_content_question(recognition, "id")]
         lines.append(f"  id: {scalar(columns['id'])}")
     else:
         lines += _check("no column is recognised as the order's id, so that every row is an order.", 2)
@@ -304,7 +304,7 @@ def _order_part(group: Group, recognition: Recognition, matches: Mapping[str, st
     omitted = {"quantity", "unit_price"} if recognition.amounts_are_lines and not sums else set()
     for name in _ORDER_OPTIONAL:
         if name in columns and name not in omitted and recognition.lines is None:
-            lines += _others(recognition, name)
+            lines += [*_others(recognition, name), *_content_question(recognition, name)]
             lines.append(f"  {name}: {_source(columns[name], matches)}")
     lines += _json_lines(recognition)
     lines += _status(group, recognition)
@@ -351,7 +351,22 @@ def _click_part(group: Group, recognition: Recognition, matches: Mapping[str, st
         elif name in columns:
             lines += _others(recognition, name)
             lines.append(f"  {name}: {_source(columns[name], matches)}")
-    return [*lines, *_countries(group, recognition)]
+    return [*lines, *_click_lines(recognition), *_countries(group, recognition)]
+
+
+def _click_lines(recognition: Recognition) -> list[str]:
+    """Return the proposal for a list of lines. It is a comment, because only some event types have lines."""
+    if recognition.lines is None:
+        return []
+    name, fields = recognition.lines
+    named = {"unit_price": "price"}
+    return [
+        *_check("events of some types have a list of lines, each of which can be an event:", 2),
+        "  # lines:",
+        f"  #   list: {scalar(name)}",
+        "  #   types: [purchase]",
+        *(f"  #   {named.get(key, key)}: {scalar(path)}" for key, path in fields.items()),
+    ]
 
 
 def _devices(column: ColumnProfile | None) -> list[str]:
@@ -372,9 +387,9 @@ def _field(recognition: Recognition, name: str) -> list[str]:
 
 
 def _content_question(recognition: Recognition, name: str) -> list[str]:
-    if name not in recognition.by_content:
+    if name not in recognition.uncertain:
         return []
-    return _check(f"{recognition.columns[name]} is recognised by its values alone.", 2)
+    return _check(f"{recognition.columns[name]} is recognised by {recognition.uncertain[name]}.", 2)
 
 
 def _candidates(recognition: Recognition, name: str) -> str:

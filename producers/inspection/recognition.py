@@ -18,6 +18,7 @@ from producers.inspection.field_names import (
     LINES,
     ORDER_FIELDS,
     ORDER_ID,
+    PART_OF_NAME,
     PRODUCT,
     QUANTITY,
     TOTAL,
@@ -42,7 +43,7 @@ class Recognition:
     Attributes:
         kind: `orders` or `clicks`.
         columns: field -> column.
-        by_content: fields whose column is recognised by its values alone.
+        uncertain: field -> what its column is recognised by, if it is not the whole name.
         others: field -> further columns that the field may be.
         missing: required field without a column -> candidates.
         lines: list of lines in a JSON record, with field -> path within an element.
@@ -54,7 +55,7 @@ class Recognition:
 
     kind: Literal["orders", "clicks"]
     columns: dict[str, str] = field(default_factory=dict)
-    by_content: set[str] = field(default_factory=set)
+    uncertain: dict[str, str] = field(default_factory=dict)
     others: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)
     lines: tuple[str, dict[str, str]] | None = None
@@ -78,7 +79,7 @@ def recognise(group: Group) -> Recognition:
     else:
         recognition = Recognition("orders")
         _choose(recognition, ORDER_FIELDS, usual)
-        _find_lines(recognition, group)
+    _find_lines(recognition, group)
     _choose_by_content(recognition, usual)
     if recognition.kind == "orders":
         _decide_rows(recognition, group)
@@ -169,6 +170,12 @@ def _choose(recognition: Recognition, fields: Mapping[str, Sequence[str]], colum
         recognition.columns[name] = chosen
         used.add(chosen)
         recognition.others[name] = [one for _, _, one in ranked[1:]]
+        if rank >= PART_OF_NAME:
+            text = f"The column {chosen} is the {name} by a part of its name."
+            recognition.questions.append(
+                Question("column", chosen, (chosen,), text, f"Confirm the source of {name} in the mapping.")
+            )
+            recognition.uncertain[name] = "a part of its name"
         equal = [one for other, _, one in ranked[1:] if other == rank]
         if equal:
             text = f"The columns {listed([chosen, *equal])} have the same meaning by name."
@@ -196,7 +203,7 @@ def _choose_by_content(recognition: Recognition, columns: Sequence[ColumnProfile
         fit = [column.name for column in columns if column.name not in used and accepts(column)]
         if len(fit) == 1:
             recognition.columns[name] = fit[0]
-            recognition.by_content.add(name)
+            recognition.uncertain[name] = "its values alone"
             text = f"The column {fit[0]} is the {name} by its values alone; its name does not reveal it."
             recognition.questions.append(
                 Question("column", fit[0], (fit[0],), text, f"Confirm the source of {name} in the mapping.")
@@ -210,10 +217,10 @@ def _note_missing(recognition: Recognition, columns: Sequence[ColumnProfile]) ->
     required = ["time", "customer"]
     if recognition.kind == "clicks":
         required.append("type")
-    elif recognition.lines is None and recognition.rows == "order":
-        required.append("total")
-    elif "id" not in recognition.columns:
-        required.append("id")
+    elif recognition.lines is None:
+        sums = {"quantity", "unit_price"} <= recognition.columns.keys()
+        required += [] if sums else ["total"]
+        required += ["id"] if recognition.rows == "line" else []
     kinds = {"time": ("time", "date", "integer", "text"), "total": ("decimal", "integer", "text")}
     for name in required:
         if name not in recognition.columns:
@@ -238,9 +245,11 @@ def _find_lines(recognition: Recognition, group: Group) -> None:
             )
             if ranked:
                 fields[line_field] = ranked[0][1]
-        if fields.keys() & {"product", "quantity", "unit_price"} and "id" in recognition.columns:
+        if fields.keys() & {"product", "quantity", "unit_price"} and (
+            "id" in recognition.columns or recognition.kind == "clicks"
+        ):
             recognition.lines = (name, fields)
-            for line_field in _LINE_FIELDS:
+            for line_field in _LINE_FIELDS if recognition.kind == "orders" else ():
                 recognition.columns.pop(line_field, None)
             return
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors.tables.log_files import LogFile
 from features.errors import ShopstreamError
 
-try:
-    import python_calamine
-except ImportError:  # the extra [excel] is not installed
-    python_calamine = None  # type: ignore[assignment,unused-ignore]
-
 FIRST_ROWS: Final = 50
+_LIBRARY: Final = "python_calamine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +28,22 @@ def sheets(log: LogFile) -> list[Sheet]:
     """Return the sheets of a workbook, in its order.
 
     Raises:
-        ShopstreamError: the extra is not installed, or the file is no readable workbook.
+        ShopstreamError: the extra for Excel is not installed, or the file is no readable workbook.
     """
-    if python_calamine is None:
+    if importlib.util.find_spec(_LIBRARY) is None:
         raise ShopstreamError(
-            f"{log.name} is an Excel workbook, which needs an extra.", 'pip install "shopstream[excel]"'
+            f"{log.name} is an Excel workbook.", 'Install the reader: pip install "shopstream[excel]".'
         )
+    library = importlib.import_module(_LIBRARY)
     with log.open_seekable() as stream:
         try:
-            workbook = python_calamine.CalamineWorkbook.from_filelike(stream)
-            return [_sheet(name, workbook.get_sheet_by_name(name)) for name in workbook.sheet_names]
-        except (python_calamine.CalamineError, ValueError, OSError) as error:
-            raise ShopstreamError(f"{log.name} cannot be read as Excel: {error}.", "Save the workbook again.") from None
+            workbook = library.load_workbook(stream)
+            tables = [one.name for one in workbook.sheets_metadata if "WorkSheet" in str(one.typ)]
+            return [_sheet(name, workbook.get_sheet_by_name(name)) for name in tables]
+        except (library.CalamineError, ValueError, OSError) as error:
+            raise ShopstreamError(
+                f"{log.name} cannot be read as a workbook: {error}.", "Save it again as .xlsx."
+            ) from None
 
 
 def _sheet(name: str, sheet: Any) -> Sheet:
