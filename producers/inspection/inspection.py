@@ -22,7 +22,7 @@ from producers.inspection.dialect import Dialect, dialect
 from producers.inspection.file_kind import FileKind, file_kind
 from producers.inspection.findings import Example, Question, counted
 from producers.inspection.json_shape import element_profiles, json_shape
-from producers.inspection.workbook import Sheet, sheets
+from producers.inspection.workbook import Sheet, sheets, size_text
 
 ROWS_MAX: Final = 100_000
 SAMPLE_ROWS_MAX: Final = 100_000
@@ -232,7 +232,7 @@ def _excel_form(log: LogFile) -> Form:
     largest = max(filled, key=lambda one: one.rows)
     questions = []
     if len(filled) > 1:
-        sizes = ", ".join(f"{one.name} ({one.rows:,} rows, {one.columns} columns)" for one in filled[:8])
+        sizes = ", ".join(f"{one.name} ({size_text(one)})" for one in filled[:8])
         questions = [
             Question("sheet", None, tuple(one.name for one in filled), f"Several sheets have rows: {sizes}.",
                      "Name the sheet in file.sheet.")

@@ -12,6 +12,7 @@ from producers.inspection.fit import Fit
 from producers.inspection.inspection import FileNotes, Form, Group, form_as_dict
 from producers.inspection.number_forms import FORMS, form_text
 from producers.inspection.time_choice import time_notes
+from producers.inspection.workbook import size_text
 
 
 def extent(group: Group) -> str:
@@ -35,7 +36,7 @@ def file_sentences(group: Group) -> list[str]:
     if len(group.files) > 1:
         sentences.append(f"All {counted(len(group.files), 'file')} have the same columns and form.")
     if form.sheets:
-        sizes = [f"{sheet.name} ({sheet.rows:,} rows, {sheet.columns} columns)" for sheet in form.sheets]
+        sizes = [f"{one.name} ({size_text(one)})" for one in form.sheets]
         sentences.append(f"Sheets: {listed(sizes, 20)}.")
     sentences += [
         f"{file.name}, line {line}: {value!r} looks like {'a line' if column is None else 'a row'} of totals."

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from connectors.tables.log_files import LogFile
 from features.errors import ShopstreamError
+from producers.inspection.findings import counted
 
 FIRST_ROWS: Final = 50
 _LIBRARY: Final = "python_calamine"
@@ -46,7 +47,13 @@ def sheets(log: LogFile) -> list[Sheet]:
             ) from None
 
 
+def size_text(sheet: Sheet) -> str:
+    """Return the size of a sheet for messages."""
+    return f"{counted(sheet.rows, 'row')}, {counted(sheet.columns, 'column')}"
+
+
 def _sheet(name: str, sheet: Any) -> Sheet:
     rows = sheet.to_python(skip_empty_area=False, nrows=FIRST_ROWS)
     first = tuple(tuple(str(value) for value in row) for row in rows)
-    return Sheet(name, sheet.total_height, sheet.total_width, first)
+    end = sheet.end  # row and column, from 0, of the last cell; None in an empty sheet
+    return Sheet(name, *((0, 0) if end is None else (end[0] + 1, end[1] + 1)), first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zipfile
 
@@ -551,3 +552,95 @@ def test_an_example_names_value_and_line():
 def test_an_unknown_name_is_refused(tmp_path):
     with pytest.raises(ShopstreamError):
         log_files([tmp_path / "nothing.csv"])
+
+
+# --- workbooks --------------------------------------------------------------------------------------------------------
+def workbook(**tables):
+    """Return an .xlsx file: sheet -> rows of texts and numbers."""
+    spreadsheet = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    documents = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    packages = "http://schemas.openxmlformats.org/package/2006/relationships"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        names = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in enumerate(tables, 1))
+        links = "".join(
+            f'<Relationship Id="r{n}" Type="{documents}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+            for n in range(1, len(tables) + 1)
+        )
+        packed.writestr("[Content_Types].xml", "<Types/>")
+        packed.writestr("_rels/.rels", f'<Relationships xmlns="{packages}"><Relationship Id="w" '
+                        f'Type="{documents}/officeDocument" Target="xl/workbook.xml"/></Relationships>')  # fmt: skip
+        packed.writestr("xl/workbook.xml", f'<workbook xmlns="{spreadsheet}" xmlns:r="{documents}"><sheets>{names}'
+                        "</sheets></workbook>")  # fmt: skip
+        packed.writestr("xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{packages}">{links}</Relationships>')
+        for n, rows in enumerate(tables.values(), 1):
+            body = "".join(
+                f'<row r="{at}">{"".join(cell(one, f"{chr(65 + x)}{at}") for x, one in enumerate(row))}</row>'
+                for at, row in enumerate(rows, 1)
+            )
+            packed.writestr(f"xl/worksheets/sheet{n}.xml",
+                            f'<worksheet xmlns="{spreadsheet}"><sheetData>{body}</sheetData></worksheet>')  # fmt: skip
+    return content.getvalue()
+
+
+def cell(value, at):
+    if isinstance(value, str):
+        return f'<c r="{at}" t="inlineStr"><is><t>{value}</t></is></c>'
+    return f'<c r="{at}"><v>{value}</v></c>'
+
+
+TABLE = [
+    ["order_id", "customer_id", "created_at", "total"],
+    ["1", "ann", "2024-03-01", 10.5],
+    ["2", "bob", "2024-03-02", 3],
+]
+
+
+def test_a_workbook_has_sheets_with_sizes_and_the_largest_is_drafted(tmp_path):
+    group = group_of(tmp_path, workbook(notes=[["made by x"]], orders=TABLE), "x.xlsx")
+    assert topics(group)["sheet"] == ("notes", "orders")
+    assert "notes (1 row, 1 column), orders (3 rows, 4 columns)" in sentences(group)
+    mapping = parse_mapping(draft(group).text, "draft")
+    assert (mapping.file.format, mapping.file.sheet, mapping.order.total) == ("excel", "orders", "total")
+
+
+def test_titles_above_the_header_of_a_sheet_are_skipped(tmp_path):
+    group = group_of(tmp_path, workbook(orders=[["Report of March"], [], *TABLE]), "x.xlsx")
+    assert (group.form.how.skip_lines, group.form.names) == (2, tuple(TABLE[0]))
+    assert group.rows == 2
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+def test_a_name_that_contains_a_fields_name_is_a_question(tmp_path):
+    made = draft(
+        group_of(tmp_path, "Order Number,Email (Billing),Order Date,Order Total Amount\n1,a@b.de,2024-03-01,5\n")
+    )
+    assert made.recognition.columns["total"] == "Order Total Amount"
+    assert "Order Total Amount is recognised by a part of its name" in made.text
+    assert "column" in {one.topic for one in made.questions}
+
+
+def test_lines_without_a_total_or_a_price_lack_the_total(tmp_path):
+    made = draft(
+        group_of(tmp_path, "order_id,customer_id,created_at,sku,quantity\n1,a,2024-03-01,A,1\n1,a,2024-03-01,B,1\n")
+    )
+    assert made.complete is False
+    assert "total" in made.recognition.missing
+
+
+def test_a_column_of_clocks_beside_dates_is_named(tmp_path):
+    made = draft(group_of(tmp_path, orders(created_at=["2024-03-01", "2024-03-02"], hour=["10:00", "11:30"])))
+    assert "hour has times of day, which a mapping cannot join to a date" in made.text.replace("\n  # ", " ")
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [("customer_id,timestamp,product_id", "clicks"), ("customer_id,timestamp,amount", "orders")],
+)
+def test_rows_without_an_amount_are_clicks(tmp_path, header, kind):
+    assert draft(group_of(tmp_path, f"{header}\nann,2024-03-01T10:00:00Z,5\n")).recognition.kind == kind
+
+
+def test_guests_are_counted_only_in_orders_without_any_customer(tmp_path):
+    content = "order_id,customer_id,created_at,total,sku\n1,ann,2024-03-01,10,A\n1,,2024-03-01,,B\n2,,2024-03-01,5,A\n"
+    assert draft(group_of(tmp_path, content)).recognition.guests == 1
