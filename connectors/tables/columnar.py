@@ -40,6 +40,12 @@ def parquet_header(log: LogFile) -> list[str]:
         return [name for one in file.schema_arrow for name in _leaf_names(one)]
 
 
+def parquet_types(log: LogFile) -> dict[str, str]:
+    """Return column -> Arrow type of a Parquet file; for a struct of its values. Raises ShopstreamError."""
+    with _opened(log) as file:
+        return {name: str(kind) for one in file.schema_arrow for name, kind in _leaf_types(one)}
+
+
 def read_parquet(
     log: LogFile, how: FileFormat, columns: Sequence[str] | None, each: str | None, rows_max: int
 ) -> Iterator[Batch]:
@@ -118,8 +124,12 @@ def _opened(log: LogFile) -> Iterator[pq.ParquetFile]:
 
 
 def _leaf_names(one: pa.Field) -> Iterator[str]:
+    return (name for name, _ in _leaf_types(one))
+
+
+def _leaf_types(one: pa.Field) -> Iterator[tuple[str, Any]]:
     if not pa.types.is_struct(one.type):
-        yield one.name
+        yield one.name, one.type
         return
     pending: list[tuple[tuple[str, ...], Any]] = [((one.name,), one.type)]
     while pending:
@@ -130,7 +140,7 @@ def _leaf_names(one: pa.Field) -> Iterator[str]:
             if pa.types.is_struct(inner.type):
                 pending.append((path, inner.type))
             else:
-                yield write_path(path)
+                yield write_path(path), inner.type
 
 
 def _all_columns(schema: pa.Schema) -> list[str]:

@@ -203,6 +203,18 @@ def _packing(start: bytes) -> Packing | None:
     return next((packing for magic, packing in _MAGIC if start.startswith(magic)), None)
 
 
+def packing(log: LogFile) -> Packing | None:
+    """Return how a log is packed, found by its content; None for a plain file and for an Office document.
+
+    Raises:
+        ShopstreamError: the file is missing or unreadable.
+    """
+    if log.member is not None:
+        return "zip"
+    kind = _packing(_first_bytes(log))
+    return None if kind == "zip" else kind
+
+
 def _first_bytes(log: LogFile) -> bytes:
     with _open_path(log) as stream:
         return stream.read(_START_BYTES)

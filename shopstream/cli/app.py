@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "generate": "generate.generate",
         "replay": "produce.replay",
         "live": "produce.live",
+        "inspect": "inspect_log.inspect_log",
         "import": "import_log.import_log",
         "seed": "seed.seed_history",
     },

@@ -1,0 +1,1 @@
+"""Describes foreign files with evidence, names what is ambiguous, and drafts mappings."""
