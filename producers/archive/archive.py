@@ -330,9 +330,9 @@ class ArchiveWriter:
         """Write a small text file next to the records."""
         (self._root / name).write_text(text, encoding="utf-8")
 
-    def write_known_until(self, known_until_ms: int, *, dates_only: bool = False) -> None:
-        """Write the end of the known history, see `KnownUntil`."""
-        self.write_text(KNOWN_UNTIL_FILE, encode_known_until(KnownUntil(known_until_ms, dates_only)))
+    def write_known_until(self, known: KnownUntil) -> None:
+        """Write the end of the known history."""
+        self.write_text(KNOWN_UNTIL_FILE, encode_known_until(known))
 
     def _write_file(self, stem: str, topic: str, table: pa.Table) -> None:
         schema = _SCHEMAS[topic]

@@ -23,6 +23,7 @@ from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
 from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
+from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
 from producers.importing.events import event_records
 from producers.importing.lookups import Lookups, read_lines, read_lookups, with_lines
@@ -129,7 +130,8 @@ def import_logs(
             archive.write(topic, with_times(records).to_arrow())
         if not report.records:
             raise _no_record(report)
-        archive.write_known_until(reading.known_until_ms, dates_only=report.dates_only)
+        refused = dict(sorted(report.refused.items()))
+        archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused))
     return report
 
 

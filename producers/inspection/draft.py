@@ -126,7 +126,7 @@ def _file_part(group: Group, recognition: Recognition, numbers: NumberChoice) ->
     lines += [f"  skip_lines: {how.skip_lines}"] if how.skip_lines else []
     lines += [f"  encoding: {scalar(how.encoding)}"] if how.encoding else []
     lines += [f"  records: {scalar(how.records)}"] if how.records else []
-    lines += [f"  sheet: {scalar(how.sheet)}"] if how.sheet else []
+    lines += [f"  sheet: {scalar(how.sheet)}"] if isinstance(how.sheet, str) else []
     decimal, thousands = numbers.form
     for question in numbers.questions:
         lines += _question(question, 2)

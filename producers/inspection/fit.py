@@ -117,7 +117,7 @@ def _required(mapping: OrderMapping | ClickMapping) -> list[list[str]]:
             needed += [_columns_of(order.quantity), _columns_of(order.unit_price)]
     needed += [list(rule.path) for rule in mapping.left_out]
     lines = fields.lines
-    if lines is not None and isinstance(mapping, OrderMapping):
+    if lines is not None and lines.list and isinstance(mapping, OrderMapping):
         needed.append([lines.list])
     return [paths for paths in needed if paths]
 

@@ -56,4 +56,5 @@ def _sheet(name: str, sheet: Any) -> Sheet:
     rows = sheet.to_python(skip_empty_area=False, nrows=FIRST_ROWS)
     first = tuple(tuple(str(value) for value in row) for row in rows)
     end = sheet.end  # row and column, from 0, of the last cell; None in an empty sheet
-    return Sheet(name, *((0, 0) if end is None else (end[0] + 1, end[1] + 1)), first)
+    rows, columns = (0, 0) if end is None else (end[0] + 1, end[1] + 1)
+    return Sheet(name, rows, columns, first)

@@ -86,6 +86,8 @@ def _print(console: Console, result: dict[str, Any], out: Path) -> None:
         console.print(f"{file['file']}: {file['rows']:,} rows, {file['used']:,} used", markup=False)
         for reason, count in file["left_out"].items():
             console.print(f"  {count:,} left out: {reason}", markup=False)
+    for reason, count in source["refused"].items() if not source.get("files") else ():
+        console.print(f"{count:,} rows of the log were refused by its import: {reason}", markup=False)
     counts = [
         (topic, *(f"{rows[name]:,}" for name in ("in", "out", "dropped"))) for topic, rows in result["rows"].items()
     ]

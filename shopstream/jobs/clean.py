@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 from polars import col
@@ -69,13 +70,14 @@ def clean_archive(
             cleaned = clean(dirty, sink, plan, now_ms, lambda rows: dropped.write_table(rows.to_arrow()), on_step)
         truth = _truth(directory, sink.path_of(DROPPED_FILE))
         now = datetime.fromtimestamp(now_ms / 1_000, UTC).isoformat(timespec="seconds")
-        cleaning_report = report(cleaned, plan, now, source or {"name": directory.name}, truth)
+        known = read_known_until(directory)
+        source = {"refused": {} if known is None else dict(known.refused), **(source or {"name": directory.name})}
+        cleaning_report = report(cleaned, plan, now, source, truth)
         sink.write_text(REPORT_FILE, json.dumps(cleaning_report, indent=1, ensure_ascii=False) + "\n")
         sink.write_text(REPORT_PAGE, render(cleaning_report))
         _write_frames(cleaned, ids, sink)
-        known = read_known_until(directory)
         if known is not None and cleaned.last_ms is not None:
-            sink.write_known_until(known.last_ms(cleaned.last_ms) + 1, dates_only=known.dates_only)
+            sink.write_known_until(msgspec.structs.replace(known, known_until_ms=known.last_ms(cleaned.last_ms) + 1))
         if cleaned.mapping.is_empty():  # truth and shop use the old customer ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from features.schema import DAY_MS, RECORD_TYPES, arrow_schema
 from producers.archive.archive import ArchiveWriter
-from producers.archive.known_until import KNOWN_UNTIL_FILE
+from producers.archive.known_until import KNOWN_UNTIL_FILE, KnownUntil
 
 HOUR_MS = 3_600_000
 DAYS = 42
@@ -41,7 +41,7 @@ def write(directory: Path, events: Rows = [], orders: Rows = [], dates_until: in
             schema = pa.schema([field.with_nullable(True) for field in arrow_schema(RECORD_TYPES[topic])])
             archive.write(topic, pa.Table.from_pylist(rows, schema=schema))
         if dates_until is not None:
-            archive.write_known_until(dates_until, dates_only=True)
+            archive.write_known_until(KnownUntil(dates_until, dates_only=True))
     if dates_until is not None:
         assert json.loads((directory / KNOWN_UNTIL_FILE).read_text())["dates_only"]
     return directory

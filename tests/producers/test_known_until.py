@@ -17,7 +17,7 @@ MIDNIGHT = NOON - DAY // 2
 def test_written_end_is_read_and_its_file_is_part_of_the_archive(tmp_path):
     for end in (MIDNIGHT, MIDNIGHT + DAY):
         with ArchiveWriter(tmp_path / "a", force=True) as archive:
-            archive.write_known_until(end, dates_only=True)
+            archive.write_known_until(KnownUntil(end, dates_only=True))
         assert read_known_until(tmp_path / "a") == KnownUntil(end, dates_only=True)
         assert known_until_ms(tmp_path / "a") == end
     assert known_until_ms(write(tmp_path / "b", orders=[order(1, NOON)])) is None
