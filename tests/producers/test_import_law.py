@@ -105,6 +105,7 @@ def test_dry_run_reports_and_writes_no_archive(files, tmp_path):
         (b'id,who,day,total\n1,"ann,2024-03-01,1\n2,bob,2024-03-01,2\n', "line 2"),
         (gzip.compress(b"id,who,day,total\n1,ann,2024-03-01,1\n" * 9)[:-6], "log.csv"),
     ],
+    ids=["encoding", "quote", "packing"],
 )
 def test_a_damaged_file_is_refused_as_a_whole(files, tmp_path, content, words):
     log = files(content)
