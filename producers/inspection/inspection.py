@@ -359,7 +359,7 @@ def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int
         named = next(((name, value) for name, value in values.items() if _SUMMARY.match(value)), None)
         if named is None or row[LINE] <= last - 2 * _TAIL:
             continue
-        if len(values) * 2 <= len(row) - 1 or _only_numbers_besides(values, named[0]):
+        if len(values) * 2 <= len(row) - 1 or _others_are_numbers(values, named[0]):
             summaries.append((row[LINE], *named))
     summaries += [
         (one.line, None, one.value or "")
@@ -369,7 +369,7 @@ def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int
     return sorted(summaries, key=lambda one: one[0])
 
 
-def _only_numbers_besides(values: dict[str, str], name: str) -> bool:
+def _others_are_numbers(values: dict[str, str], name: str) -> bool:
     return all(re.fullmatch(r"[-\d.,' ]+", value) for key, value in values.items() if key != name) and len(values) > 1
 
 

@@ -628,7 +628,7 @@ def test_lines_without_a_total_or_a_price_lack_the_total(tmp_path):
     assert "total" in made.recognition.missing
 
 
-def test_a_column_of_clocks_beside_dates_is_named(tmp_path):
+def test_a_column_of_clocks_next_to_dates_is_named(tmp_path):
     made = draft(group_of(tmp_path, orders(created_at=["2024-03-01", "2024-03-02"], hour=["10:00", "11:30"])))
     assert "hour has times of day, which a mapping cannot join to a date" in made.text.replace("\n  # ", " ")
 
