@@ -123,6 +123,12 @@ def test_signs_of_two_currencies_are_never_stripped(tmp_path):
     assert parse_mapping(draft(group).text, "draft").order.total == "total"
 
 
+def test_amounts_of_two_columns_in_two_currencies_are_never_stripped(tmp_path):
+    group = group_of(tmp_path, orders(total=["€12.50", "€3.00"], unit_price=["$3.00", "$1.00"]))
+    order = parse_mapping(draft(group).text, "draft").order
+    assert (order.total, order.unit_price) == ("total", "unit_price")
+
+
 # --- times ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("values", "format_"),
@@ -327,6 +333,7 @@ def test_ready_mappings_that_fit_are_ranked_by_matched_columns(tmp_path):
     fits = fitting_mappings(group_of(tmp_path, HEADER + ROW))
     assert (fits[0].name, len(fits[0].columns), fits[0].differences) == ("orders-csv", 4, ())
     assert fitting_mappings(group_of(tmp_path, "a,b\n1,2\n")) == []
+    assert fitting_mappings(group_of(tmp_path, "order_id,created_at,total\n1,2024-03-01,5\n")) == []
     assert fitting_mappings(group_of(tmp_path, HEADER.replace(",", ";") + ROW.replace(",", ";")))[0].differences == (
         "separator",
     )
