@@ -126,7 +126,9 @@ def _file_part(group: Group, recognition: Recognition, numbers: NumberChoice) ->
     lines += [f"  skip_lines: {how.skip_lines}"] if how.skip_lines else []
     lines += [f"  encoding: {scalar(how.encoding)}"] if how.encoding else []
     lines += [f"  records: {scalar(how.records)}"] if how.records else []
-    lines += [f"  sheet: {scalar(how.sheet)}"] if isinstance(how.sheet, str) else []
+    names = ", ".join(scalar(name) for name, _ in how.by_sheet() if name is not None)
+    if names:
+        lines.append(f"  sheet: [{names}]" if isinstance(how.sheet, tuple) else f"  sheet: {names}")
     decimal, thousands = numbers.form
     for question in numbers.questions:
         lines += _question(question, 2)

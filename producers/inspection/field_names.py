@@ -58,6 +58,10 @@ TIME: Final = (
     "date_paid", "processed_at", "bestelldatum", "auftragsdatum", "rechnungsdatum", "datum", "zeitpunkt", "zeit",
     "date_commande", "fecha", "fecha_pedido", "data", "data_ordine", "besteldatum",
 )  # fmt: skip
+CLICK_TIME: Final = (
+    "event_time", "event_timestamp", "eventtime", "timestamp", "client_timestamp", "server_timestamp", "occurred_at",
+    "original_timestamp",
+)  # fmt: skip
 UPDATED: Final = (
     "updated_at", "modified_at", "date_modified", "last_modified", "last_updated", "updated", "changed_at",
     "geaendert_am", "date_modified_gmt",
@@ -99,9 +103,9 @@ ORDER_FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "session": SESSION, "channel": CHANNEL, "country": COUNTRY, "payment_method": PAYMENT,
 }  # fmt: skip
 CLICK_FIELDS: Final[Mapping[str, Sequence[str]]] = {
-    "type": EVENT_TYPE, "customer": CUSTOMER, "time": TIME, "id": EVENT_ID, "session": SESSION, "device": DEVICE,
-    "product": PRODUCT, "category": CATEGORY, "price": UNIT_PRICE, "quantity": QUANTITY, "currency": CURRENCY,
-    "channel": CHANNEL, "country": COUNTRY,
+    "type": EVENT_TYPE, "customer": CUSTOMER, "time": (*CLICK_TIME, *TIME), "id": EVENT_ID, "session": SESSION,
+    "device": DEVICE, "product": PRODUCT, "category": CATEGORY, "price": UNIT_PRICE, "quantity": QUANTITY,
+    "currency": CURRENCY, "channel": CHANNEL, "country": COUNTRY,
 }  # fmt: skip
 LINES: Final = (
     "line_items", "lineitems", "order_lines", "orderlines", "lines", "order_items", "products", "items", "cart_items",

@@ -260,14 +260,14 @@ def _word_score(word: str) -> float:
     for character in others:
         if not character.isalpha():
             score -= 0.3 if character in _USUAL_SIGNS else 1.0
-    letters = [character for character in word if character.isalpha()]
-    scripts = Counter(_script(character) for character in letters)
+    alphabetic = [character for character in word if character.isalpha()]
+    scripts = Counter(_script(character) for character in alphabetic)
     if len(scripts) > 1:
         score -= 0.8
     if any(a.islower() and b.isupper() for a, b in pairwise(word)):
         score -= 0.6
-    foreign = sum(ord(character) > 127 for character in letters)
-    if scripts and next(iter(scripts)) == "LATIN" and len(letters) > 3 and foreign * 2 > len(letters):
+    foreign = sum(ord(character) > 127 for character in alphabetic)
+    if scripts and next(iter(scripts)) == "LATIN" and len(alphabetic) > 3 and foreign * 2 > len(alphabetic):
         score -= 0.6  # few words of Latin script consist of accents
     return score
 

@@ -62,9 +62,10 @@ def _fit(name: str, mapping: OrderMapping | ClickMapping, group: Group) -> Fit |
         return _whitespace_fit(name, mapping, group)
     if how.columns is None and not form.has_header:
         return None
-    paths = sorted(path for path in mapping.paths() if not path.startswith("."))
-    present = [path for path in paths if _has(group, path)]
-    if not all(any(_has(group, path) for path in one) for one in _required(mapping)):
+    own = [path for path in mapping.paths() if not path.startswith(".") or mapping.each is not None]
+    paths = sorted(path for path in own if not path.startswith(".."))
+    present = [path for path in paths if _has(group, path, mapping.each)]
+    if not all(any(_has(group, path, mapping.each) for path in one) for one in _required(mapping)):
         return None
     differences = _differences(mapping, form)
     return Fit(name, tuple(present), tuple(path for path in paths if path not in present), differences)
@@ -85,8 +86,16 @@ def _whitespace_fit(name: str, mapping: OrderMapping | ClickMapping, group: Grou
     return Fit(name, tuple(names), (), ())
 
 
-def _has(group: Group, path: str) -> bool:
-    """Return whether a group has a column or path. Lists are tested by their first key."""
+def _has(group: Group, path: str, each: str | None) -> bool:
+    """Return whether a group has a column or path. Lists are tested by their first key.
+
+    Args:
+        group: files of one form.
+        path: column or path; with a point at its beginning a path within the elements of `each`.
+        each: list whose elements are the rows.
+    """
+    if path.startswith("."):
+        return any(path == one.name or path.startswith(f"{one.name}[") for one in group.elements.get(each or "", ()))
     names = {column.name for column in group.columns} | set(group.form.names or ())
     if path in names:
         return True
@@ -117,7 +126,9 @@ def _required(mapping: OrderMapping | ClickMapping) -> list[list[str]]:
             needed += [_columns_of(order.quantity), _columns_of(order.unit_price)]
     needed += [list(rule.path) for rule in mapping.left_out]
     lines = fields.lines
-    if lines is not None and lines.list and isinstance(mapping, OrderMapping):
+    if mapping.each is not None:
+        needed.append([mapping.each])
+    elif lines is not None and lines.list is not None and isinstance(mapping, OrderMapping):
         needed.append([lines.list])
     return [paths for paths in needed if paths]
 

@@ -230,17 +230,20 @@ def _excel_form(log: LogFile) -> Form:
     if not filled:
         raise ShopstreamError(f"{log.name} has no sheet with values.", "Give a workbook with rows.")
     largest = max(filled, key=lambda one: one.rows)
+    skip = _title_rows(largest)
+    alike = [one.name for one in filled if one.first[skip : skip + 1] == largest.first[skip : skip + 1]]
     questions = []
     if len(filled) > 1:
         sizes = ", ".join(f"{one.name} ({size_text(one)})" for one in filled[:8])
         questions = [
             Question("sheet", None, tuple(one.name for one in filled), f"Several sheets have rows: {sizes}.",
-                     "Name the sheet in file.sheet.")
+                     "Name the sheet, or the sheets that are one log, in file.sheet.")
         ]  # fmt: skip
-    skip = _title_rows(largest)
-    how = FileFormat(format="excel", sheet=largest.name if len(filled) > 1 else None, skip_lines=skip)
+    named = tuple(alike) if len(alike) > 1 else largest.name
+    how = FileFormat(format="excel", sheet=named if len(filled) > 1 else None, skip_lines=skip)
     evidence = [f"{counted(skip, 'row')} before the header."] if skip else []
-    return Form(how, tuple(header(log, how)), tuple(evidence), tuple(questions), sheets=tuple(every))
+    names = tuple(header(log, how.by_sheet()[0][1]))
+    return Form(how, names, tuple(evidence), tuple(questions), sheets=tuple(every))
 
 
 def _title_rows(sheet: Sheet) -> int:
@@ -332,7 +335,8 @@ def _batches(log: LogFile, form: Form, rows_max: int | None) -> Iterator[Batch]:
     if form.types:
         columns = [name for name in form.names or () if not form.types.get(name, "").startswith(_LISTS)]
     size = _BATCH_ROWS if rows_max is None else max(1, min(_BATCH_ROWS, rows_max))
-    return read_batches(log, form.how, columns, rows_max=size)
+    for _, how in form.how.by_sheet():
+        yield from read_batches(log, how, columns, rows_max=size)
 
 
 def _named(rows: pl.DataFrame) -> pl.DataFrame:
@@ -359,7 +363,7 @@ def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int
         named = next(((name, value) for name, value in values.items() if _SUMMARY.match(value)), None)
         if named is None or row[LINE] <= last - 2 * _TAIL:
             continue
-        if len(values) * 2 <= len(row) - 1 or _only_numbers_besides(values, named[0]):
+        if len(values) * 2 <= len(row) - 1 or _others_are_numbers(values, named[0]):
             summaries.append((row[LINE], *named))
     summaries += [
         (one.line, None, one.value or "")
@@ -369,7 +373,7 @@ def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int
     return sorted(summaries, key=lambda one: one[0])
 
 
-def _only_numbers_besides(values: dict[str, str], name: str) -> bool:
+def _others_are_numbers(values: dict[str, str], name: str) -> bool:
     return all(re.fullmatch(r"[-\d.,' ]+", value) for key, value in values.items() if key != name) and len(values) > 1
 
 

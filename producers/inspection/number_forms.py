@@ -25,7 +25,8 @@ FORMS: Final[tuple[Form, ...]] = (
 _SYMBOL: Final = r"[^\d\s.,'\u2019()+\-\u2212\x00-\x1f]{1,4}"
 _LOOK: Final = (
     rf"^[(]?[-+\u2212]?[ \u00a0\u202f]*(?P<left>{_SYMBOL})?[ \u00a0\u202f]*"
-    r"[-+\u2212]?(?P<digits>[.,]?\d[\d.,'\u2019 \u00a0\u202f]*)[-\u2212]?[ \u00a0\u202f]*"
+    r"[-+\u2212]?(?P<digits>[.,]\d+|\d+(?:[.,]\d*)?|\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d*)?)"
+    r"[-\u2212]?[ \u00a0\u202f]*"
     rf"(?P<right>{_SYMBOL})?[-\u2212]?[)]?$"
 )
 _PLAIN_INTEGER: Final = r"^-?(?:0|[1-9][0-9]{0,17})$"

@@ -77,10 +77,14 @@ customers = st.builds(
     lambda first, rest: (first + rest).strip(),
     st.sampled_from("abcXYZéßñ"), st.text("abcXYZ éßñ019,;|'\".@-", max_size=12),
 ).filter(lambda text: not is_placeholder(text))  # fmt: skip
+moments = st.one_of(
+    st.datetimes(dt.datetime(1991, 1, 1), dt.datetime(2029, 12, 30)).map(lambda t: t.replace(microsecond=0)),
+    st.builds(dt.datetime, st.integers(2020, 2024), st.integers(1, 12), st.integers(1, 12), st.integers(0, 23)),
+)
 tables = st.lists(
     st.tuples(
         customers,
-        st.datetimes(dt.datetime(1991, 1, 1), dt.datetime(2029, 12, 30)).map(lambda t: t.replace(microsecond=0)),
+        moments,
         st.one_of(st.integers(0, 99_999), st.integers(0, 10**10)),
     ),
     min_size=1, max_size=25,
