@@ -168,7 +168,7 @@ def decided(text, questions, dialect):
     return yaml.safe_dump(content, allow_unicode=True), answered
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables, dialects)
 def test_a_draft_whose_questions_are_answered_reads_what_a_hand_written_mapping_reads(rows, dialect):
     try:
