@@ -47,11 +47,11 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
     All files are one log. Each row is used, left out by a rule of its mapping, or refused with the reason.
     The exit code is 1 if a row is refused; the archive has the other rows.
 
-    Example: `shopstream inspect orders.csv --out orders.yaml`
-
     Example: `shopstream import orders.csv --mapping orders.yaml --out data/shop`
 
     Example: `shopstream import 2024/ --mapping clicks-csv --out data/clicks --dry-run`
+
+    `shopstream inspect orders.csv --out orders.yaml` drafts a mapping.
     """
     from producers.importing import mapping as mappings
     from shopstream.jobs.import_logs import import_files
@@ -137,5 +137,5 @@ def _print_refused(console: Console, report: ImportReport, saved: str) -> int:
                 console.print(f"  {example.position()}", markup=False, highlight=False, soft_wrap=True)
             console.print(f"  {remedy(reason)}", markup=False, highlight=False, soft_wrap=True)
     total = report.refused.total()
-    console.print(f"{total:,} rows are refused; {saved}.", markup=False, highlight=False)
+    console.print(f"Refused rows: {total:,}; {saved}.", markup=False, highlight=False)
     return 1

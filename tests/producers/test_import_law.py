@@ -238,7 +238,7 @@ def test_an_order_whose_rows_disagree_is_refused_with_all_its_rows(tmp_path, row
         ("1,bob,2024-03-01,5", {}, {"order id used twice, by several customers": 2}),
     ],
 )
-def test_an_order_id_stands_for_one_order(tmp_path, second, left_out, refused):
+def test_an_order_id_belongs_to_one_order(tmp_path, second, left_out, refused):
     text = f"id,who,day,total\n9,z,2024-03-01,1\n1,ann,2024-03-01,5\n{second}\n"
     report = import_text(tmp_path, text, ORDERS)
     assert (report.left_out, report.refused) == (left_out, refused)
