@@ -7,10 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from producers_import import import_text, orders_of, records
+from typer.testing import CliRunner
 
-from features.errors import ShopstreamError
+from features.errors import ShopstreamError, UsageError
 from producers.importing.importer import import_logs
 from producers.importing.mapping import parse_mapping
+from shopstream.cli.app import build_app
 
 ORDERS = """\
 kind: orders
@@ -190,3 +192,37 @@ def test_sum_of_a_table_with_an_unreadable_amount_is_refused(tmp_path):
     mapping = PLAIN % ("", source) + "tables: {paid: {file: paid.txt, key: id}}\n"
     with pytest.raises(ShopstreamError, match="five is no number"):
         import_text(tmp_path, "id,who,day\n1,ann,2024-03-01\n", mapping)
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def call(tmp_path):
+    """Import a log with a good and a bad row, with further options; return the result."""
+    (tmp_path / "log.csv").write_text("id,who,day,total\n1,ann,2024-03-01,5\n2,ann,2024-03-01,x\n", "utf-8")
+    (tmp_path / "m.yaml").write_text(PLAIN % ("", "total"), "utf-8")
+
+    def run(*options):
+        files = [str(tmp_path / "log.csv"), "--mapping", str(tmp_path / "m.yaml"), "--out", str(tmp_path / "a")]
+        return CliRunner().invoke(build_app(), ["import", *files, "--force", *map(str, options)])
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["log.csv", "m.yaml", "absent/refused.csv", "."])
+def test_refused_rows_replace_no_other_file(call, tmp_path, name):
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    result = call("--refused", tmp_path / name)
+    assert isinstance(result.exception, UsageError)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_refused_rows_replace_those_of_the_last_import(call, tmp_path):
+    for _ in range(2):
+        assert call("--refused", tmp_path / "r.csv").exit_code == 1
+    assert len((tmp_path / "r.csv").read_text("utf-8").splitlines()) == 2
+
+
+def test_answer_that_no_mapping_asks_for_is_refused(call):
+    result = call("--set", "zone=Europe/Berlin")
+    assert isinstance(result.exception, UsageError)
+    assert "no mapping asks for zone" in str(result.exception)
