@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from connectors.formats.numbers import read_decimals
+from connectors.formats.time_patterns import EPOCHS, EXCEL
 from connectors.formats.timestamps import read_times, time_format, times_of, utc
 from connectors.tables.batches import POSITION
 from features.errors import UsageError
@@ -122,7 +123,10 @@ class Columns:
         kind = self.schema.get(path, pl.String())
         if isinstance(kind, pl.Datetime | pl.Date):
             return times_of(pl.col(path), kind, time.zone)
-        return read_times(self.column(path), time_format(time.format), time.zone, time.zones)
+        how, text = time_format(time.format), self.column(path)
+        if self.decimal != "." and (how.pattern in EPOCHS or how.pattern == EXCEL):
+            text = text.str.replace(self.decimal, ".", literal=True)
+        return read_times(text, how, time.zone, time.zones)
 
     def _corrected(self, read: pl.Expr, time: Time) -> pl.Expr:
         """Return the struct of a time with the correction of the clock that wrote it."""
