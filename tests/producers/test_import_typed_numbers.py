@@ -69,3 +69,17 @@ def test_formula_with_a_stored_value_is_read(tmp_path, kind, stored):
         lambda xml: xml.replace(b'<c r="E2"><v>77</v>', b'<c r="E2"' + kind + b"><f>2*2</f>" + stored),
     )  # fmt: skip
     assert not import_text(tmp_path, content, MAPPING % "excel").refused
+
+
+def test_number_literals_of_json_are_read_right_beside_texts_with_a_decimal_comma(tmp_path):
+    lines = [
+        '{"id": 1.0, "who": "ann", "total": 1.234, "day": 45352.5, "n": 1}',
+        '{"id": 2, "who": "ann", "total": "1.234", "day": 45352, "n": 2}',
+        '{"id": 3, "who": "ann", "total": "12,5", "day": 45352, "n": 2.0}',
+        '{"id": 4, "who": "ann", "total": 1e3, "day": 45352, "n": 2}',
+    ]
+    report = import_text(tmp_path, "\n".join(lines), (MAPPING % "json").replace("column", "path"))
+    assert report.refused == {"no readable total": 1}
+    assert orders_of(tmp_path / "a", "order_id", "total", "ts") == [
+        ("1", 1.234, 1_709_294_400_000), ("2", 1234.0, 1_709_251_200_000), ("3", 12.5, 1_709_251_200_000),
+    ]  # fmt: skip
