@@ -226,3 +226,9 @@ def test_answer_that_no_mapping_asks_for_is_refused(call):
     result = call("--set", "zone=Europe/Berlin")
     assert isinstance(result.exception, UsageError)
     assert "no mapping asks for zone" in str(result.exception)
+
+
+@pytest.mark.parametrize("match", ["^(.)(?=0)", r"^(.)\1", "(?<!x)(5)"])
+def test_expression_that_cannot_be_read_is_an_error_of_the_mapping(match):
+    with pytest.raises(UsageError, match=r"line 4.*match is an expression that is not read"):
+        parse_mapping(PLAIN % ("", f"{{path: total, match: '{match}'}}"), "m.yaml")
