@@ -28,7 +28,7 @@ _MARKS: Final = (
 _CHUNK_BYTES: Final = 1 << 18
 _START_BYTES: Final = 64
 _CHARACTERS_MIN: Final = 32
-"""Bytes outside ASCII from which the detector can tell alphabets apart."""
+"""Bytes outside ASCII from which the detector distinguishes alphabets."""
 _USUAL: Final = ("cp1252", "cp1250")
 _LATIN: Final = (
     "cp1250",
