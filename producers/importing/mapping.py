@@ -460,10 +460,12 @@ def load_mappings(
             f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
         )
     every = list(names) * len(files) if len(names) == 1 else names
-    asked = {question for name in names for question in questions(mapping_text(name)[0])}
+    requested = {question for name in names for question in questions(mapping_text(name)[0])}
     for answer in answers:
-        if answer not in asked:
-            known = f"Write one of {', '.join(sorted(asked))}." if asked else "Write the value into the mapping."
+        if answer not in requested:
+            known = (
+                f"Write one of {', '.join(sorted(requested))}." if requested else "Write the value into the mapping."
+            )
             raise UsageError(f"--set {answer}: no mapping asks for {answer}.", known)
     return [(file, *load_mapping(name, answers)) for file, name in zip(files, every, strict=True)]
 
@@ -514,13 +516,13 @@ def questions(text: str) -> dict[str, str]:
     content = read_yaml(text, "mapping").content
     to_ask = content.get("ask", {}) if isinstance(content, dict) else {}
     listed = dict(to_ask) if isinstance(to_ask, dict) else {}
-    return {name: listed.get(name, name) for name in _asked(content)} | listed
+    return {name: listed.get(name, name) for name in _requested(content)} | listed
 
 
-def _asked(content: Any) -> Iterator[str]:
+def _requested(content: Any) -> Iterator[str]:
     """Yield the name of each `{ask: name}`."""
     if isinstance(content, dict) and set(content) == {"ask"} and isinstance(content["ask"], str):
         yield content["ask"]
     elif isinstance(content, dict | list):
         for value in content.values() if isinstance(content, dict) else content:
-            yield from _asked(value)
+            yield from _requested(value)

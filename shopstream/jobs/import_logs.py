@@ -44,7 +44,7 @@ def import_files(
     """
     parts: list[pl.DataFrame] = []
     if refused_file is not None:
-        _check_place(refused_file)
+        _refuse_other_file(refused_file)
 
     def collect(file: FileReport, rows: pl.DataFrame) -> None:
         if refused_file is not None:
@@ -61,7 +61,7 @@ def import_files(
                 _write_refused(parts, refused_file)
 
 
-def _check_place(file: Path) -> None:
+def _refuse_other_file(file: Path) -> None:
     """Refuse a file for refused rows that is no such file: a log, a mapping or a folder."""
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written: there is no folder {file.parent}.", "Name another file.")

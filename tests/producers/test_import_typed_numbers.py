@@ -38,7 +38,7 @@ def parquet(rows):
 
 
 @pytest.mark.parametrize("form", ["excel", "parquet"])
-def test_numbers_of_a_table_are_read_right_beside_texts_with_a_decimal_comma(tmp_path, form):
+def test_numbers_of_a_table_are_read_right_with_a_decimal_comma(tmp_path, form):
     content = workbook(tmp_path, ROWS) if form == "excel" else parquet(ROWS)
     report = import_text(tmp_path, content, MAPPING % form)
     assert not report.refused
@@ -71,7 +71,7 @@ def test_formula_with_a_stored_value_is_read(tmp_path, kind, stored):
     assert not import_text(tmp_path, content, MAPPING % "excel").refused
 
 
-def test_number_literals_of_json_are_read_right_beside_texts_with_a_decimal_comma(tmp_path):
+def test_number_literals_of_json_are_read_right_with_a_decimal_comma(tmp_path):
     lines = [
         '{"id": 1.0, "who": "ann", "total": 1.234, "day": 45352.5, "n": 1}',
         '{"id": 2, "who": "ann", "total": "1.234", "day": 45352, "n": 2}',
