@@ -76,7 +76,7 @@ def read_parquet(
         unique = len(set(names)) == len(names)
         for part in file.iter_batches(rows_max, columns=tops if unique else None):
             table = pa.Table.from_batches([part])
-            batch = _rows(table, sources, line, file.schema_arrow)
+            batch = _rows(table, sources, line, file.schema_arrow, how.decimal)
             if list_source is not None:
                 _expand(batch, table, list_source, inner, line, file.schema_arrow)
             batch.rows = without_missing(batch.rows, how).select(
@@ -171,7 +171,7 @@ def _column(table: pa.Table, source: _Source, schema: pa.Schema) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
-def _rows(table: pa.Table, sources: Sequence[_Source], line: int, schema: pa.Schema) -> Batch:
+def _rows(table: pa.Table, sources: Sequence[_Source], line: int, schema: pa.Schema, decimal: str) -> Batch:
     """Return the columns of rows that begin at a line. Rows with an unreadable value are refused."""
     numbers = pl.int_range(line, line + table.num_rows, dtype=pl.Int64, eager=True).alias(LINE)
     columns, refusals = [numbers], dict[int, Refusal]()
@@ -179,6 +179,8 @@ def _rows(table: pa.Table, sources: Sequence[_Source], line: int, schema: pa.Sch
         faults = _Faults()
         array = _column(table, source, schema)
         values = _text(array, faults) if source.path is None else _nested(array, source.path, faults)
+        if decimal != "." and (pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)):
+            values = values.str.replace(".", decimal, literal=True)  # so that 1.234 is no 1234
         columns.append(values.alias(source.name))
         for row, value, reason in zip(faults.rows, faults.values, faults.reasons, strict=True):
             refusals.setdefault(line + row, Refusal(line + row, source.name, value, reason))

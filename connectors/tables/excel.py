@@ -27,9 +27,13 @@ _LIBRARY: Final = "python_calamine"
 _WORKBOOK: Final = "xl/workbook.xml"
 _RELATIONS: Final = "xl/_rels/workbook.xml.rels"
 _ERROR: Final = re.compile(rb"""\st\s*=\s*["']e["']""")
+_UNCALCULATED: Final = re.compile(
+    rb"<(?:\w+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+"""Matches a formula without the value that a spreadsheet stores with it."""
 _REFERENCE: Final = re.compile(r"([A-Z]+)(\d+)")
 _CHUNK_BYTES: Final = 1 << 20
-_OVERLAP_BYTES: Final = 64
+_OVERLAP_BYTES: Final = 1 << 14
 _DATES: Final = frozenset({dt.date})
 _TIMES: Final = frozenset({dt.date, dt.datetime})
 
@@ -91,7 +95,7 @@ def read_excel(log: LogFile, how: FileFormat, columns: Sequence[str] | None, row
         part = [(at, row) for at, row in part if row != header]
         faults: dict[int, Refusal] = {}
         table = [pl.Series(LINE, [at + 1 for at, _ in part], dtype=pl.Int64)]
-        table += [_column(sheet, name, at, kinds[at], part, faults) for name, at in positions]
+        table += [_column(sheet, name, at, kinds[at], part, faults, how.decimal) for name, at in positions]
         rows = pl.DataFrame(table).filter(~pl.col(LINE).is_in(list(faults)))
         refused = sorted([*refused, *faults.values()], key=lambda one: one.line)
         yield Batch(without_missing(rows, how), refused)
@@ -104,12 +108,15 @@ def _column(
     kinds: frozenset[type],
     part: Sequence[tuple[int, list[Cell]]],
     faults: dict[int, Refusal],
+    decimal: str,
 ) -> pl.Series:
     """Return a column of rows. Rows whose cell is unreadable are in `faults` by their line, the first cell of each."""
     for at, _ in part:
         error = sheet.errors.get((at, position)) if sheet.errors else None
         if error is not None:
-            faults.setdefault(at + 1, Refusal(at + 1, name, error, "the cell has an error instead of a value"))
+            faults.setdefault(
+                at + 1, Refusal(at + 1, name, error, "the cell has an error or a formula instead of a value")
+            )
     cells = [row[position] for _, row in part]
     if kinds and kinds <= _TIMES:
         kind = pl.Date() if kinds == _DATES else pl.Datetime("us")
@@ -117,7 +124,7 @@ def _column(
     texts: list[str | None] = []
     for (at, _), cell in zip(part, cells, strict=True):
         try:
-            texts.append(cell if type(cell) is str else _text(cell))
+            texts.append(cell if type(cell) is str else _text(cell, decimal))
         except UnreadableValueError as error:
             texts.append(None)
             reason, value = error.args
@@ -131,10 +138,12 @@ def _moment(cell: Cell, kinds: frozenset[type]) -> Cell:
     return cell
 
 
-def _text(cell: Cell) -> str | None:
+def _text(cell: Cell, decimal: str) -> str | None:
+    """Return the text of a cell. A number has the decimal sign of the file's texts, so that 1.234 is no 1234."""
     if isinstance(cell, dt.timedelta):
         raise UnreadableValueError("the cell is a duration, not a value", str(cell))
-    return text_of(cell)
+    text = text_of(cell)
+    return text.replace(".", decimal) if text is not None and type(cell) is float else text
 
 
 def _opened(log: LogFile, how: FileFormat) -> _Sheet:
@@ -187,7 +196,10 @@ def _sheet(log: LogFile, how: FileFormat, workbook: Any) -> Any:
 
 
 def _error_cells(opened: BinaryIO, name: str) -> dict[tuple[int, int], str]:
-    """Return row and column, from 0, of the cells whose formula failed. The library reads them as empty."""
+    """Return row and column, from 0, of the cells whose formula failed. A formula without a stored value counts, too.
+
+    The library reads these cells as empty.
+    """
     with zipfile.ZipFile(opened) as packed:
         part = _part(packed, name)
         with packed.open(part) as xml:
@@ -210,7 +222,7 @@ def _part(packed: zipfile.ZipFile, name: str) -> str:
 def _has_error(xml: IO[bytes]) -> bool:
     before = b""
     while chunk := xml.read(_CHUNK_BYTES):
-        if _ERROR.search(before + chunk):
+        if _ERROR.search(before + chunk) or _UNCALCULATED.search(before + chunk):
             return True
         before = chunk[-_OVERLAP_BYTES:]
     return False
@@ -226,8 +238,11 @@ def _errors_in(xml: IO[bytes]) -> dict[tuple[int, int], str]:
         elif event == "start" and tag == "c":
             cell = _REFERENCE.fullmatch(element.get("r", ""))
             column = column + 1 if cell is None else _column_number(cell[1])
-        elif event == "end" and tag == "c" and element.get("t") == "e":
-            errors[row, column] = "".join(part.text or "" for part in element if _local(part.tag) == "v") or "error"
+        elif event == "end" and tag == "c":
+            parts = {_local(part.tag): part.text or "" for part in element}
+            uncalculated = "f" in parts and not parts.get("v") and element.get("t") not in ("str", "inlineStr")
+            if element.get("t") == "e" or uncalculated:
+                errors[row, column] = parts.get("v") or (f"={parts['f']}" if uncalculated else "error")
         elif event == "end" and tag == "row":
             element.clear()
     return errors

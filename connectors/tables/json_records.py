@@ -45,7 +45,7 @@ def read_json(
     try:
         whole = how.records is not None or _is_array(log, how)
         texts: Iterator[tuple[int, str | msgspec.Raw]] = _document(log, how) if whole else _lines(log, how)
-        while batch := _next_batch(texts, columns, each, rows_max):
+        while batch := _next_batch(texts, columns, each, rows_max, how.decimal):
             batch.rows = without_missing(batch.rows, how)
             yield batch
     except UnicodeDecodeError:
@@ -53,10 +53,14 @@ def read_json(
 
 
 def _next_batch(
-    texts: Iterator[tuple[int, str | msgspec.Raw]], columns: Sequence[str] | None, each: str | None, rows_max: int
+    texts: Iterator[tuple[int, str | msgspec.Raw]],
+    columns: Sequence[str] | None,
+    each: str | None,
+    rows_max: int,
+    decimal: str,
 ) -> Batch | None:
     with collector_paused():
-        records = [(line, _decoded(text)) for line, text in islice(texts, rows_max)]
+        records = [(line, _decoded(text, decimal)) for line, text in islice(texts, rows_max)]
         batch = records_batch(records, columns, each) if records else None
         del records  # before the collector runs again
         return batch
@@ -138,10 +142,10 @@ def _first_byte(value: msgspec.Raw) -> bytes:
     return bytes(memoryview(value)[:1])
 
 
-def _decoded(text: str | msgspec.Raw) -> Any:
+def _decoded(text: str | msgspec.Raw, decimal: str) -> Any:
     """Return the object of a JSON text, or Unreadable."""
     plain = text if isinstance(text, str) else bytes(text).decode()
-    record = decode_json(plain)
+    record = decode_json(plain, decimal)
     if not isinstance(record, dict | Unreadable):
         return Unreadable("the JSON is not an object", plain)
     return record

@@ -23,7 +23,18 @@ WHOLE_FLOATS_MAX: Final = 2**53
 """Floats from here on do not hold every integer, so the digits of an id may be lost."""
 LOST_DIGITS: Final = "a float of this size has lost digits; store the column as integers, decimals or text"
 
-_DECODER: Final = msgspec.json.Decoder(float_hook=str)
+
+def _with_comma(number: str) -> str:
+    """Return a number literal with a decimal comma; a whole number without a fraction."""
+    whole, _, fraction = number.partition(".")
+    return whole if not fraction.strip("0") and "e" not in number.lower() else number.replace(".", ",")
+
+
+_DECODERS: Final = {
+    ".": msgspec.json.Decoder(float_hook=str),
+    ",": msgspec.json.Decoder(float_hook=_with_comma),
+}
+"""Decimal sign of the texts of a file -> decoder that writes its number literals with it, so that 1.234 is no 1234."""
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SPACED_COLON: Final = re.compile(r'"\s+:')
 
@@ -40,15 +51,16 @@ class UnreadableValueError(Exception):
     """Value that refuses its record. The arguments are reason and value."""
 
 
-def decode_json(text: str) -> Any:
+def decode_json(text: str, decimal: str = ".") -> Any:
     """Return the content of a JSON text, or Unreadable.
 
     Args:
         text: JSON. Numbers with a point or exponent become their text, others int. An object with a key twice is
             unreadable: one of the two values would be lost.
+        decimal: decimal sign of the text of numbers with a point.
     """
     try:
-        value = _DECODER.decode(text)
+        value = _DECODERS[decimal].decode(text)
         if _has_key_twice(text, value):
             return Unreadable("an object has a key twice", text)
     except RecursionError:

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from connectors.formats.numbers import read_decimals
+from connectors.formats.time_patterns import EPOCHS, EXCEL
 from connectors.formats.timestamps import read_times, time_format, times_of, utc
 from connectors.tables.batches import POSITION
 from features.errors import UsageError
@@ -29,6 +30,8 @@ from producers.importing.sources import (
 )
 
 _EXACT: Final = pl.Decimal(38, 18)
+_EXACT_WHOLE_DIGITS: Final = 20
+"""Digits before the point of _EXACT."""
 NO_TEXT: Final = pl.lit(None, pl.String)
 _NO_TIME: Final = pl.struct(ms=pl.lit(None, pl.Int64), is_date=pl.lit(None, pl.Boolean), reason=pl.lit(None, pl.String))
 _TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
@@ -45,7 +48,7 @@ class Columns:
         names: all columns of the table; None if every path may occur, as in JSON.
         tables: table -> lookup -> key -> text.
         absent: columns that the mapping names and the table lacks, where records do not need them.
-        unknown_words: conditions for rows whose text has no entry in `words`, with the column.
+        unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
     """
 
     file: str
@@ -55,7 +58,7 @@ class Columns:
     decimal: str = "."
     thousands: str | None = None
     absent: list[str] = field(default_factory=list)
-    unknown_words: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
 
     def text(self, source: Source | None, *, required: bool = False) -> pl.Expr:
         """Return the text of a source; null where it has no value.
@@ -92,8 +95,10 @@ class Columns:
             return known | text.is_null() if None in condition.one_of else known
         if condition.starts_with is not None:
             return text.str.starts_with(condition.starts_with).fill_null(False)
-        number = read_decimals(text, self.decimal, self.thousands).struct.field("value").cast(pl.Float64)
-        return (number <= condition.at_most).fill_null(False)
+        number = read_decimals(text, self.decimal, self.thousands).struct
+        names = ", ".join(condition.path)
+        self.unread.append((f"{names}: no number, which `at_most` needs", number.field("reason").is_not_null()))
+        return (number.field("value").cast(pl.Float64) <= condition.at_most).fill_null(False)
 
     def time(self, times: Sequence[Time], *, required: bool = False) -> tuple[pl.Expr, pl.Expr]:
         """Return the text of a time and its struct of `ms`, `is_date` and `reason`. The first time with a value counts.
@@ -107,27 +112,29 @@ class Columns:
         for time in reversed(times):
             for path in reversed(time.path):
                 own = self.column(path)
-                kind = self.schema.get(path, pl.String())
-                if isinstance(kind, pl.Datetime | pl.Date):
-                    parsed = times_of(pl.col(path), kind, time.zone)
-                else:
-                    parsed = self._read_time(own, time)
+                parsed = self._corrected(self._moment(path, time), time)
                 present = own.is_not_null() & self.holds(time.when)
                 text = pl.when(present).then(own).otherwise(text)
                 read = pl.when(present).then(parsed).otherwise(read)
         return text, read
 
-    def _read_time(self, text: pl.Expr, time: Time) -> pl.Expr:
-        """Return the struct of a time that is text, with the correction of the clock that wrote it."""
-        how = time_format(time.format)
-        read = read_times(text, how, time.zone, time.zones)
+    def _moment(self, path: str, time: Time) -> pl.Expr:
+        """Return the struct of a time as its column has it: a real time, or text."""
+        kind = self.schema.get(path, pl.String())
+        if isinstance(kind, pl.Datetime | pl.Date):
+            return times_of(pl.col(path), kind, time.zone)
+        how, text = time_format(time.format), self.column(path)
+        if self.decimal != "." and (how.pattern in EPOCHS or how.pattern == EXCEL):
+            text = text.str.replace(self.decimal, ".", literal=True)
+        return read_times(text, how, time.zone, time.zones)
+
+    def _corrected(self, read: pl.Expr, time: Time) -> pl.Expr:
+        """Return the struct of a time with the correction of the clock that wrote it."""
         if time.local is not None:
             read = _as_local(read, time.local)
         if time.received is None or time.sent is None or time.skew_max is None:
             return read
-        received, sent = (
-            read_times(self.column(path), how, time.zone, time.zones) for path in (time.received, time.sent)
-        )
+        received, sent = (self._moment(path, time) for path in (time.received, time.sent))
         late_ms = received.struct.field("ms") - sent.struct.field("ms")
         late_ms = pl.when(late_ms.abs() > 1000 * time.skew_max).then(late_ms).otherwise(0).fill_null(0)
         reason = pl.coalesce(one.struct.field("reason") for one in (read, received, sent))
@@ -174,7 +181,7 @@ class Columns:
         for path in one.less:
             text = self._difference(text, self.column(path))
         if one.minor_units is not None:
-            text = _major_units(text, one.minor_units)
+            text = _major_units(text, one.minor_units, self.decimal)
         if one.device:
             text = _device(text)
         if one.words is not None:
@@ -197,10 +204,11 @@ class Columns:
     def _difference(self, text: pl.Expr, less: pl.Expr) -> pl.Expr:
         """Return the exact difference of two amounts as text. If one of them is unreadable, so is the difference."""
         first, second = (
-            read_decimals(one, self.decimal, self.thousands).struct.field("value").cast(_EXACT) for one in (text, less)
+            _within_exact(read_decimals(one, self.decimal, self.thousands).struct.field("value"))
+            for one in (text, less)
         )
         readable = first.is_not_null() & second.is_not_null()
-        difference = (first - second).cast(pl.String)
+        difference = (first - second).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
         if self.decimal != ".":
             difference = difference.str.replace(".", self.decimal, literal=True)
         shown = pl.when(readable).then(difference).otherwise(pl.format("{} less {}", text, less))
@@ -210,7 +218,7 @@ class Columns:
         named = {word: value for word, value in words.items() if word != ANY_WORD}
         if ANY_WORD not in words:
             unknown = text.is_not_null() & ~text.is_in(list(named))
-            self.unknown_words.append((", ".join(paths), unknown))
+            self.unread.append((f"{', '.join(paths)}: word without an entry in `words`", unknown))
         return replaced(text, named, words.get(ANY_WORD))
 
 
@@ -246,12 +254,20 @@ def _as_local(read: pl.Expr, zone: str) -> pl.Expr:
     return pl.struct(ms=ms, is_date=read.struct.field("is_date"), reason=reason)
 
 
-def _major_units(text: pl.Expr, decimals: int) -> pl.Expr:
-    """Return an amount of minor units as a decimal. A text that is no whole number stays unreadable."""
+def _within_exact(value: pl.Expr) -> pl.Expr:
+    """Return plain decimals as _EXACT; null where a difference of two of them may not fit."""
+    whole = value.str.strip_prefix("-").str.split(".").list.first()
+    return pl.when(whole.str.len_bytes() < _EXACT_WHOLE_DIGITS).then(value).cast(_EXACT)
+
+
+def _major_units(text: pl.Expr, decimals: int, decimal: str) -> pl.Expr:
+    """Return an amount of minor units with the decimal sign of the file. Text of another form is unreadable."""
     digits = text.str.strip_prefix("-").str.zfill(decimals + 1)
     sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
     whole = (
-        pl.concat_str(sign, digits.str.head(-decimals), pl.lit("."), digits.str.tail(decimals)) if decimals else text
+        pl.concat_str(sign, digits.str.head(-decimals), pl.lit(decimal), digits.str.tail(decimals))
+        if decimals
+        else text
     )
     return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " is no whole number")
 

@@ -10,6 +10,8 @@ from typing import Final
 
 import polars as pl
 
+from connectors.formats.numbers import read_decimals
+from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile, log_files
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
@@ -88,7 +90,13 @@ def _read(
     name: str, table: Table, lookups: set[Lookup], mapping: OrderMapping | ClickMapping, folder: Path
 ) -> dict[Lookup, dict[str, str]]:
     rows = _table(name, table, {table.key, *(lookup.column for lookup in lookups)}, mapping, folder)
-    return {lookup: _values_by_key(rows, table.key, lookup, name) for lookup in lookups}
+    how = table.format or mapping.file
+    return {
+        lookup: _sums_by_key(rows, table.key, lookup.column, name, how, mapping.file.decimal)
+        if lookup.sum
+        else _values_by_key(rows, table.key, lookup, name)
+        for lookup in lookups
+    }
 
 
 def _table(
@@ -111,13 +119,30 @@ def _table(
     return pl.concat(frames).filter(pl.col(table.key).is_not_null())
 
 
+def _sums_by_key(rows: pl.DataFrame, key: str, column: str, name: str, how: FileFormat, decimal: str) -> dict[str, str]:
+    """Return the exact sum of a column per key, with the decimal sign of the log.
+
+    Raises:
+        ShopstreamError: a value is no number in the format of the table.
+    """
+    number = read_decimals(pl.col(column), how.decimal, how.grouping)
+    values = rows.select(pl.col(key).alias("key"), number.alias("number")).unnest("number")
+    unread = values.drop_nulls("reason")
+    if len(unread):
+        raise ShopstreamError(
+            f"tables.{name}: {key} {unread['key'].sort()[0]!r}: {column}: {unread.sort('key')['reason'][0]}.",
+            f"Write decimal and thousands in tables.{name}.format as the table has them.",
+        )
+    values = values.drop_nulls("value")
+    keys = values["key"].unique(maintain_order=True)
+    groups = values.join(pl.DataFrame({"key": keys}).with_row_index("group"), on="key", maintain_order="left")
+    groups_with_sum, added = sums(groups["group"], amounts(groups["value"]))
+    plain = texts(added).str.replace(".", decimal, literal=True)
+    return dict(zip(keys.gather(groups_with_sum), plain, strict=True))
+
+
 def _values_by_key(rows: pl.DataFrame, key: str, lookup: Lookup, name: str) -> dict[str, str]:
     values = rows.select(pl.col(key).alias("key"), pl.col(lookup.column).alias("value")).drop_nulls("value")
-    if lookup.sum:
-        keys = values["key"].unique(maintain_order=True)
-        groups = values.join(pl.DataFrame({"key": keys}).with_row_index("group"), on="key", maintain_order="left")
-        groups_with_sum, added = sums(groups["group"], amounts(groups["value"]))
-        return dict(zip(keys.gather(groups_with_sum), texts(added), strict=True))
     values = values.unique()
     twice = values.filter(pl.col("key").is_duplicated())
     if len(twice):

@@ -425,6 +425,11 @@ def summaries() -> list[tuple[str, str, str]]:
     return rows
 
 
+def mapping_text(name_or_path: str) -> tuple[str, str]:
+    """Return text and name, for errors, of a built-in mapping or a YAML file. Raises UsageError if it is missing."""
+    return find_text(name_or_path, builtin_mappings(), "mapping", " (`shopstream import --list`)")
+
+
 def load_mapping(
     name_or_path: str, answers: MappingOf[str, str] = MappingProxyType({})
 ) -> tuple[str, OrderMapping | ClickMapping]:
@@ -433,7 +438,7 @@ def load_mapping(
     Raises:
         UsageError: the mapping is missing or invalid. The message names file and line.
     """
-    text, origin = find_text(name_or_path, builtin_mappings(), "mapping", " (`shopstream import --list`)")
+    text, origin = mapping_text(name_or_path)
     return FilePath(name_or_path).stem, parse_mapping(text, origin, answers)
 
 
@@ -455,6 +460,13 @@ def load_mappings(
             f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
         )
     every = list(names) * len(files) if len(names) == 1 else names
+    requested = {question for name in names for question in questions(mapping_text(name)[0])}
+    for answer in answers:
+        if answer not in requested:
+            known = (
+                f"Write one of {', '.join(sorted(requested))}." if requested else "Write the value into the mapping."
+            )
+            raise UsageError(f"--set {answer}: no mapping asks for {answer}.", known)
     return [(file, *load_mapping(name, answers)) for file, name in zip(files, every, strict=True)]
 
 
@@ -503,4 +515,14 @@ def questions(text: str) -> dict[str, str]:
     """Return name -> question of the values that a mapping asks for."""
     content = read_yaml(text, "mapping").content
     to_ask = content.get("ask", {}) if isinstance(content, dict) else {}
-    return dict(to_ask) if isinstance(to_ask, dict) else {}
+    listed = dict(to_ask) if isinstance(to_ask, dict) else {}
+    return {name: listed.get(name, name) for name in _requested(content)} | listed
+
+
+def _requested(content: Any) -> Iterator[str]:
+    """Yield the name of each `{ask: name}`."""
+    if isinstance(content, dict) and set(content) == {"ask"} and isinstance(content["ask"], str):
+        yield content["ask"]
+    elif isinstance(content, dict | list):
+        for value in content.values() if isinstance(content, dict) else content:
+            yield from _requested(value)

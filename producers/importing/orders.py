@@ -41,6 +41,7 @@ _ID_CHECKS: Final = (
         "order with different totals",
         _SINGLE & (pl.col("_total").n_unique().over("order_id", "status", pl.coalesce("updated_ts", "ts")) > 1),
     ),
+    ("order of several currencies", _SINGLE & (pl.col("_rate").n_unique().over("order_id") > 1)),
 )
 """Reasons to refuse all rows of an id, whatever they are. The first one that holds is counted."""
 
@@ -70,10 +71,39 @@ def order_records(rows: pl.DataFrame) -> Assembled:
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null()).drop("reason")
     single, more, repeated = _distinct(rows.filter(_SINGLE))
-    rows, left_out, uneven = _by_rules(rows)
-    lines, others, dropped = _joined(rows.filter("_grouped"))
-    records = pl.concat([single, lines]).select(ORDER_COLUMNS).sort("ts", "order_id", "updated_ts", "status", "total")
-    return Assembled(records, pl.concat([*refused, more, others, uneven]), pl.concat([left_out, repeated]), dropped)
+    remaining, left_out, uneven = _by_rules(rows)
+    lines, others, again, dropped = _joined(remaining.filter("_grouped"))
+    refused += [more, others, uneven]
+    left_out = pl.concat([left_out, repeated, again])
+    records = pl.concat([single, lines]).select(ORDER_COLUMNS)
+    records, clashing = _without_clashes(records, rows, pl.concat([*refused, left_out]))
+    records = records.sort("ts", "order_id", "updated_ts", "status", "total")
+    return Assembled(records, pl.concat([*refused, clashing]), left_out, dropped)
+
+
+def _without_clashes(
+    records: pl.DataFrame, rows: pl.DataFrame, settled: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the records of orders that have one record per moment, and the refused rows of the other orders.
+
+    Args:
+        records: columns of the record, without repetitions.
+        rows: typed rows of all orders.
+        settled: `_file` and `_line` of rows that are refused or left out already.
+    """
+    several = records.filter(pl.col("order_id").is_duplicated())
+    times = pl.col("ts").n_unique().over("order_id") > 1
+    values = pl.struct("order_id", "updated_ts").is_duplicated().any().over("order_id")
+    why = several.select(
+        "order_id",
+        reason=pl.when(times).then(pl.lit("order id used twice, at several times"))
+        .when(values).then(pl.lit("order id used twice, with different values")),
+    ).drop_nulls().unique()  # fmt: skip
+    if why.is_empty():
+        return records, _refused(rows.clear().with_columns(reason=pl.lit(None, pl.String)))
+    clashing = rows.filter(~pl.col("_bad")).join(why, on="order_id")
+    clashing = clashing.join(settled, on=["_file", "_line"], how="anti")
+    return records.join(why, on="order_id", how="anti"), _refused(clashing)
 
 
 def _refused(rows: pl.DataFrame) -> pl.DataFrame:
@@ -83,6 +113,7 @@ def _refused(rows: pl.DataFrame) -> pl.DataFrame:
 # --- a row is an order ------------------------------------------------------------------------------------------------
 def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return the records of rows that are orders, the refused rows, and those that repeat a record."""
+    rows = rows.with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
     rows = rows.with_columns(_again=~pl.col("_own_id") & (pl.int_range(pl.len()).over(_CONTENT) > 0))
     single, refused = _single(rows.filter(~pl.col("_again")))
     return single, refused, _refused(rows.filter("_again").with_columns(reason=pl.lit(REPEATED)))
@@ -100,7 +131,6 @@ def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     records = rows.with_columns(
         total=in_shop_currency(rows["_total"], rows["_rate"]),
         unit_price=in_shop_currency(rows["_unit_price"], rows["_rate"]),
-        updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")),
     )
     records = records.with_columns(items=pl.when("_has_line").then(pl.concat_list(_item())))
     return records.select(ORDER_COLUMNS), _refused(refused)
@@ -167,8 +197,8 @@ def _rules_that_hold(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([held, absent]).group_by(_ORDER).agg(pl.col("_rule").min())
 
 
-def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return one record per order of lines, the refused rows, and the rows with a value that is not used."""
+def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return a record per order of lines, the refused, the repeated, and the rows with a value that is not used."""
     record = pl.when("_in_record").then(pl.struct("_file", "_line"))
     rows = rows.with_columns(pl.struct("order_id", record.alias("record")).rank("dense").cast(pl.Int64).alias(_GROUP))
     rows = rows.sort(_GROUP, maintain_order=True).with_columns(
@@ -185,7 +215,7 @@ def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
         *(pl.col(name).drop_nulls().n_unique().alias(f"_n_{name}") for name in _SHARED),
         pl.col("_total").drop_nulls().n_unique().alias("_totals"),
         pl.col("_has_line").sum().alias("_lines"),
-        pl.col("_bad", "_net_amounts", "_net_status").any(),
+        pl.col("_bad", "_net_amounts", "_net_status", "_in_record").any(),
         pl.col("_sums").any(),
         pl.col("_currencies").first(),
     )
@@ -199,8 +229,19 @@ def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     )
     refused = _refused(verdict)
     good = orders.filter(pl.col("reason").is_null())
-    dropped = _conflicts(rows, good)
-    return _with_items(rows, good), refused, dropped
+    records, again = _without_repeats(_with_items(rows, good))
+    repeated = _refused(rows.join(again, on=_GROUP, how="semi").with_columns(reason=pl.lit(REPEATED)))
+    return records.select(ORDER_COLUMNS), refused, repeated, _conflicts(rows, good.join(again, on=_GROUP, how="anti"))
+
+
+def _without_repeats(records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the orders without those that repeat a whole record of a file, and the groups of the repetitions."""
+    suspects = records.filter(pl.col("_in_record") & pl.col("order_id").is_duplicated())
+    content = suspects.select(ORDER_COLUMNS).with_columns(
+        items=pl.Series([repr(items) for items in suspects["items"].to_list()], dtype=pl.String)
+    )
+    again = suspects.select(_GROUP).filter(content.select(pl.int_range(pl.len()).over(ORDER_COLUMNS) > 0).to_series())
+    return records.join(again, on=_GROUP, how="anti", maintain_order="left"), again
 
 
 _ORDER_CHECKS: Final = (
@@ -278,7 +319,7 @@ def _with_items(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
     items = lines.group_by(_GROUP, maintain_order=True).agg(items=_item())
     return orders.join(items, on=_GROUP, how="left", maintain_order="left").with_columns(
         pl.col("updated_ts").fill_null(pl.col("ts"))
-    ).select(ORDER_COLUMNS)  # fmt: skip
+    )
 
 
 def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:

@@ -116,9 +116,10 @@ _REMEDIES: Final = (
         "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty values.",
     ),
     (
-        "order id used twice",
+        "order id used twice, by",
         "One order number has several customers: make ids unique per shop with order.id: {join: …}.",
     ),
+    ("order id used twice", "Make ids unique with order.id: {join: …}; changes of an order need order.updated."),
     ("order with different totals", "Write order.negative: net if each row has its own amount, or sum the lines."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),
@@ -130,4 +131,6 @@ def remedy(reason: str) -> str:
     """Return what to do about a reason."""
     if "without an entry in `words`" in reason:
         return 'Add the word to `words` of the source; "*" stands for the other words.'
+    if "which `at_most` needs" in reason:
+        return "Correct the value, or write file.missing for texts that mean no value."
     return next((text for start, text in _REMEDIES if reason.startswith(start)), "Correct the file or the mapping.")

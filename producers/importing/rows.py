@@ -184,7 +184,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     if order.lines is not None and order.lines.left_out is not None:
         texts["\0not_a_line"] = columns.holds(order.lines.left_out)
     texts |= _whole_order_rules(order, columns)
-    texts |= _word_columns(columns)
+    rules = _rules(mapping, columns)
+    texts |= _unread_columns(columns)
     values = {
         **_ids(mapping, "order_id", "session_id", "product_id"),
         **_decimals(columns, "total", "quantity", "unit_price"),
@@ -204,10 +205,10 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         ),
         *_time_checks(grouped=grouped, now_ms=now_ms),
         Check("no readable time", "updated_ts", _updated_reason().is_not_null(), _updated_reason()),
+        Check("time ahead of now", "updated_ts", _struct("updated", "ms") > now_ms + AHEAD_MS_MAX),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(ORDER_BYTES_MAX, texts),
-        *_word_checks(columns),
-        _rate_check(grouped=grouped),
+        _rate_check(pl.col("currency").is_not_null() if grouped else pl.lit(True)),
         Check("unknown status", "status", pl.col("v_status").is_not_null() & ~pl.col("v_status").is_in(STATUSES)),
         *_amount_checks("total", needed=not sums and not grouped, net=net),
         *_amount_checks("unit_price", needed=False, net=net),
@@ -217,9 +218,10 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
             Check("no readable quantity", "quantity", has_line & pl.col("quantity").is_null()),
         ] if sums else []),
         *([] if grouped else [_change_check()]),
+        *_unread_checks(columns),
     ]  # fmt: skip
     return Plan(
-        texts, _labels(sources, mapping, order), values, _rules(mapping, columns),
+        texts, _labels(sources, mapping, order), values, rules,
         _uncounted("status", order.statuses), checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)],
         _order_output(order, has_line),
@@ -244,9 +246,9 @@ def _order_output(order: OrderColumns, has_line: pl.Expr) -> dict[str, pl.Expr]:
         "_is_date": _struct("ts", "is_date"),
         "_rate": pl.col("\0rate"),
         "_currency": pl.col("currency"),
-        "_total": _value("total"),
-        "_quantity": pl.when(has_line).then(_value("quantity")),
-        "_unit_price": pl.when(has_line).then(_value("unit_price")),
+        "_total": _amount("total"),
+        "_quantity": pl.when(has_line).then(_amount("quantity")),
+        "_unit_price": pl.when(has_line).then(_amount("unit_price")),
         "order_id": _value("order_id"),
         "customer_id": _value("customer_id"),
         "ts": _struct("ts", "ms"),
@@ -322,7 +324,8 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
-    texts |= _word_columns(columns)
+    rules = _rules(mapping, columns)
+    texts |= _unread_columns(columns)
     values = {
         **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
@@ -336,8 +339,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(EVENT_BYTES_MAX, texts),
-        *_word_checks(columns),
-        _rate_check(grouped=False),
+        _rate_check(pl.col("price").is_not_null()),
         Check(
             "unknown event type", "event_type",
             pl.col("v_event_type").is_null() | ~pl.col("v_event_type").is_in(EVENT_TYPES),
@@ -345,12 +347,13 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         Check("unknown device", "device", ~pl.col("v_device").is_in(DEVICES)),
         *_amount_checks("price", needed=False, net=False),
         *_quantity_checks(net=False, rows=pl.lit(True)),
+        *_unread_checks(columns),
     ]  # fmt: skip
     output = {
         "_line": pl.col(LINE).cast(pl.Int64), "_bad": pl.col("\0check").is_not_null(),
         "_first_counts": pl.lit(False) if click.lines is None else pl.col("\0first_counts"),
         "_is_date": _struct("ts", "is_date"), "_rate": pl.col("\0rate"), "_currency": pl.col("currency"),
-        "_price": _value("price"),
+        "_price": _amount("price"),
         "event_id": _value("event_id"), "event_type": pl.col("v_event_type"), "customer_id": _value("customer_id"),
         "session_id": _value("session_id"), "ts": _struct("ts", "ms"), "device": pl.col("v_device"),
         "product_id": _value("product_id"), "category": pl.col("category"),
@@ -358,7 +361,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         "channel": pl.col("channel"), "country": pl.col("v_country"),
     }  # fmt: skip
     return Plan(
-        texts, _labels(sources, mapping, None), values, [*_rules(mapping, columns), *line_rules],
+        texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
         _uncounted("event_type", click.types), checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)], output,
     )  # fmt: skip
@@ -385,6 +388,13 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
 # --- values -----------------------------------------------------------------------------------------------------------
 def _value(name: str) -> pl.Expr:
     return pl.col(f"v_{name}").struct.field("value")
+
+
+def _amount(name: str) -> pl.Expr:
+    """Return a plain decimal without zeros at the end: 5.0 and 5.00 are one amount."""
+    text = _value(name)
+    short = text.str.strip_chars_end("0").str.strip_chars_end(".")
+    return pl.when(text.str.contains(".", literal=True)).then(short).otherwise(text)
 
 
 def _number(name: str) -> pl.Expr:
@@ -440,12 +450,11 @@ def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Ex
         return NO_TEXT, pl.lit(format(currency.rate, "f"))
     text = columns.text(currency.path, required=True)
     if not currency.rates:  # one currency, which is checked over the whole log
-        return text, pl.lit("1")
+        return text, pl.when(text.is_not_null()).then(pl.lit("1"))
     return text, replaced(text, rates_of(currency.rates), None)
 
 
-def _rate_check(*, grouped: bool) -> Check:
-    needed = pl.col("currency").is_not_null() if grouped else pl.lit(True)
+def _rate_check(needed: pl.Expr) -> Check:
     return Check("currency without a rate", "currency", needed & pl.col("\0rate").is_null())
 
 
@@ -453,8 +462,8 @@ def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple
     return [(rule.reason, _rule_holds(rule, columns)) for rule in mapping.left_out]
 
 
-def _word_columns(columns: Columns) -> dict[str, pl.Expr]:
-    return {f"\0word{number}": unknown for number, (_, unknown) in enumerate(columns.unknown_words)}
+def _unread_columns(columns: Columns) -> dict[str, pl.Expr]:
+    return {f"\0unread{number}": unread for number, (_, unread) in enumerate(columns.unread)}
 
 
 def _labels(
@@ -528,12 +537,9 @@ def _bounds(bytes_max: Mapping[str, int], names: Iterable[str]) -> list[Check]:
     ]
 
 
-def _word_checks(columns: Columns) -> list[Check]:
-    """Return the checks for texts without an entry in `words`."""
-    return [
-        Check(f"{paths}: word without an entry in `words`", None, pl.col(f"\0word{number}"))
-        for number, (paths, _) in enumerate(columns.unknown_words)
-    ]
+def _unread_checks(columns: Columns) -> list[Check]:
+    """Return the checks for texts without an entry in `words`, and for conditions whose number cannot be read."""
+    return [Check(reason, None, pl.col(f"\0unread{number}")) for number, (reason, _) in enumerate(columns.unread)]
 
 
 def _amount_checks(name: str, *, needed: bool, net: bool) -> list[Check]:
@@ -556,5 +562,4 @@ def _quantity_checks(*, net: bool, rows: pl.Expr) -> list[Check]:
 
 
 def _is_fraction() -> pl.Expr:
-    number = _number("quantity")
-    return (number != number.floor()).fill_null(False)
+    return _value("quantity").str.contains(r"\.[0-9]*[1-9]").fill_null(False)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Self
 
+import polars as pl
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -153,6 +154,11 @@ class Selection(PathPart):
                 raise ValueError(f"match is no regular expression: {error}") from None
             if groups < 1:
                 raise ValueError("match needs a group in parentheses: the first one is the value")
+            try:
+                pl.Series([""]).str.extract(self.match, 1)
+            except pl.exceptions.ComputeError as error:
+                *_, reason = str(error).split("error: ")
+                raise ValueError(f"match is an expression that is not read: {reason.splitlines()[0]}") from None
         return self
 
 

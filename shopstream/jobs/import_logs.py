@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -13,6 +15,10 @@ from connectors.formats.csv_safety import safe_frame
 from features.errors import UsageError
 from producers.importing.importer import ImportReport, Log, import_logs
 from producers.importing.refusals import FileReport
+
+_COLUMNS: Final = ("file", "line", "reason", "column", "value", "detail")
+_HEADER: Final = ",".join(_COLUMNS).encode()
+"""Beginning of a file of refused rows, by which a former one is recognized."""
 
 
 def import_files(
@@ -33,10 +39,12 @@ def import_files(
         on_progress: callback that receives the file's name and the number of rows read from it.
 
     Raises:
-        UsageError: a file lacks a column that its mapping needs.
+        UsageError: a file lacks a column that its mapping needs, or `refused_file` may not be written.
         ShopstreamError: a file is unreadable, or no row is a record.
     """
     parts: list[pl.DataFrame] = []
+    if refused_file is not None:
+        _refuse_other_file(refused_file)
 
     def collect(file: FileReport, rows: pl.DataFrame) -> None:
         if refused_file is not None:
@@ -53,9 +61,23 @@ def import_files(
                 _write_refused(parts, refused_file)
 
 
+def _refuse_other_file(file: Path) -> None:
+    """Refuse a file for refused rows that is no such file: a log, a mapping or a folder."""
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{file} cannot be written: there is no folder {file.parent}.", "Name another file.")
+    if not file.is_file() and not file.is_dir():  # absent, or a pipe such as /dev/stdout
+        return
+    with contextlib.suppress(OSError), file.open("rb") as opened:
+        if opened.read(len(_HEADER)) in (_HEADER, b""):
+            return
+    raise UsageError(f"{file} exists and holds no refused rows.", "Name another file of --refused.")
+
+
 def _write_refused(parts: Sequence[pl.DataFrame], file: Path) -> None:
-    rows = pl.concat(parts) if parts else pl.DataFrame(schema=["file", "line", "reason", "column", "value", "detail"])
+    rows = pl.concat(parts) if parts else pl.DataFrame(schema=list(_COLUMNS))
     try:
         safe_frame(rows).write_csv(file)
     except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Name another file of --refused.") from error
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror or error}.", "Name another file of --refused."
+        ) from error
