@@ -93,7 +93,8 @@ def _without_clashes(
     """
     several = records.filter(pl.col("order_id").is_duplicated())
     times = pl.col("ts").n_unique().over("order_id") > 1
-    values = pl.struct("order_id", "updated_ts").is_duplicated().any().over("order_id")
+    # of several statuses at one time the contract names the winner
+    values = pl.struct("order_id", "updated_ts", "status").is_duplicated().any().over("order_id")
     why = several.select(
         "order_id",
         reason=pl.when(times).then(pl.lit("order id used twice, at several times"))

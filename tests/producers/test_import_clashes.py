@@ -54,14 +54,19 @@ def nested(**other):
         ("1,ann,2024-03-01,5,placed,,v1,USD", "order of several currencies"),
         ("1,ann,2024-03-01,5,refunded,2024-03-04,v1,USD", "order of several currencies"),
         ("1,ann,2024-03-01,5,placed,,v2,EUR", DIFFERENT),
-        ("1,ann,2024-03-01,5,cancelled,,v1,EUR", DIFFERENT),
-        ("1,ann,2024-03-01,5,cancelled,2024-03-01,v1,EUR", DIFFERENT),
     ],
 )
 def test_order_with_different_values_at_one_time_is_refused(tmp_path, second, reason):
     report = import_text(tmp_path, f"{HEADER}{OTHER}1,ann,2024-03-01,5,placed,,v1,EUR\n{second}\n", ORDERS)
     assert (report.refused, report.rows_used) == ({reason: 2}, 1)
     assert orders_of(tmp_path / "a", "order_id") == [("9",)]
+
+
+def test_of_two_statuses_at_one_time_both_records_are_used_and_the_contract_names_the_winner(tmp_path):
+    rows = "1,ann,2024-03-01,5,placed,,v1,EUR\n1,ann,2024-03-01,5,cancelled,2024-03-01,v1,EUR\n"
+    report = import_text(tmp_path, HEADER + rows, ORDERS)
+    assert (report.refused, report.rows_used) == ({}, 2)
+    assert [status for (status,) in orders_of(tmp_path / "a", "status")] == ["cancelled", "placed"]
 
 
 def test_equal_amounts_with_other_zeros_and_a_change_at_the_order_time_repeat_an_order(tmp_path):
