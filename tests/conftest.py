@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, settings
@@ -93,6 +94,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SlowFirst
         return None
     config.option.loadscopereorder = False
     return SlowFirst(config, log)
+
+
+@pytest.fixture(autouse=True)
+def logging_of_the_test() -> Iterator[None]:
+    """A command that runs in the process of its test configures the logging, which later tests must not inherit."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,16 @@ PLACEHOLDERS: Final = frozenset(
 """Placeholders in case-folded spelling."""
 
 
+_BLANKS: Final = "".join(
+    chr(code)
+    for code in (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+)
+"""White space of Unicode. Python's `strip` removes four control characters more."""
+
+
 def is_placeholder(text: str) -> bool:
     """Return whether the text is a placeholder in any spelling, or has only zeros and dashes (an all-zero UUID)."""
-    folded = text.strip().casefold()
+    folded = text.strip(_BLANKS).casefold()
     return folded in PLACEHOLDERS or only_zeros(folded)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from child_processes import children_that_run
 from consume.command_line import call, environment, start
 from guards.test_commands import parses
 
@@ -127,7 +128,7 @@ def test_stop_ends_all_steps_immediately(monkeypatch):
     began_s = time.monotonic()
     assert [step.outcome for step in wait_for(["train"], ["rollup"], keep_on=lambda _: False)] == ["stopped"] * 2
     assert time.monotonic() - began_s < 10
-    assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
+    assert not children_that_run("time.sleep(60)")
 
 
 def test_an_error_of_the_caller_ends_all_steps(monkeypatch):
@@ -138,7 +139,7 @@ def test_an_error_of_the_caller_ends_all_steps(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         wait_for(["train"], keep_on=interrupted)
-    assert not [child for child in psutil.Process().children() if "time.sleep(61)" in " ".join(child.cmdline())]
+    assert not children_that_run("time.sleep(61)")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process can ask for this on Linux only")

@@ -175,7 +175,7 @@ def test_missing_permissions_are_an_error_with_the_remedy(world, tmp_path):
     result = variables(tmp_path, world.endpoints, kafka={"sasl.username": "watcher", "sasl.password": KAFKA_PASSWORD})
     done = call(["replay", world.archive, "--run", "elsewhere"], result, 60)
     assert done.returncode == 1
-    assert "right" in " ".join(done.stderr.split())
+    assert "permission" in " ".join(done.stderr.split())
 
 
 def test_status_shows_paths_of_secret_files_without_their_content(world):

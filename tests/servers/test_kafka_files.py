@@ -44,6 +44,6 @@ def test_log_misplaced_by_format_1_is_not_replaced(tmp_path: Path) -> None:
     misplaced = tmp_path / "hÃ¶ mÃ©" / "kafka" / "data"
     misplaced.mkdir(parents=True)
     (misplaced / "meta.properties").touch()
-    with pytest.raises(ShopstreamError, match="by mistake") as caught:
+    with pytest.raises(ShopstreamError, match="Kafka misread the path") as caught:
         KafkaServer(settings, (), "4.1.0").prepare(1, 2, Console(quiet=True), 0)
     assert f"mv '{misplaced}' '{settings.home}/kafka/data'" in caught.value.remedy

@@ -33,7 +33,9 @@ TOPIC = "shop.events"
 def settings() -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="shopstream-lifecycle-"))
     home.chmod(0o711)
-    settings = Settings(home=home, kafka=KafkaSettings(heap="256m"), elasticsearch=ElasticsearchSettings(heap="512m"))
+    # ports that no other test prefers: a restart may not lose its ports to servers that start in between
+    kafka, elasticsearch = KafkaSettings(heap="256m", port=19_292), ElasticsearchSettings(heap="512m", port=19_400)
+    settings = Settings(home=home, kafka=kafka, elasticsearch=elasticsearch)
     yield settings
     embedded.down(settings)
     shutil.rmtree(home)

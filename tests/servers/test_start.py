@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from child_processes import children_that_run
 from rich.console import Console
 
 from features.errors import ShopstreamError
@@ -133,7 +134,7 @@ def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
     entry = state_file.read(tmp_path).kafka
     assert entry is not None
     assert entry.identity is None
-    assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
+    assert not children_that_run("time.sleep(60)")
 
 
 def test_stale_pid_is_detected(tmp_path: Path) -> None:
