@@ -214,7 +214,9 @@ def _start_locked(
                 f"{server.title} {problem}. The end of {launch.log}:\n{process.tail(launch.log)}",
                 "Run `shopstream doctor`; SHOPSTREAM_START_TIMEOUT_S sets a longer wait.",
             )
-        tried |= {entry.port, entry.inner_port}
+        both = {entry.port, entry.inner_port}
+        # the address that clients know stays if only the inner port is taken
+        tried |= {port for port in both if not ports.is_free(port)} or both
         entry = _choose_ports(server, records, tried)
 
 
