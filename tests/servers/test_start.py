@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,22 @@ def test_port_in_use_at_a_restart_is_replaced(tmp_path: Path) -> None:
     assert ports.accepts(entry.port)
     assert entry.port > 29_092
     end(entry)
+
+
+def test_an_inner_port_in_use_at_a_restart_leaves_the_port_that_clients_know(tmp_path: Path) -> None:
+    with socket.socket() as other:
+
+        class Robbed(FakeServer):
+            def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
+                if self.stolen:
+                    other.bind(("127.0.0.1", inner_port))
+                    other.listen()
+                return super().prepare(port, inner_port, console, lock)
+
+        entry = start(Robbed(tmp_path, preferred_port=29_600, inner_port=29_700, stolen=1))
+        end(entry)
+    assert entry.port == 29_600
+    assert entry.inner_port > 29_700
 
 
 def test_ports_that_are_always_in_use_are_an_error(tmp_path: Path) -> None:
