@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, Final
 from xml.etree import ElementTree as ET
@@ -146,8 +147,13 @@ def _text(cell: Cell, decimal: str) -> str | None:
     return text.replace(".", decimal) if text is not None and type(cell) is float else text
 
 
-def _opened(log: LogFile, how: FileFormat) -> _Sheet:
-    """Read the sheet of a workbook into memory."""
+@contextmanager
+def opened_workbook(log: LogFile) -> Iterator[tuple[Any, BinaryIO]]:
+    """Open a workbook: yield the library's workbook and the file. Faults of the file within the block are refusals.
+
+    Raises:
+        ShopstreamError: the extra for Excel is not installed, or the file is no readable workbook.
+    """
     if importlib.util.find_spec(_LIBRARY) is None:
         raise ShopstreamError(
             f"{log.name} is an Excel workbook.", 'Install the reader: pip install "shopstream[excel]".'
@@ -155,9 +161,7 @@ def _opened(log: LogFile, how: FileFormat) -> _Sheet:
     library = importlib.import_module(_LIBRARY)
     with log.open_seekable() as opened:
         try:
-            sheet = _sheet(log, how, library.load_workbook(opened))
-            rows = sheet.to_python(skip_empty_area=False)
-            errors = _error_cells(opened, sheet.name)
+            yield library.load_workbook(opened), opened
         except (
             library.CalamineError,
             ET.ParseError,
@@ -170,6 +174,19 @@ def _opened(log: LogFile, how: FileFormat) -> _Sheet:
             raise ShopstreamError(
                 f"{log.name} cannot be read as a workbook: {error}.", "Save it again as .xlsx."
             ) from None
+
+
+def sheet_names(workbook: Any) -> list[str]:
+    """Return the names of the sheets with cells, in their order. Charts and macros are no tables."""
+    return [one.name for one in workbook.sheets_metadata if "WorkSheet" in str(one.typ)]
+
+
+def _opened(log: LogFile, how: FileFormat) -> _Sheet:
+    """Read the sheet of a workbook into memory."""
+    with opened_workbook(log) as (workbook, opened):
+        sheet = _sheet(log, how, workbook)
+        rows = sheet.to_python(skip_empty_area=False)
+        errors = _error_cells(opened, sheet.name)
     header_at = next(
         (at for at, row in enumerate(rows) if at >= how.skip_lines and any(cell != "" for cell in row)), None
     )
@@ -185,7 +202,7 @@ def _sheet(log: LogFile, how: FileFormat, workbook: Any) -> Any:
             listed = ", ".join(workbook.sheet_names)
             raise ShopstreamError(f"{log.name} has no sheet {how.sheet}; it has {listed}.", "Correct `file.sheet`.")
         return workbook.get_sheet_by_name(how.sheet)
-    sheets = [workbook.get_sheet_by_name(one.name) for one in workbook.sheets_metadata if "WorkSheet" in str(one.typ)]
+    sheets = [workbook.get_sheet_by_name(name) for name in sheet_names(workbook)]
     filled = [sheet for sheet in sheets if sheet.height]
     if len(filled) > 1:
         listed = ", ".join(sheet.name for sheet in filled)

@@ -221,12 +221,12 @@ class _Reading:
         self._note_times(good, mapping)
         if not mapping.currency.rates:
             self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
-        used = used.drop("_currency")
         if isinstance(mapping, OrderMapping):
             key = pl.when("_own_id").then("customer_id").otherwise("order_id")
-            self._orders.add(used.with_columns(key.alias("_key")).filter(pl.col("_key").is_not_null()))
+            keyed = used.drop("_currency").with_columns(key.alias("_key"))
+            self._orders.add(keyed.filter(pl.col("_key").is_not_null()))
         else:
-            self._events.add(used.filter(~pl.col("_bad")).drop("_bad", "_is_date"))
+            self._events.add(good.drop("_bad", "_is_date", "_currency"))
 
     def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:

@@ -459,7 +459,6 @@ def load_mappings(
         raise UsageError(
             f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
         )
-    every = list(names) * len(files) if len(names) == 1 else names
     requested = {question for name in names for question in questions(mapping_text(name)[0])}
     for answer in answers:
         if answer not in requested:
@@ -467,7 +466,9 @@ def load_mappings(
                 f"Write one of {', '.join(sorted(requested))}." if requested else "Write the value into the mapping."
             )
             raise UsageError(f"--set {answer}: no mapping asks for {answer}.", known)
-    return [(file, *load_mapping(name, answers)) for file, name in zip(files, every, strict=True)]
+    loaded = {name: load_mapping(name, answers) for name in dict.fromkeys(names)}
+    every = list(names) * len(files) if len(names) == 1 else names
+    return [(file, *loaded[name]) for file, name in zip(files, every, strict=True)]
 
 
 def parse_mapping(

@@ -30,13 +30,14 @@ _CONTENT: Final = (
 _GROUP: Final = "_group"
 REPEATED: Final = "repeats a record"
 """Reason of a row that is left out: its id and all of its values are those of another row."""
+_SEVERAL_TIMES: Final = "order id used twice, at several times"
 _SINGLE: Final = ~pl.col("_grouped") & ~pl.col("_bad")
 _ID_CHECKS: Final = (
     (
         "order id used twice, by several customers",
         pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1,
     ),
-    ("order id used twice, at several times", _SINGLE & (pl.col("ts").n_unique().over("order_id") > 1)),
+    (_SEVERAL_TIMES, _SINGLE & (pl.col("ts").n_unique().over("order_id") > 1)),
     (
         "order with different totals",
         _SINGLE & (pl.col("_total").n_unique().over("order_id", "status", pl.coalesce("updated_ts", "ts")) > 1),
@@ -97,7 +98,7 @@ def _without_clashes(
     values = pl.struct("order_id", "updated_ts", "status").is_duplicated().any().over("order_id")
     why = several.select(
         "order_id",
-        reason=pl.when(times).then(pl.lit("order id used twice, at several times"))
+        reason=pl.when(times).then(pl.lit(_SEVERAL_TIMES))
         .when(values).then(pl.lit("order id used twice, with different values")),
     ).drop_nulls().unique()  # fmt: skip
     if why.is_empty():

@@ -69,14 +69,11 @@ class FileReport:
 
     def leave_out(self, reason: str, lines: Sequence[int]) -> None:
         """Count rows that a rule leaves out."""
-        if lines:
-            self.left_out[reason] += len(lines)
-            self._remember(reason, [Example(line) for line in sorted(lines)[:EXAMPLES]])
+        self._count(self.left_out, reason, lines)
 
     def count_refused(self, reason: str, lines: Sequence[int]) -> None:
         """Count refused rows of which only the lines are known."""
-        self.refused[reason] += len(lines)
-        self._remember(reason, [Example(line) for line in sorted(lines)[:EXAMPLES]])
+        self._count(self.refused, reason, lines)
 
     def refuse(self, rows: pl.DataFrame) -> None:
         """Count refused rows.
@@ -88,6 +85,11 @@ class FileReport:
             self.refused[str(reason)] += len(part)
             first = part.head(EXAMPLES).select("line", "column", "value", "detail")
             self._remember(str(reason), [Example(*row) for row in first.iter_rows()])
+
+    def _count(self, counter: Counter[str], reason: str, lines: Sequence[int]) -> None:
+        if lines:
+            counter[reason] += len(lines)
+            self._remember(reason, [Example(line) for line in sorted(lines)[:EXAMPLES]])
 
     def _remember(self, reason: str, examples: Sequence[Example]) -> None:
         every = [*self.examples.get(reason, []), *examples]

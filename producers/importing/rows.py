@@ -107,10 +107,7 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         plan: expressions for this file.
     """
     rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
-    texts = (
-        rows.select(LINE, **plan.texts).with_columns(rows.select(rules)) if rules else rows.select(LINE, **plan.texts)
-    )
-    read = texts.with_columns(**plan.values)
+    read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
     left_out_rules = [
         *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
     ]  # fmt: skip

@@ -249,7 +249,7 @@ def _readings(scan: _Scan) -> dict[str, tuple[str, ...]]:
 
 
 def _plausibility(texts: tuple[str, ...]) -> float:
-    """Return how much words look like words: letters of one script, where capitals come first."""
+    """Return the mean score of words: highest for characters of one script, with capitals only in front."""
     scores = [_word_score(text) for text in texts if text]
     return sum(scores) / len(scores) if scores else 0.0
 

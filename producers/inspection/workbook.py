@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass
 from typing import Any, Final
 
+from connectors.tables.excel import opened_workbook, sheet_names
 from connectors.tables.log_files import LogFile
-from features.errors import ShopstreamError
 from producers.inspection.findings import counted
 
 FIRST_ROWS: Final = 50
-_LIBRARY: Final = "python_calamine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +28,8 @@ def sheets(log: LogFile) -> list[Sheet]:
     Raises:
         ShopstreamError: the extra for Excel is not installed, or the file is no readable workbook.
     """
-    if importlib.util.find_spec(_LIBRARY) is None:
-        raise ShopstreamError(
-            f"{log.name} is an Excel workbook.", 'Install the reader: pip install "shopstream[excel]".'
-        )
-    library = importlib.import_module(_LIBRARY)
-    with log.open_seekable() as stream:
-        try:
-            workbook = library.load_workbook(stream)
-            tables = [one.name for one in workbook.sheets_metadata if "WorkSheet" in str(one.typ)]
-            return [_sheet(name, workbook.get_sheet_by_name(name)) for name in tables]
-        except (library.CalamineError, ValueError, OSError) as error:
-            raise ShopstreamError(
-                f"{log.name} cannot be read as a workbook: {error}.", "Save it again as .xlsx."
-            ) from None
+    with opened_workbook(log) as (workbook, _):
+        return [_sheet(name, workbook.get_sheet_by_name(name)) for name in sheet_names(workbook)]
 
 
 def size_text(sheet: Sheet) -> str:
