@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from connectors.tables.batches import LINE, POSITION, Batch, Refusal, frame, shown
-from connectors.tables.json_path import WITHIN, Match, Path, Step, parse_path, write_path
+from connectors.tables.json_path import EVERY, WITHIN, Match, Path, Step, parse_path, write_path
 from features.errors import UsageError
 
 WHOLE_FLOATS_MAX: Final = 2**53
@@ -35,6 +35,10 @@ _DECODERS: Final = {
     ",": msgspec.json.Decoder(float_hook=_with_comma),
 }
 """Decimal sign of the texts of a file -> decoder that writes its number literals with it, so that 1.234 is no 1234."""
+_AMOUNT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?")
+"""Decimal number as `connectors.formats.numbers` reads it."""
+_SUM_DIGITS: Final = 100
+"""Digits of a sum: more than any list of amounts needs, so that no sum is rounded."""
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SPACED_COLON: Final = re.compile(r'"\s+:')
 
@@ -172,10 +176,33 @@ def text_at(record: Any, steps: Sequence[Step]) -> str | None:
     Raises:
         UnreadableValueError: the path leads to an object or a list, or does not fit the record.
     """
+    if EVERY in steps:
+        return _added(record, steps)
     value = _value_at(record, steps)
     if value is None or type(value) is str:
         return value
     return text_of(value, steps)
+
+
+def _added(record: Any, steps: Sequence[Step]) -> str | None:
+    """Return the exact sum of the amounts of a list's elements; None without an amount.
+
+    Raises:
+        UnreadableValueError: a value is no decimal.
+    """
+    at = list(steps).index(EVERY)
+    texts = [
+        text
+        for element in _elements(record, steps[:at])
+        if element is not None and (text := text_at(element, steps[at + 1 :])) is not None
+    ]
+    for text in texts:
+        if not _AMOUNT.fullmatch(text):
+            raise UnreadableValueError(f"{write_path(steps)} has a value that is no decimal number", text)
+    if not texts:
+        return None
+    with localcontext(prec=_SUM_DIGITS):
+        return decimal_text(sum(map(Decimal, texts), Decimal()))
 
 
 def text_of(value: Any, steps: Sequence[Step] = ()) -> str | None:

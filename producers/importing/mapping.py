@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -22,6 +24,7 @@ from pydantic import (
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from connectors.formats.time_patterns import EPOCHS
 from connectors.formats.timestamps import time_format, zone_name
+from connectors.messages.topic_format import TopicFormat
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import parse_path
 from features.errors import UsageError
@@ -35,6 +38,7 @@ from producers.importing.sources import (
     Selection,
     Source,
     Text,
+    added_in,
     alternatives,
     listed,
     names_in,
@@ -42,6 +46,8 @@ from producers.importing.sources import (
 )
 
 RATE_DECIMALS_MAX: Final = 8
+_DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smh])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 
 
 def _exact_rate(given: Any) -> Any:
@@ -54,6 +60,16 @@ def _exact_rate(given: Any) -> Any:
     if round(rate, RATE_DECIMALS_MAX) != rate:
         raise ValueError(f"a rate has at most {RATE_DECIMALS_MAX} decimals")
     return rate
+
+
+def _seconds(given: Any) -> Any:
+    """Return a duration such as `60s`, `5m` or 60 in seconds."""
+    if not isinstance(given, str):
+        return given
+    read = _DURATION.fullmatch(given)
+    if read is None:
+        raise ValueError(f"{given!r} is no duration, such as 60s, 5m or 1h")
+    return float(read["number"]) * _UNITS[read["unit"]]
 
 
 def _known_format(pattern: str) -> str:
@@ -75,7 +91,8 @@ class Time(PathPart):
         local: zone of an epoch that counts local time as if it were UTC.
         received: column of the time at which the server had the row, by the server's clock.
         sent: column of the time at which the device sent the row, by the device's clock.
-        skew_max: seconds. If received - sent is larger, the device's clock is wrong, and the time is corrected by it.
+        skew_max: seconds, or a text such as `60s`. If received - sent is larger, the device's clock is wrong, and the
+            time is corrected by it.
         when: condition; without it every row has the time.
     """
 
@@ -86,7 +103,7 @@ class Time(PathPart):
     local: Annotated[str, AfterValidator(zone_name)] | None = None
     received: Path | None = None
     sent: Path | None = None
-    skew_max: Annotated[float, Field(gt=0, strict=False)] | None = None
+    skew_max: Annotated[float, Field(gt=0, strict=False), BeforeValidator(_seconds)] | None = None
     when: Condition | None = None
 
     @model_validator(mode="after")
@@ -211,6 +228,8 @@ class OrderColumns(Part):
     copies: Copies | None = None
     updated: Times = ()
     """Time at which the row became valid; defaults to the time of the order."""
+    deleted: Literal["void"] | None = None
+    """Status of an order whose row a change of Debezium deletes, or moves to another customer. None: left out."""
     session: Source | None = None
     channel: Source | None = None
     country: Source | None = None
@@ -241,17 +260,31 @@ class OrderColumns(Part):
         return self.rows == "line" or self.lines is not None
 
 
+class LineId(Part):
+    """Text with paths in braces that is the id of a line under a condition."""
+
+    join: str
+    when: Literal["many"]
+    """`many`: the record has several lines, or is a purchase."""
+
+
+def _line_ids(given: Any) -> Any:
+    return [given] if isinstance(given, str | dict | LineId) else given
+
+
 class ClickLines(Part):
     """List in a record, such as the products of a purchase: an event for each element."""
 
     list: Path
     types: tuple[EventType, ...] = Field(default=(), strict=False)
     """Event types whose records have lines; all, if empty."""
-    id: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(listed)] = ("{id}#{i}",)
+    id: Annotated[tuple[str | LineId, ...], Field(strict=False), BeforeValidator(_line_ids)] = ("{id}#{i}",)
     """Texts with paths in braces, of which the first complete one counts.
 
     `{id}` is the record's id, and `{i}` the position of the element from 0.
     """
+    never: tuple[Text, ...] = Field(default=(), strict=False)
+    """Texts that are no value in the fields and the id of a line."""
     repeats: Literal["refuse", "first"] = "refuse"
     """`first`: of several events with the same id, the first in time counts, whatever the others hold."""
     product: Source | None = None
@@ -265,7 +298,8 @@ class ClickColumns(Part):
 
     id: Source | None = None
     """Without it, ids are made of session and position."""
-    customer: Source
+    customer: Source | None = None
+    """Customer of the click. Left out if the mapping has `identity`."""
     session: Source | None = None
     """If it is missing or empty, sessions end after 30 minutes without a click."""
     type: Source
@@ -284,9 +318,21 @@ class ClickColumns(Part):
     country: Source | None = None
 
 
+class Identity(Part):
+    """Ids of a click: the user who is logged in, and the visitor, who is known by a device or browser alone."""
+
+    user: Source
+    visitor: Source
+
+
 class _Common(Part):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
     about: str = ""
-    file: FileFormat
+    file: FileFormat = FileFormat(format="json")
+    """Format of files. Optional with `from`: files have the values of the topic's messages, one in each line."""
+    topic: TopicFormat | None = Field(default=None, alias="from")
+    """Topic whose messages the mapping reads."""
     each: Path | None = None
     """List in a JSON record whose elements are the rows. Their fields begin with a point.
 
@@ -328,7 +374,7 @@ class _Common(Part):
         if isinstance(lines, OrderLines):
             paths.update(paths_of(lines.left_out))
         if isinstance(lines, ClickLines):
-            paths.update(name for text in lines.id for name in names_in(text) if name not in ("id", "i"))
+            paths.update(name for text in lines.id for name in names_in(join_of(text)) if name not in ("id", "i"))
         updated = self.fields.updated if isinstance(self.fields, OrderColumns) else ()
         for time in (*self.time, *updated):
             paths.update(time.paths())
@@ -338,9 +384,13 @@ class _Common(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if "file" not in self.model_fields_set and self.topic is None:
+            raise ValueError("give `file`, the format of the files, or `from`, the topic")
         if self.file.format == "json":
+            added = {path for source in self.sources() for path in added_in(source)}
             for path in self.paths():
-                parse_path(path)
+                if parse_path(path).adds and path not in added:
+                    raise ValueError(f"{path} leads to every element of a list, which only sum and less add")
         elif self.list_path is not None:
             raise ValueError("a list is in a JSON record: write `file: {format: json}`")
         lines = self.fields.lines
@@ -394,11 +444,29 @@ class ClickMapping(_Common):
 
     kind: Literal["clicks"]
     click: ClickColumns
+    identity: Identity | None = None
+
+    @model_validator(mode="after")
+    def _has_customer(self) -> Self:
+        if (self.click.customer is None) == (self.identity is None):
+            raise ValueError("give click.customer, or identity with user and visitor")
+        return self
+
+    def sources(self) -> Iterator[Source]:
+        """Yield every source of the event, its lines and its ids."""
+        yield from super().sources()
+        if self.identity is not None:
+            yield from (self.identity.user, self.identity.visitor)
 
     @property
     def fields(self) -> ClickColumns:
         """Sources of the event's fields."""
         return self.click
+
+
+def join_of(text: str | LineId) -> str:
+    """Return the text with names in braces of a line's id."""
+    return text if isinstance(text, str) else text.join
 
 
 def _check_kind(value: object) -> object:

@@ -12,7 +12,7 @@ import polars as pl
 
 from features.schema import AMOUNT_MAX, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, STATUSES
 from producers.importing.money import amounts, products, rounded, sums
-from producers.importing.rows import CHANGED, ORDER_BYTES_MAX, RULE_DIGITS
+from producers.importing.rows import CHANGED, NO_RATE, ORDER_BYTES_MAX, RULE_DIGITS
 
 ORDER_COLUMNS: Final = (
     "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
@@ -254,7 +254,7 @@ _ORDER_CHECKS: Final = (
         CHANGED,
         (pl.col("updated_ts") < pl.col("ts")) | (pl.col("updated_ts") - pl.col("ts") > ORDER_CHANGE_MS_MAX),
     ),
-    ("currency without a rate", pl.col("_currencies") == 0),
+    (NO_RATE, pl.col("_currencies") == 0),
     ("order of several currencies", pl.col("_currencies") > 1),
     ("order with different totals", (pl.col("_totals") > 1) & ~pl.col("_net_amounts")),
     ("order whose rows differ in status", (pl.col("_statuses").list.len() > 1) & ~pl.col("_net_status")),
@@ -333,3 +333,16 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
         for name in _SHARED
     ]
     return pl.concat(conflicts)
+
+
+# --- messages of a topic ----------------------------------------------------------------------------------------------
+def message_orders(rows: pl.DataFrame) -> Assembled:
+    """Return the order records of typed rows whose messages are orders, or changes of them.
+
+    Messages are judged one by one: nothing that another message says refuses a record.
+    """
+    rows = rows.sort(_CONTENT, nulls_last=True)
+    single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
+    records, refused = _single(single)
+    lines, others, repeated, dropped = _joined(rows.filter("_grouped"))
+    return Assembled(pl.concat([records, lines]), pl.concat([refused, others]), repeated.clear(), dropped)

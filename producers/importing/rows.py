@@ -29,15 +29,19 @@ from features.schema import (
     Order,
 )
 from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
-from producers.importing.mapping import ClickMapping, LeftOut, OrderColumns, OrderMapping
+from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
-from producers.importing.sources import ANY_WORD, Source
+from producers.importing.sources import ANY_WORD, Source, names_in
 
 AHEAD_MS_MAX: Final = DAY_MS
 """A time this far ahead of now is a mistake; consumers refuse it too."""
 RULE_DIGITS: Final = 3
 """Digits of a rule's number, before its reason."""
 _QUANTITY_MAX: Final = 2**53
+PURCHASE: Final = "purchase"
+NO_RATE: Final = "currency without a rate"
+NO_USER: Final = "no user yet"
+"""Reason of a click of a visitor whom no user id names."""
 _FRACTION: Final = "fraction of a piece: the record has no quantity"
 
 EVENT_BYTES_MAX, ORDER_BYTES_MAX = (
@@ -312,7 +316,9 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     ts_text, ts = columns.time(mapping.time, required=True)
     rate_text, rate = _rate(mapping, columns)
     sources: dict[str, Source | None] = {
-        "event_id": click.id, "event_type": click.type, "customer_id": click.customer, "session_id": click.session,
+        "event_id": click.id, "event_type": click.type,
+        "customer_id": click.customer if mapping.identity is None else mapping.identity.user,
+        "session_id": click.session,
         "device": click.device, "product_id": click.product, "category": click.category, "price": click.price,
         "quantity": click.quantity, "channel": click.channel, "country": click.country,
     }  # fmt: skip
@@ -320,19 +326,25 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         name: columns.text(source, required=name in ("event_type", "customer_id")) for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
+    if mapping.identity is not None:
+        texts["\0visitor"] = columns.text(mapping.identity.visitor)
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
     rules = _rules(mapping, columns)
     texts |= _unread_columns(columns)
     values = {
         **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
+        **_visitor(mapping),
         "v_event_type": _words(click.types, "event_type", None),
         "v_device": _words(click.devices, "device", click.device_default),
         "v_country": _country(pl.col("country"), mapping.countries),
     }  # fmt: skip
     checks = [
         Check("no event id", "event_id", _unreadable_id("event_id"), _id_reason("event_id")),
-        Check("no customer", "customer_id", _bad_id("customer_id"), _id_reason("customer_id")),
+        Check(
+            "no customer" if mapping.identity is None else "no user and no visitor", "customer_id",
+            _bad_id("customer_id"), _id_reason("customer_id"),
+        ),
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(EVENT_BYTES_MAX, texts),
@@ -359,7 +371,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     }  # fmt: skip
     return Plan(
         texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
-        _uncounted("event_type", click.types), checks,
+        [*_uncounted("event_type", click.types), *_without_user(mapping)], checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)], output,
     )  # fmt: skip
 
@@ -375,11 +387,23 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
     for name, source in own.items():
         if source is not None:
-            texts[name] = pl.when(has_lines).then(columns.text(source)).otherwise(texts[name])
-    ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
+            text = _not_in(columns.text(source), lines.never)
+            texts[name] = pl.when(has_lines).then(text).otherwise(texts[name])
+    many = (pl.len().over(LINE) > 1) | (_replaced(texts["event_type"], mapping.click.types) == PURCHASE)
+    ids = [_line_id(one, columns, own_id, lines.never, many) for one in lines.id]
     texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
     texts["\0first_counts"] = has_lines & pl.lit(lines.repeats == "first")
     return "further line of a record that is one event", ~has_lines & (pl.col(POSITION).fill_null(0) > 0)
+
+
+def _line_id(one: str | LineId, columns: Columns, own_id: pl.Expr, never: Sequence[str], many: pl.Expr) -> pl.Expr:
+    own = {name: _not_in(columns.column(name), never) for name in names_in(join_of(one)) if name != "id"}
+    text = columns.joined(join_of(one), {**own, "id": own_id})
+    return text if isinstance(one, str) else pl.when(many).then(text)
+
+
+def _not_in(text: pl.Expr, never: Sequence[str]) -> pl.Expr:
+    return pl.when(~text.is_in(never)).then(text) if never else text
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -411,6 +435,17 @@ def _ids(mapping: OrderMapping | ClickMapping, *names: str) -> dict[str, pl.Expr
     customer = read_ids(pl.col("customer_id"), mapping.ids.never, mapping.ids.allow)
     others = {f"v_{name}": read_ids(pl.col(name), (), (*mapping.ids.allow, "0")) for name in names}
     return {**others, "v_customer_id": customer}
+
+
+def _visitor(mapping: ClickMapping) -> dict[str, pl.Expr]:
+    if mapping.identity is None:
+        return {}
+    return {"v_visitor": read_ids(pl.col("\0visitor"), mapping.ids.never, mapping.ids.allow)}
+
+
+def _without_user(mapping: ClickMapping) -> list[tuple[str, pl.Expr]]:
+    """Return the rule for clicks of a visitor without a user."""
+    return [] if mapping.identity is None else [(NO_USER, _bad_id("customer_id") & ~_bad_id("visitor"))]
 
 
 def _decimals(columns: Columns, *names: str) -> dict[str, pl.Expr]:
@@ -452,7 +487,7 @@ def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Ex
 
 
 def _rate_check(needed: pl.Expr) -> Check:
-    return Check("currency without a rate", "currency", needed & pl.col("\0rate").is_null())
+    return Check(NO_RATE, "currency", needed & pl.col("\0rate").is_null())
 
 
 def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple[str, pl.Expr]]:
