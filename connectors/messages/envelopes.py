@@ -98,14 +98,15 @@ def _of_debezium(content: dict[str, Any], headers: Headers) -> Opened:
     opened = _of_connect(content, headers)
     if not isinstance(opened, Record):
         return opened
-    change = opened.content
-    op = change.get("op")
+    op = opened.content.get("op")
     if op is None or op == "m":
         return LeftOut(NOT_A_CHANGE)
-    if op == "t":
-        return Unreadable("the table was emptied (op t)", "")
-    if op not in _CHANGES:
-        return Unreadable(f"unknown operation {op!r} of Debezium", str(op))
+    if op in _CHANGES:
+        return _row_of(opened.content, op)
+    return Unreadable("the table was emptied (op t)" if op == "t" else f"unknown operation {op!r} of Debezium", "")
+
+
+def _row_of(change: dict[str, Any], op: str) -> Opened:
     part = _CHANGES[op]
     row, former = change.get(part), change.get("before")
     if not isinstance(row, dict):

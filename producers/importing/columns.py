@@ -184,19 +184,21 @@ class Columns:
             text = text.str.to_lowercase()
         if one.upper:
             text = text.str.to_uppercase()
-        for path in one.less:
-            text = self._combined(text, self.column(path), -1)
-        if one.base64_scale is not None:
-            text = _unscaled(text, one.base64_scale, self.decimal)
+        text = self._amount(text, one)
         if one.guest:
             text = self._guest(text)
-        if one.minor_units is not None:
-            text = _major_units(text, one.minor_units, self.decimal)
         if one.device:
             text = _device(text)
         if one.words is not None:
             text = self._worded(text, one.words, one.path)
         return text if one.missing is None else text.fill_null(one.missing)
+
+    def _amount(self, text: pl.Expr, one: Selection) -> pl.Expr:
+        for path in one.less:
+            text = self._combined(text, self.column(path), -1)
+        if one.base64_scale is not None:
+            text = _unscaled(text, one.base64_scale, self.decimal)
+        return text if one.minor_units is None else _major_units(text, one.minor_units, self.decimal)
 
     def _given(self, one: Selection) -> pl.Expr:
         if one.join is not None:
