@@ -95,6 +95,7 @@ def import_logs(
     now_ms: int = TS_MAX,
     force: bool = False,
     rows_max: int = ROWS_MAX,
+    guest_salt: bytes = b"",
     on_progress: Callable[[str, int], None] = lambda _file, _rows: None,
     on_refused: Refused = lambda _file, _rows: None,
 ) -> ImportReport:
@@ -106,6 +107,7 @@ def import_logs(
         now_ms: current time, epoch ms. A row more than a day ahead of it is refused. Default: no row is.
         force: whether to replace an existing archive.
         rows_max: approximate number of rows in memory at a time.
+        guest_salt: key of the hash that makes ids of guests.
         on_progress: callback that receives the file's name and the number of rows read from it.
         on_refused: callback that receives refused rows: columns of REFUSAL_SCHEMA.
 
@@ -119,7 +121,9 @@ def import_logs(
         ArchiveWriter(out, force=force) as archive,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.absolute().parent) as folder,
     ):
-        reading = _Reading(report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused)
+        reading = _Reading(
+            report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused, guest_salt
+        )
         for file, name, mapping in _every_file(logs):
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
@@ -154,9 +158,10 @@ class _Reading:
         folder: Path,
         pending_max: int,
         now_ms: int, on_progress: Callable[[str, int], None],
-        on_refused: Refused,
+        on_refused: Refused, guest_salt: bytes,
     ) -> None:  # fmt: skip
         self._report = report
+        self._guest_salt = guest_salt
         self._now_ms = now_ms
         self._on_progress = on_progress
         self._on_refused = on_refused
@@ -191,7 +196,7 @@ class _Reading:
         names: Sequence[str] | None, tables: Lookups,
     ) -> Plan:  # fmt: skip
         how = mapping.file
-        columns = Columns(file_report.file, schema, names, tables, how.decimal, how.grouping)
+        columns = Columns(file_report.file, schema, names, tables, how.decimal, how.grouping, self._guest_salt)
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
             mapping, columns, self._now_ms
         )  # fmt: skip

@@ -135,7 +135,7 @@ def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         unit_price=in_shop_currency(rows["_unit_price"], rows["_rate"]),
     )
     records = records.with_columns(items=pl.when("_has_line").then(pl.concat_list(_item())))
-    return records.select(ORDER_COLUMNS), _refused(refused)
+    return records.select(*ORDER_COLUMNS, "_line"), _refused(refused)
 
 
 def _item() -> pl.Expr:
@@ -199,8 +199,15 @@ def _rules_that_hold(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([held, absent]).group_by(_ORDER).agg(pl.col("_rule").min())
 
 
-def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return a record per order of lines, the refused, the repeated, and the rows with a value that is not used."""
+def _joined(
+    rows: pl.DataFrame, *, repeats: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return a record per order of lines, the refused, the repeated, and the rows with a value that is not used.
+
+    Args:
+        rows: typed rows, sorted by content.
+        repeats: whether a record that repeats another one is kept.
+    """
     record = pl.when("_in_record").then(pl.struct("_file", "_line"))
     rows = rows.with_columns(pl.struct("order_id", record.alias("record")).rank("dense").cast(pl.Int64).alias(_GROUP))
     rows = rows.sort(_GROUP, maintain_order=True).with_columns(
@@ -210,6 +217,7 @@ def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     orders = rows.group_by(_GROUP, maintain_order=True).agg(
         pl.col("order_id").first(),
         pl.col("customer_id").drop_nulls().first(),
+        pl.col("_line").first(),
         pl.col("ts").min(),
         pl.col("updated_ts").max(),
         pl.col("status").drop_nulls().unique().sort().alias("_statuses"),
@@ -231,9 +239,15 @@ def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     )
     refused = _refused(verdict)
     good = orders.filter(pl.col("reason").is_null())
-    records, again = _without_repeats(_with_items(rows, good))
+    records = _with_items(rows, good)
+    records, again = (records, records.select(_GROUP).clear()) if repeats else _without_repeats(records)
     repeated = _refused(rows.join(again, on=_GROUP, how="semi").with_columns(reason=pl.lit(REPEATED)))
-    return records.select(ORDER_COLUMNS), refused, repeated, _conflicts(rows, good.join(again, on=_GROUP, how="anti"))
+    return (
+        records.select(*ORDER_COLUMNS, "_line"),
+        refused,
+        repeated,
+        _conflicts(rows, good.join(again, on=_GROUP, how="anti")),
+    )
 
 
 def _without_repeats(records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -337,12 +351,12 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 
 # --- messages of a topic ----------------------------------------------------------------------------------------------
 def message_orders(rows: pl.DataFrame) -> Assembled:
-    """Return the order records of typed rows whose messages are orders, or changes of them.
+    """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
 
     Messages are judged one by one: nothing that another message says refuses a record.
     """
     rows = rows.sort(_CONTENT, nulls_last=True)
     single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
     records, refused = _single(single)
-    lines, others, repeated, dropped = _joined(rows.filter("_grouped"))
-    return Assembled(pl.concat([records, lines]), pl.concat([refused, others]), repeated.clear(), dropped)
+    lines, others, repeated, dropped = _joined(rows.filter("_grouped"), repeats=True)
+    return Assembled(pl.concat([records, lines]), pl.concat([refused, others]), repeated, dropped)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import polars as pl
@@ -47,17 +47,26 @@ class Message:
     headers: Headers = ()
 
 
+class MappedRecord(NamedTuple):
+    """Record of a message: source topic of the run, key, value, and position of the message in its batch."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    message: int
+
+
 @dataclass(slots=True)
 class Mapped:
     """Result of a batch of messages. A message is the position in its batch.
 
     Attributes:
-        records: topic, key and value of each record, in the order of the messages.
+        records: records; those of events are in the order of their messages.
         left_out: message -> reason, for messages that are no records by a rule.
         refused: message -> reason, for messages that cannot be read right.
     """
 
-    records: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    records: list[MappedRecord] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
 
@@ -70,6 +79,9 @@ class TopicMapper:
         mapping: mapping with the topic's format.
         guest_salt: key of the hash that makes ids of guests.
 
+    Attributes:
+        topic: full name of the topic.
+
     Raises:
         UsageError: the mapping has no topic, has an operation that needs other tables, or lacks an order id.
     """
@@ -78,6 +90,7 @@ class TopicMapper:
         if mapping.topic is None:
             raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
         self._check(name, mapping)
+        self.topic = mapping.topic.topic
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
         self._paths = sorted(mapping.paths())
@@ -199,11 +212,11 @@ class TopicMapper:
             column = self._plan.labels.get(_FIELD_OF.get(reason, ""))
             mapped.refused.setdefault(line, _reason(parts[line], column, reason, None, None))
         records = made.records if status is None else made.records.with_columns(status=pl.lit(status))
-        for values in records.select(ORDER_COLUMNS).iter_rows():
+        for line, *values in records.select("_line", *ORDER_COLUMNS).iter_rows():
             fields = dict(zip(ORDER_COLUMNS, values, strict=True))
             fields["items"] = [Item(**item) for item in fields["items"]] if fields["items"] else None
             order = Order(**fields)
-            mapped.records.append(("orders", order.customer_id.encode(), self._encode(order)))
+            mapped.records.append(MappedRecord("orders", order.customer_id.encode(), self._encode(order), line))
 
     def _add_events(self, rows: pl.DataFrame | None, messages: Sequence[Message], mapped: Mapped) -> None:
         if rows is None or rows.is_empty():
@@ -219,7 +232,7 @@ class TopicMapper:
                 number = counts[line] = counts.get(line, -1) + 1
                 fields["event_id"] = f"{messages[line].position}#{number}" if number else messages[line].position
             event = Event(**fields)
-            mapped.records.append(("events", event.customer_id.encode(), self._encode(event)))
+            mapped.records.append(MappedRecord("events", event.customer_id.encode(), self._encode(event), line))
 
 
 def _reason(part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:
