@@ -141,8 +141,6 @@ def _moment(cell: Cell, kinds: frozenset[type]) -> Cell:
 
 def _text(cell: Cell, decimal: str) -> str | None:
     """Return the text of a cell. A number has the decimal sign of the file's texts, so that 1.234 is no 1234."""
-    if isinstance(cell, dt.timedelta):
-        raise UnreadableValueError("the cell is a duration, not a value", str(cell))
     text = text_of(cell)
     return text.replace(".", decimal) if text is not None and type(cell) is float else text
 
