@@ -195,7 +195,7 @@ def opened_workbook(log: LogFile) -> Iterator[tuple[Any, BinaryIO]]:
             unknown = _UNKNOWN_ERROR.search(str(error))
             if unknown is not None:
                 raise ShopstreamError(
-                    f"{log.name}{_place(opened, unknown[1])}: the cell has the error {unknown[1]}.",
+                    f"{log.name}{_cell_of(opened, unknown[1])}: the cell has the error {unknown[1]}.",
                     "Correct its formula, or write a value, and save the workbook again.",
                 ) from None
             raise ShopstreamError(
@@ -262,7 +262,7 @@ def _faulty_cells(opened: BinaryIO, name: str, rows: list[list[Cell]]) -> dict[t
 
     The formula of such a cell failed or has no stored value, or the cell is a date or time below 0.
     """
-    times = {(at, place) for at, row in enumerate(rows) for place, cell in enumerate(row) if type(cell) is dt.time}
+    times = {(at, column) for at, row in enumerate(rows) for column, cell in enumerate(row) if type(cell) is dt.time}
     patterns = (_ERROR, _UNCALCULATED, _NEGATIVE) if times else (_ERROR, _UNCALCULATED)
     with zipfile.ZipFile(opened) as packed:
         part = _part(packed, name)
@@ -273,7 +273,7 @@ def _faulty_cells(opened: BinaryIO, name: str, rows: list[list[Cell]]) -> dict[t
             return dict(_faults_in(xml, times))
 
 
-def _place(opened: BinaryIO, value: str) -> str:
+def _cell_of(opened: BinaryIO, value: str) -> str:
     """Return sheet and cell of the first error with a value, which the library does not know; "" if it is not found."""
     with contextlib.suppress(LookupError, ET.ParseError, zipfile.BadZipFile), zipfile.ZipFile(opened) as packed:
         for sheet in ET.fromstring(packed.read(_WORKBOOK)).iter():  # noqa: S314 - see the import
@@ -332,8 +332,8 @@ def _column_name(number: int) -> str:
     name = ""
     number += 1
     while number:
-        number, letter = divmod(number - 1, 26)
-        name = chr(ord("A") + letter) + name
+        number, rest = divmod(number - 1, 26)
+        name = chr(ord("A") + rest) + name
     return name
 
 

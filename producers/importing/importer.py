@@ -142,12 +142,12 @@ def every_file(logs: Sequence[Log]) -> Iterator[tuple[LogFile, str, OrderMapping
     Raises:
         UsageError: a path leads to no file, or a mapping reads a file twice: by two paths, a link or a folder.
     """
-    found: dict[str, list[LogFile]] = {}  # standard input is read once
+    logs_of: dict[str, list[LogFile]] = {}  # standard input is read once
     seen: dict[object, str] = {}
     for given, name, mapping in logs:
-        if str(given) not in found:
-            found[str(given)] = log_files([given])
-        for file in found[str(given)]:
+        if str(given) not in logs_of:
+            logs_of[str(given)] = log_files([given])
+        for file in logs_of[str(given)]:
             key = (file.inode or file.path, file.member, name)
             if key in seen:
                 raise named_twice(file.name, seen[key])

@@ -27,14 +27,14 @@ from producers.importing.sources import Lookup, Selection, alternatives
 
 Lookups = Mapping[str, Mapping[Lookup, Mapping[str, str]]]
 """Table -> lookup -> key -> text."""
-TABLE_PLACE: Final = "\0place"
+TABLE_POSITION: Final = "\0table position"
 """Column of joined lines with file and line of the line in its table; null for an order without lines."""
 UNUSED: Final = "row of a table whose key no row of the log has"
 NO_KEY: Final = "row of a table without a key"
 _BATCH_ROWS: Final = 200_000
 _KEY: Final = "\0key"
 _FILE: Final = "\0file"
-_PLACES: Final = {"file": pl.String, "line": pl.Int64, "reason": pl.String, "rank": pl.Int8}
+_ROW_STATES: Final = {"file": pl.String, "line": pl.Int64, "reason": pl.String, "rank": pl.Int8}
 _USED, _REFUSED, _LEFT_OUT = 2, 1, 0
 """Ranks of what became of a row: of several uses of a table the highest counts."""
 
@@ -48,7 +48,7 @@ class _Table:
         how: format of the table.
         column: column of the key.
         rows: _KEY, _FILE, LINE, and columns as trimmed text. Each row has a key.
-        others: rows that are not read: columns of _PLACES.
+        others: rows that are not read: columns of _ROW_STATES.
         unused: keys that no row of the log had so far.
     """
 
@@ -64,16 +64,16 @@ class _Table:
         if len(self.unused):
             self.unused = self.unused.filter(~self.unused.is_in(keys.drop_nulls().unique().implode()))
 
-    def places(self) -> pl.DataFrame:
-        """Return what became of each row: columns of _PLACES."""
+    def row_states(self) -> pl.DataFrame:
+        """Return what became of each row: columns of _ROW_STATES."""
         unused = pl.col(_KEY).is_in(self.unused.implode())
-        kept = self.rows.select(
+        read = self.rows.select(
             pl.col(_FILE).alias("file"),
             pl.col(LINE).alias("line"),
             pl.when(unused).then(pl.lit(UNUSED)).alias("reason"),
             pl.when(unused).then(_LEFT_OUT).otherwise(_USED).cast(pl.Int8).alias("rank"),
         )
-        return pl.concat([kept, self.others])
+        return pl.concat([read, self.others])
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class TableReader:
         Rows that are used count with the rows of the log. A row is used if one of several mappings uses it.
         """
         every = [
-            table.places().with_columns(mapping=pl.lit(name), orders=pl.lit(isinstance(mapping, OrderMapping)))
+            table.row_states().with_columns(mapping=pl.lit(name), orders=pl.lit(isinstance(mapping, OrderMapping)))
             for mapping, _, name, tables in self._read
             for table in tables.tables.values()
         ]
@@ -168,14 +168,14 @@ def _tables(mapping: OrderMapping | ClickMapping, folder: Path) -> MappingTables
                 lookups_of[one.lookup.table].add(one.lookup)
     made = MappingTables(formats={name: table.format or mapping.file for name, table in mapping.tables.items()})
     lookups: dict[str, Mapping[Lookup, Mapping[str, str]]] = {}
-    for name, wanted in lookups_of.items():
-        table = _table(name, {lookup.column for lookup in wanted}, mapping, folder)
+    for name, requested in lookups_of.items():
+        table = _table(name, {lookup.column for lookup in requested}, mapping, folder)
         made.tables[name, False] = table
         lookups[name] = {
             lookup: _sums_by_key(table, lookup.column, mapping.file.decimal)
             if lookup.sum
             else _values_by_key(table, lookup.column)
-            for lookup in wanted
+            for lookup in requested
         }
     made.lookups = lookups
     lines = mapping.fields.lines
@@ -183,8 +183,8 @@ def _tables(mapping: OrderMapping | ClickMapping, folder: Path) -> MappingTables
         assert isinstance(mapping.order.id, str)
         columns = sorted(path[1:] for path in mapping.paths() if path.startswith("."))
         table = _table(lines.table, set(columns), mapping, folder)
-        place = pl.format("{}, line {}", pl.col(_FILE).str.split("/").list.last(), LINE).alias(TABLE_PLACE)
-        made.lines = table.rows.select(_KEY, place, **{f".{column}": column for column in columns})
+        position = pl.format("{}, line {}", pl.col(_FILE).str.split("/").list.last(), LINE).alias(TABLE_POSITION)
+        made.lines = table.rows.select(_KEY, position, **{f".{column}": column for column in columns})
         made.tables[lines.table, True] = table
         made.lines_table, made.log_column = lines.table, mapping.order.id
     return made
@@ -196,7 +196,7 @@ def _table(name: str, names: set[str], mapping: OrderMapping | ClickMapping, fol
     how = table.format or mapping.file
     columns = sorted({table.key, *names})
     frames = [pl.DataFrame(schema={_FILE: pl.String, LINE: pl.Int64, **dict.fromkeys(columns, pl.String)})]
-    repeated = [pl.DataFrame(schema=_PLACES)]
+    repeated = [pl.DataFrame(schema=_ROW_STATES)]
     for file in log_files([folder / table.file]):
         if how.format != "json" and (absent := set(columns) - set(header(file, how))):
             raise UsageError(f"{file.name} has no column {min(absent)}.", f"Correct tables.{name} in the mapping.")
@@ -205,7 +205,7 @@ def _table(name: str, names: set[str], mapping: OrderMapping | ClickMapping, fol
                 if not one.left_out:
                     raise ShopstreamError(f"{file.name}, line {one.line}: {one.reason}.", "Correct the file.")
             left_out = [(file.name, one.line, one.reason, _LEFT_OUT) for one in batch.refused]
-            repeated.append(pl.DataFrame(left_out, _PLACES, orient="row"))
+            repeated.append(pl.DataFrame(left_out, _ROW_STATES, orient="row"))
             text = pl.col(columns).cast(pl.String).str.strip_chars()
             frames.append(batch.rows.select(pl.lit(file.name).alias(_FILE), LINE, text))
     rows = pl.concat(frames).with_columns(plain_ids(pl.col(table.key)).alias(_KEY))

@@ -29,7 +29,7 @@ from features.schema import (
     Order,
 )
 from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
-from producers.importing.lookups import TABLE_PLACE
+from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, OrderColumns, OrderMapping
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
 from producers.importing.sources import ANY_WORD, Source
@@ -148,8 +148,8 @@ def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         check = plan.checks[int(str(number))]
         named = check.field if check.field in plan.labels else None
         detail = NO_TEXT if check.detail is None else check.detail
-        if named and plan.labels[named].startswith(".") and TABLE_PLACE in part.columns:
-            detail = pl.concat_str(TABLE_PLACE, detail, separator=": ", ignore_nulls=True)
+        if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
+            detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
         parts.append(
             part.select(
                 pl.col(LINE).cast(pl.Int64).alias("line"),
@@ -189,7 +189,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     if order.lines is not None and order.lines.left_out is not None:
         texts["\0not_a_line"] = columns.holds(order.lines.left_out)
     if order.lines is not None and order.lines.table is not None:
-        texts[TABLE_PLACE] = pl.col(TABLE_PLACE)
+        texts[TABLE_POSITION] = pl.col(TABLE_POSITION)
     texts |= _whole_order_rules(order, columns)
     rules = _rules(mapping, columns)
     texts |= _unread_columns(columns)

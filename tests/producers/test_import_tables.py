@@ -152,7 +152,7 @@ def test_typed_keys_of_a_table_are_the_integers_of_the_log(run, tmp_path, keys):
     assert report.refused == {NO_KEY: 1}
 
 
-def test_lines_are_found_by_the_integer_of_an_integral_float(run, tmp_path):
+def test_lines_have_the_key_that_is_the_integer_of_an_integral_float(run, tmp_path):
     run(ITEMS % "", "id;who;day\n1.0;ann;2024-03-01\n", items="order;sku;price\n1;mug;5\n1.0;cup;3\n")
     assert orders_of(tmp_path / "a", "order_id", "total") == [("1", 8.0)]
 
@@ -212,14 +212,14 @@ def test_conditions_on_lines_compare_texts_as_the_table_has_them_and_numbers_by_
         assert orders_of(tmp_path / "a", "total") == [(total,)]
 
 
-def test_an_unreadable_value_of_a_table_of_lines_is_refused_with_its_place(run):
+def test_an_unreadable_value_of_a_table_of_lines_is_refused_with_its_line(run):
     log = "id;who;day\n1;ann;2024-03-01\n2;bob;2024-03-01\n"
     report = run(ITEMS % "", log, items="order;sku;price\n1;mug;5\n2;mug;x\n")
     (example,) = report.files[0].examples["no readable unit_price"]
     assert example.position().startswith("line 3, .price = 'x': items.csv, line 3: x is no number")
 
 
-def test_an_unreadable_amount_of_a_sum_is_refused_with_its_place(run):
+def test_an_unreadable_amount_of_a_sum_is_refused_with_its_line(run):
     mapping = (PRICES % ("", "")).replace("column: price", "column: price, sum: true")
     with pytest.raises(ShopstreamError, match=r"prices\.csv, line 3, price: many is no number"):
         run(mapping, "id;who;day;sku\n1;ann;2024-03-01;mug\n", prices="no;price\nmug;5\nmug;many\n")
