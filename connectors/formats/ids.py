@@ -64,6 +64,16 @@ def read_ids(text: pl.Expr, never: Collection[str] = (), allow: Collection[str] 
     return text.map_batches(read, return_dtype=IDS, is_elementwise=True)
 
 
+def plain_ids(text: pl.Expr) -> pl.Expr:
+    """Return texts as the ids that `read_ids` reads: without blanks around them, and `13085.0` as `13085`.
+
+    Args:
+        text: text; null stays null, and an empty text is null.
+    """
+    trimmed = text.cast(pl.String).str.strip_chars()
+    return pl.when(trimmed != "").then(trimmed.str.replace(_WHOLE_FLOAT, "${1}"))
+
+
 def _reason(text: str, one: str, placeholders: Collection[str], allowed: Collection[str]) -> str | None:
     """Return why a text, which is the id `one`, is no id after all. None if it is one."""
     folded = one.casefold()

@@ -125,6 +125,7 @@ _REMEDIES: Final = (
     ("order with different totals", "Write order.negative: net if each row has its own amount, or sum the lines."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),
+    ("row of a table without", "Correct the rows: a row of a table in `tables` needs its key."),
     ("event id of different events", "Make event ids unique, or remove click.id from the mapping."),
 )
 

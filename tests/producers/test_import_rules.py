@@ -7,6 +7,7 @@ from test_importer import records
 
 from features.errors import ShopstreamError, UsageError
 from producers.importing.importer import import_logs
+from producers.importing.lookups import UNUSED
 from producers.importing.mapping import parse_mapping
 
 LINES = """
@@ -243,7 +244,7 @@ def test_lines_of_an_order_come_from_the_rows_of_a_table(tmp_path):
         ("a", 2, 5.0), ("b", 2, 0.5),
     ]  # fmt: skip
     assert not orders["2"].get("items")
-    assert (report.rows, report.rows_used) == (3, 3)
+    assert (report.rows, report.rows_used, dict(report.left_out)) == (4, 3, {UNUSED: 1})
 
 
 def test_table_of_lines_without_a_column_is_an_error_of_the_mapping(tmp_path):
