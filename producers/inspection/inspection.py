@@ -368,7 +368,9 @@ def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int
     summaries += [
         (one.line, None, one.value or "")
         for one in refused[-_TAIL:]
-        if one.line > last - _TAIL and any(_SUMMARY.match(part.strip()) for part in (one.value or "").split(" | "))
+        if not one.left_out
+        and one.line > last - _TAIL
+        and any(_SUMMARY.match(part.strip()) for part in (one.value or "").split(" | "))
     ]
     return sorted(summaries, key=lambda one: one[0])
 

@@ -131,6 +131,8 @@ def test_ascii_is_read_by_every_declared_encoding(tmp_path):
 
 def test_a_control_character_refuses_an_iso_encoding_and_names_the_windows_one(tmp_path):
     content = "name,city\nann,x\nJosé,5 €\n".encode("cp1252")
-    with pytest.raises(ShopstreamError, match=r"line 3: 0x80 is a control.*iso8859-1\. Write `file.encoding: cp1252`.*€"):
+    with pytest.raises(
+        ShopstreamError, match=r"line 3: 0x80 is a control.*iso8859-1\. Write `file.encoding: cp1252`.*€"
+    ):
         names(tmp_path, content, "latin1")
     assert names(tmp_path, content, "cp1252") == ["ann", "José"]
