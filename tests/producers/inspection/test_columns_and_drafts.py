@@ -408,3 +408,10 @@ def test_two_event_types_among_words_do_not_make_a_log_clicks(tmp_path):
     made = draft(group_of(tmp_path, clicks("name", ["view", "buy", "a", "b", "c"])))
     assert made.recognition.kind == "orders"
     assert made.recognition.columns["id"] == "id"
+
+
+@pytest.mark.parametrize("name", ["*", "^x$"])
+def test_column_whose_name_is_a_pattern_gets_another_name_in_the_draft(tmp_path, name):
+    group = group_of(tmp_path, f"order_id,customer_id,created_at,total,{name}\n1,ann,2024-03-01,10,x\n")
+    assert parse_mapping(draft(group).text, "draft").file.columns[4] == "column 5"
+    assert group.column("column 5").examples == ("x",)
