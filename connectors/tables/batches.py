@@ -84,3 +84,8 @@ def shown(value: str) -> str:
     """Return a value as messages show it: on one line, at most SHOWN_CHARACTERS_MAX characters."""
     line = value if value.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in value[:200])
     return line if len(line) <= SHOWN_CHARACTERS_MAX else line[: SHOWN_CHARACTERS_MAX - 1] + "…"
+
+
+def is_name_pattern(name: str) -> bool:
+    """Return whether polars takes a column's name as a pattern of names: `*`, and those from `^` to `$`."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, collector_paused, frame, shown
+from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, collector_paused, frame, is_name_pattern, shown
 from connectors.tables.encodings import detect, encoding_fault, open_text
 from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile
@@ -89,12 +89,17 @@ def column_positions(log: LogFile, names: Sequence[str], columns: Sequence[str] 
         columns: requested columns. None: all.
 
     Raises:
-        UsageError: a column is missing or not unique.
+        UsageError: a column is missing or not unique, or its name is a pattern.
     """
     by_name: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         by_name.setdefault(name, []).append(position)
-    unnamed = {UNNAMED.format(p + 1): p for name, at in by_name.items() if not name or len(at) > 1 for p in at}
+    unnamed = {
+        UNNAMED.format(p + 1): p
+        for name, at in by_name.items()
+        if not name or len(at) > 1 or is_name_pattern(name)
+        for p in at
+    }
     if columns is None:
         other = {position: name for name, position in unnamed.items()}
         return [(other.get(position, name), position) for position, name in enumerate(names)]
@@ -108,6 +113,11 @@ def column_positions(log: LogFile, names: Sequence[str], columns: Sequence[str] 
             raise UsageError(
                 f"{log.name} has the column {name!r} {len(at)} times, at positions {where}.",
                 "Rename one of them, or name the columns in `file.columns` and skip the header by `file.skip_lines`.",
+            )
+        if is_name_pattern(name):
+            raise UsageError(
+                f"{log.name} has the column {name!r}, whose name would stand for several columns.",
+                "Rename it, or name the columns in `file.columns` and skip the header by `file.skip_lines`.",
             )
         positions.append((name, at[0]))
     return positions

@@ -161,8 +161,6 @@ class Columns:
 
     def column(self, path: str) -> pl.Expr:
         """Return the text of a column; null, and noted as absent, if the table lacks it."""
-        if path == ELEMENT:
-            return pl.col(POSITION).cast(pl.String)
         if path not in self.schema:
             if path not in self.absent:
                 self.absent.append(path)
@@ -235,12 +233,13 @@ class Columns:
         return text if one.missing is None else text.fill_null(one.missing)
 
     def joined(self, join: str, own: Mapping[str, pl.Expr] = MappingProxyType({})) -> pl.Expr:
-        """Return a text with the values of its names in braces; null if one of them is missing.
+        """Return a text with the values of its names in braces; null if one of them is missing. {i} is the position.
 
         Args:
             join: text with names in braces.
             own: name -> value, for names that are no columns.
         """
+        own = {ELEMENT: pl.col(POSITION).cast(pl.String), **own}
         before, *after = literals_in(join)
         parts = [pl.lit(before)]
         for name, literal in zip(names_in(join), after, strict=True):
@@ -315,7 +314,7 @@ def _major_units(text: pl.Expr, decimals: int, decimal: str) -> pl.Expr:
         if decimals
         else text
     )
-    return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " is no whole number")
+    return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " of minor units")
 
 
 def _device(agent: pl.Expr) -> pl.Expr:
