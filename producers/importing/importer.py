@@ -25,10 +25,10 @@ from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
-from producers.importing.events import event_records
+from producers.importing.events import event_records, event_rows, event_spill, settled_ids
 from producers.importing.lookups import Lookups, read_lines, read_lookups, with_lines
 from producers.importing.mapping import ClickMapping, OrderMapping
-from producers.importing.orders import Assembled, order_records
+from producers.importing.orders import MADE_ID_END, Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
 from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
@@ -120,6 +120,7 @@ def import_logs(
         tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.absolute().parent) as folder,
     ):
         reading = _Reading(report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused)
+        reading.makes_ids = any(isinstance(one, OrderMapping) and one.order.id is None for _, _, one in logs)
         for file, name, mapping in _every_file(logs):
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
@@ -161,8 +162,11 @@ class _Reading:
         self._on_progress = on_progress
         self._on_refused = on_refused
         self._orders = Spill(folder, "_key", pending_max)
-        self._events = Spill(folder, "customer_id", pending_max)
+        self._events = event_spill(folder, pending_max)
+        self._folder = folder
+        self._pending_max = pending_max
         self._known_until_ms = 0
+        self.makes_ids = False
         self._currencies: Counter[str] = Counter()
 
     def read(self, file: LogFile, file_report: FileReport, mapping: OrderMapping | ClickMapping) -> None:
@@ -222,11 +226,13 @@ class _Reading:
         if not mapping.currency.rates:
             self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
         if isinstance(mapping, OrderMapping):
-            key = pl.when("_own_id").then("customer_id").otherwise("order_id")
+            # an id of the file may equal one that is made of a customer, whose rows it must meet
+            given = pl.col("order_id").str.replace(MADE_ID_END, "") if self.makes_ids else pl.col("order_id")
+            key = pl.when("_own_id").then("customer_id").otherwise(given)
             keyed = used.drop("_currency").with_columns(key.alias("_key"))
             self._orders.add(keyed.filter(pl.col("_key").is_not_null()))
         else:
-            self._events.add(good.drop("_bad", "_is_date", "_currency"))
+            self._events.add(event_rows(good))
 
     def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:
@@ -268,7 +274,10 @@ class _Reading:
         for made in map(order_records, self._orders.parts(rows_max)):
             self._settle(made)
             yield "orders", made.records
-        for made in map(event_records, self._events.parts(rows_max)):
+        ids_apart = self._folder / "ids-apart"
+        ids_apart.mkdir()
+        events = settled_ids(self._events, ids_apart, self._pending_max, rows_max, self._settle)
+        for made in map(event_records, events.parts(rows_max)):
             self._settle(made)
             yield "events", made.records
 

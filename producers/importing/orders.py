@@ -31,20 +31,23 @@ _GROUP: Final = "_group"
 REPEATED: Final = "repeats a record"
 """Reason of a row that is left out: its id and all of its values are those of another row."""
 _SEVERAL_TIMES: Final = "order id used twice, at several times"
+MADE_ID: Final = "{}-{}-{}"
+"""Order id of a row without one: customer, epoch ms, position."""
+MADE_ID_END: Final = "-[0-9]+-[0-9]+$"
+"""Part of `MADE_ID` after the customer, a regular expression."""
 _SINGLE: Final = ~pl.col("_grouped") & ~pl.col("_bad")
 _ID_CHECKS: Final = (
     (
         "order id used twice, by several customers",
         pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1,
     ),
-    (_SEVERAL_TIMES, _SINGLE & (pl.col("ts").n_unique().over("order_id") > 1)),
     (
         "order with different totals",
         _SINGLE & (pl.col("_total").n_unique().over("order_id", "status", pl.coalesce("updated_ts", "ts")) > 1),
     ),
     ("order of several currencies", _SINGLE & (pl.col("_rate").n_unique().over("order_id") > 1)),
 )
-"""Reasons to refuse all rows of an id, whatever they are. The first one that holds is counted."""
+"""Reasons to refuse all rows of an id but repetitions. The first one that holds is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +69,37 @@ class Assembled:
 
 def order_records(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows. All rows of an order id are among them."""
-    rows = rows.sort(_CONTENT, nulls_last=True)
+    change = pl.when(_SINGLE).then(pl.col("updated_ts").fill_null(pl.col("ts"))).otherwise("updated_ts")
+    rows = _with_made_ids(rows.with_columns(updated_ts=change).sort(_CONTENT, nulls_last=True))
+    again = _SINGLE & pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _CONTENT)
+    rows = rows.with_columns(_again=again & (pl.int_range(pl.len()) > 0))
+    left_out = [_refused(rows.filter("_again").with_columns(reason=pl.lit(REPEATED)))]
+    rows = rows.filter(~pl.col("_again"))
     reasons = [pl.when(pl.col("order_id").is_not_null() & fails).then(pl.lit(reason)) for reason, fails in _ID_CHECKS]
     rows = rows.with_columns(pl.coalesce(reasons).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null()).drop("reason")
-    single, more, repeated = _distinct(rows.filter(_SINGLE))
-    remaining, left_out, uneven = _by_rules(rows)
-    lines, others, again, dropped = _joined(remaining.filter("_grouped"))
+    single, more = _single(rows.filter(_SINGLE))
+    remaining, ruled, uneven = _by_rules(rows.filter("_grouped"))
+    lines, others, repeated, dropped = _joined(remaining)
     refused += [more, others, uneven]
-    left_out = pl.concat([left_out, repeated, again])
+    left_out += [ruled, repeated]
     records = pl.concat([single, lines]).select(ORDER_COLUMNS)
-    records, clashing = _without_clashes(records, rows, pl.concat([*refused, left_out]))
+    records, clashing = _without_clashes(records, rows, pl.concat([*refused, *left_out]))
     records = records.sort("ts", "order_id", "updated_ts", "status", "total")
-    return Assembled(records, pl.concat([*refused, clashing]), left_out, dropped)
+    return Assembled(records, pl.concat([*refused, clashing]), pl.concat(left_out), dropped)
+
+
+def _with_made_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return sorted rows, each with an order id; rows of a log without ids get one of customer, time and position."""
+    own = pl.col("_own_id") & ~pl.col("_bad")
+    made, given = rows.filter(own), rows.filter(~own)
+    if made.is_empty():
+        return rows
+    position = pl.int_range(pl.len()).over("customer_id", "ts")
+    made = made.with_columns(order_id=pl.format(MADE_ID, "customer_id", "ts", position))
+    # an id of another file may equal one that is made
+    return made if given.is_empty() else pl.concat([made, given]).sort(_CONTENT, nulls_last=True)
 
 
 def _without_clashes(
@@ -113,19 +133,8 @@ def _refused(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- a row is an order ------------------------------------------------------------------------------------------------
-def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the records of rows that are orders, the refused rows, and those that repeat a record."""
-    rows = rows.with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
-    rows = rows.with_columns(_again=~pl.col("_own_id") & (pl.int_range(pl.len()).over(_CONTENT) > 0))
-    single, refused = _single(rows.filter(~pl.col("_again")))
-    return single, refused, _refused(rows.filter("_again").with_columns(reason=pl.lit(REPEATED)))
-
-
 def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the records of rows that are orders, and the refused rows."""
-    number = pl.int_range(pl.len()).over("customer_id", "ts")
-    made = pl.format("{}-{}-{}", "customer_id", "ts", number)
-    rows = rows.with_columns(order_id=pl.when("_own_id").then(made).otherwise("order_id"))
     too_long = pl.col("order_id").str.len_bytes() > ORDER_BYTES_MAX["order_id"]
     reason = pl.when(too_long).then(pl.lit(f"order_id longer than {ORDER_BYTES_MAX['order_id']} bytes"))
     rows = rows.with_columns(reason.alias("reason"))
