@@ -32,6 +32,7 @@ from producers.importing.orders import MADE_ID_END, Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
 from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
+from producers.importing.unread_lines import trimmed, unread_lines
 
 ROWS_MAX: Final = 1_500_000
 BATCH_ROWS: Final = 200_000
@@ -209,7 +210,7 @@ class _Reading:
         for one in batch.refused:
             if one.left_out:
                 file_report.leave_out(one.reason, [one.line])
-        rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+        rows = trimmed(batch.rows)
         if POSITION not in rows.columns or mapping.fields.lines is None:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
         judged = judge(rows, plan)
@@ -218,7 +219,12 @@ class _Reading:
         self._refused(file_report, judged.refused)
         for reason, count in judged.dropped.items():
             file_report.dropped[reason] += count
-        used = judged.used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
+        used = judged.used
+        if isinstance(mapping, OrderMapping) and mapping.order.rows == "line":
+            unread, uncertain = unread_lines(batch, plan, used)
+            file_report.orders_unknown += uncertain + used["order_id"].null_count()
+            used = pl.concat([used, unread])
+        used = used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
         if used.is_empty():
             return
         good = used.filter(~pl.col("_bad"))
