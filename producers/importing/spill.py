@@ -20,7 +20,7 @@ ROWS_PENDING_MAX: Final = 500_000
 _HASHES_PER_ROW: Final = 8
 """Hashes with their bucket that take the memory of a row."""
 _BUCKET: Final = "_bucket"
-_HASH: Final = "_hash"
+_HASH: Final = "hash"
 _OF_ROW: Final = "_bucket_of_row"
 
 
@@ -29,7 +29,7 @@ class Spill:
 
     Args:
         folder: folder for the files; the caller deletes it.
-        key: column whose equal values come back in one part.
+        key: column whose equal values come back in one part. Its name begins with `_` if it does not come back itself.
         pending_max: rows in memory from which they are written.
         second: further column, whose values `in_several_buckets` finds.
     """
@@ -57,6 +57,7 @@ class Spill:
         if self._hashes is not None and self._second is not None:
             known = rows.filter(pl.col(self._second).is_not_null())
             self._hashes.add(known.select(pl.col(self._second).hash(0).alias(_HASH), pl.col(_BUCKET).alias(_OF_ROW)))
+        rows = rows.drop(self._key) if self._key.startswith("_") else rows
         self._pending.append(rows)
         self._pending_rows += len(rows)
         if self._pending_rows >= self._pending_max:
@@ -105,10 +106,14 @@ class Spill:
     def _flush(self) -> None:
         if not self._pending:
             return
-        rows = pl.concat(self._pending).sort(_BUCKET, maintain_order=True)
+        rows = pl.concat(self._pending, rechunk=True).sort(_BUCKET, maintain_order=True)
         self._pending, self._pending_rows = [], 0
-        for (bucket,), part in rows.partition_by(_BUCKET, as_dict=True, include_key=False).items():
-            table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+        buckets = rows[_BUCKET].rle().struct.unnest()
+        every = rows.drop(_BUCKET).to_arrow(compat_level=pl.CompatLevel.oldest())
+        begin = 0
+        for length, bucket in buckets.iter_rows():
+            table = every.slice(begin, length)
+            begin += length
             if bucket not in self._writers:
                 self._writers[bucket] = pa.ipc.new_file(self._file(bucket), table.schema)
             self._writers[bucket].write_table(table)
