@@ -260,11 +260,13 @@ def _readings(
     rows: list[tuple[str, ...]] = []
     for line, row in ragged:
         shift = len(row) - width
-        at_one_place = ([at + (shift if at >= fault else 0) for _, at in positions] for fault in range(width + 1))
-        alike = ([at + one for _, at in positions] for one in range(min(shift, 0), max(shift, 0) + 1))
-        found = {tuple(row[at] if 0 <= at < len(row) else "" for at in reading) for reading in (*at_one_place, *alike)}
-        rows += sorted(found)
-        lines += [line] * len(found)
+        one_fault = ([at + (shift if at >= fault else 0) for _, at in positions] for fault in range(width + 1))
+        shifted = ([at + one for _, at in positions] for one in range(min(shift, 0), max(shift, 0) + 1))
+        possible = {
+            tuple(row[at] if 0 <= at < len(row) else "" for at in reading) for reading in (*one_fault, *shifted)
+        }
+        rows += sorted(possible)
+        lines += [line] * len(possible)
     values = zip(*rows, strict=True)
     table = frame(lines, [(name, column) for (name, _), column in zip(positions, values, strict=True)])
     return without_missing(table, how)

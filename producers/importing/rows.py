@@ -121,9 +121,9 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         read = read.filter(pl.col("\0left_out").is_null())
     read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
     refused = read.filter(pl.col("\0check").is_not_null())
-    kept = pl.col("\0check").is_null()
+    used = pl.col("\0check").is_null()
     dropped = read.select(
-        (condition & kept).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
+        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
     ) if plan.drops else pl.DataFrame()  # fmt: skip
     return Judged(
         read.select(**plan.output),

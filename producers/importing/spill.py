@@ -84,12 +84,12 @@ class Spill:
 
         No such value is missed. Different values with equal hashes are among them, too.
         """
-        found = [pl.Series(_HASH, [], pl.UInt64)]
+        hashes_of_parts = [pl.Series(_HASH, [], pl.UInt64)]
         if self._hashes is not None and len(self._groups(rows_max)) > 1:
             for hashes in self._hashes.parts(rows_max * _HASHES_PER_ROW):
                 pairs = hashes.unique()
-                found.append(pairs[_HASH].filter(pairs[_HASH].is_duplicated()).unique())
-        return pl.concat(found)
+                hashes_of_parts.append(pairs[_HASH].filter(pairs[_HASH].is_duplicated()).unique())
+        return pl.concat(hashes_of_parts)
 
     def _groups(self, rows_max: int) -> list[list[int]]:
         groups: list[list[int]] = []

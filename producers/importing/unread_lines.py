@@ -2,7 +2,7 @@
 
 value unreadable in Parquet, Excel:   the order id of the row is known
 too many or too few values in a CSV:  each id that the row may have, for each place where the fault may be
-JSON that does not parse, no id:      unknown, which the report tells
+JSON that does not parse, no id:      unknown, which the report states
 """
 
 from __future__ import annotations

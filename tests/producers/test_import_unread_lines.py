@@ -96,7 +96,7 @@ def test_unreadable_value_of_a_table_refuses_the_order_of_its_row(tmp_path):
     assert (report.refused.total(), report.refused[REST], report.files[0].orders_unknown) == (2, 1, 0)
 
 
-def test_command_tells_that_an_order_may_lack_a_line(tmp_path):
+def test_command_states_that_an_order_may_lack_a_line(tmp_path):
     rows = [{"id": "o1", "who": "ann", "at": "2024-03-01", "n": 1, "each": 5, "name": "pen"}]
     (tmp_path / "l.json").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"id": "o1", "who\n', "utf-8")
     (tmp_path / "m.yaml").write_text((LINES % "id").replace("csv", "json"), "utf-8")
