@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, shown
+from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, shown, without_faults
 from connectors.tables.delimited import column_positions, without_missing
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import Path, write_path
@@ -189,10 +189,7 @@ def _rows(table: pa.Table, sources: Sequence[_Source], line: int, schema: pa.Sch
         columns.append(values.alias(source.name))
         for row, value, reason in zip(faults.rows, faults.values, faults.reasons, strict=True):
             refusals.setdefault(line + row, Refusal(line + row, source.name, value, reason))
-    rows = pl.DataFrame(columns)
-    if refusals:
-        rows = rows.filter(~pl.col(LINE).is_in(list(refusals)))
-    return Batch(rows, [refusals[one] for one in sorted(refusals)])
+    return without_faults(pl.DataFrame(columns), refusals, [refusals[one] for one in sorted(refusals)])
 
 
 def _expand(batch: Batch, table: pa.Table, source: _Source, inner: Sequence[str], line: int, schema: pa.Schema) -> None:
@@ -205,6 +202,7 @@ def _expand(batch: Batch, table: pa.Table, source: _Source, inner: Sequence[str]
     refused = {one.line: one for one in (*elements.refused, *batch.refused)}
     batch.rows = elements.rows.join(batch.rows, on=LINE, how="inner", maintain_order="left")
     batch.refused = [refused[one] for one in sorted(refused)]
+    batch.readings = None  # the values within the elements are missing
 
 
 def _nested(array: pa.Array, path: Path, faults: _Faults) -> pl.Series:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate, islice
 from typing import Final
 
@@ -246,9 +247,10 @@ def _batch(
         how: format of the file.
     """
     refused: list[Refusal] = []
+    ragged: list[tuple[int, list[str]]] = []
     if set(map(len, rows)) != {width}:
         expected = f"the mapping names {width}" if header is None else f"the header has {width}"
-        rows, lines = _regular(rows, lines, width, expected, refused)
+        rows, lines = _regular(rows, lines, width, expected, refused, ragged)
     if header is not None:
         rows, lines = _without_headers(rows, lines, header, refused)
     values = list(zip(*rows, strict=True)) if rows else [()] * width
@@ -256,7 +258,28 @@ def _batch(
     if MARK in "".join(values[0]):
         table = _without_marks(table, values[0], refused)
     refused.sort(key=lambda one: one.line)
-    return Batch(without_missing(table, how), refused)
+    readings = partial(_readings, ragged, width, positions, how) if ragged else None
+    return Batch(without_missing(table, how), refused, readings)
+
+
+def _readings(
+    ragged: Sequence[tuple[int, list[str]]], width: int, positions: Sequence[tuple[str, int]], how: FileFormat
+) -> pl.DataFrame:
+    """Return the rows that ragged rows may be: with the surplus or the gap at any place, or at several places."""
+    lines: list[int] = []
+    rows: list[tuple[str, ...]] = []
+    for line, row in ragged:
+        shift = len(row) - width
+        one_fault = ([at + (shift if at >= fault else 0) for _, at in positions] for fault in range(width + 1))
+        shifted = ([at + one for _, at in positions] for one in range(min(shift, 0), max(shift, 0) + 1))
+        possible = {
+            tuple(row[at] if 0 <= at < len(row) else "" for at in reading) for reading in (*one_fault, *shifted)
+        }
+        rows += sorted(possible)
+        lines += [line] * len(possible)
+    values = zip(*rows, strict=True)
+    table = frame(lines, [(name, column) for (name, _), column in zip(positions, values, strict=True)])
+    return without_missing(table, how)
 
 
 def without_missing(table: pl.DataFrame, how: FileFormat) -> pl.DataFrame:
@@ -271,7 +294,12 @@ def without_missing(table: pl.DataFrame, how: FileFormat) -> pl.DataFrame:
 
 
 def _regular(
-    rows: Sequence[list[str]], lines: Sequence[int], width: int, expected: str, refused: list[Refusal]
+    rows: Sequence[list[str]],
+    lines: Sequence[int],
+    width: int,
+    expected: str,
+    refused: list[Refusal],
+    ragged: list[tuple[int, list[str]]],
 ) -> tuple[list[list[str]], list[int]]:
     """Return the rows with `width` values and their lines. Others are refused; blank lines are no rows."""
     regular, regular_lines = [], []
@@ -283,6 +311,7 @@ def _regular(
             plural = "column" if len(row) == 1 else "columns"
             reason = f"{len(row)} {plural} where {expected}"
             refused.append(Refusal(line, None, shown(" | ".join(row)), reason))
+            ragged.append((line, row))
     return regular, regular_lines
 
 

@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 
-from connectors.tables.batches import LINE, Batch, Refusal, shown
+from connectors.tables.batches import LINE, Batch, Refusal, shown, without_faults
 from connectors.tables.delimited import HEADER_REPEATED, column_positions, without_missing
 from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile
@@ -113,9 +113,9 @@ def read_excel(log: LogFile, how: FileFormat, columns: Sequence[str] | None, row
         faults: dict[int, Refusal] = {}
         table = [pl.Series(LINE, [at + 1 for at, _ in part], dtype=pl.Int64)]
         table += [_column(sheet, name, at, kinds[at], part, faults, how.decimal) for name, at in positions]
-        rows = pl.DataFrame(table).filter(~pl.col(LINE).is_in(list(faults)))
+        rows = without_missing(pl.DataFrame(table), how)
         refused = sorted([*refused, *faults.values()], key=lambda one: one.line)
-        yield Batch(without_missing(rows, how), refused)
+        yield without_faults(rows, faults, refused)
 
 
 def _is_filled(cell: Cell) -> bool:

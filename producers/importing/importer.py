@@ -25,13 +25,14 @@ from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
-from producers.importing.events import event_records
+from producers.importing.events import event_records, event_rows, event_spill, settled_ids
 from producers.importing.lookups import MappingTables, TableReader
 from producers.importing.mapping import ClickMapping, OrderMapping
-from producers.importing.orders import Assembled, order_records
+from producers.importing.orders import MADE_ID_END, Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
 from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
+from producers.importing.unread_lines import trimmed, unread_lines
 
 ROWS_MAX: Final = 1_500_000
 BATCH_ROWS: Final = 200_000
@@ -120,6 +121,7 @@ def import_logs(
         tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.absolute().parent) as folder,
     ):
         reading = _Reading(report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused)
+        reading.makes_ids = any(isinstance(one, OrderMapping) and one.order.id is None for _, _, one in logs)
         for file, name, mapping in every_file(logs):
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
@@ -170,8 +172,11 @@ class _Reading:
         self._on_progress = on_progress
         self._on_refused = on_refused
         self._orders = Spill(folder, "_key", pending_max)
-        self._events = Spill(folder, "customer_id", pending_max)
+        self._events = event_spill(folder, pending_max)
+        self._folder = folder
+        self._pending_max = pending_max
         self._known_until_ms = 0
+        self.makes_ids = False
         self._currencies: Counter[str] = Counter()
         self._tables = TableReader()
 
@@ -229,7 +234,7 @@ class _Reading:
         for one in batch.refused:
             if one.left_out:
                 file_report.leave_out(one.reason, [one.line])
-        rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+        rows = trimmed(batch.rows)
         if POSITION not in rows.columns or mapping.fields.lines is None:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
         for table, key in columns.looked_up:
@@ -240,7 +245,12 @@ class _Reading:
         self._refused(file_report, judged.refused)
         for reason, count in judged.dropped.items():
             file_report.dropped[reason] += count
-        used = judged.used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
+        used = judged.used
+        if isinstance(mapping, OrderMapping) and mapping.order.rows == "line":
+            unread, uncertain = unread_lines(batch, plan, used)
+            file_report.orders_unknown += uncertain + used["order_id"].null_count()
+            used = pl.concat([used, unread])
+        used = used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
         if used.is_empty():
             return
         good = used.filter(~pl.col("_bad"))
@@ -248,11 +258,13 @@ class _Reading:
         if not mapping.currency.rates:
             self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
         if isinstance(mapping, OrderMapping):
-            key = pl.when("_own_id").then("customer_id").otherwise("order_id")
+            # an id of the file may equal one that is made of a customer, whose rows it must meet
+            given = pl.col("order_id").str.replace(MADE_ID_END, "") if self.makes_ids else pl.col("order_id")
+            key = pl.when("_own_id").then("customer_id").otherwise(given)
             keyed = used.drop("_currency").with_columns(key.alias("_key"))
             self._orders.add(keyed.filter(pl.col("_key").is_not_null()))
         else:
-            self._events.add(good.drop("_bad", "_is_date", "_currency"))
+            self._events.add(event_rows(good))
 
     def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:
@@ -294,7 +306,10 @@ class _Reading:
         for made in map(order_records, self._orders.parts(rows_max)):
             self._settle(made)
             yield "orders", made.records
-        for made in map(event_records, self._events.parts(rows_max)):
+        ids_apart = self._folder / "ids-apart"
+        ids_apart.mkdir()
+        events = settled_ids(self._events, ids_apart, self._pending_max, rows_max, self._settle)
+        for made in map(event_records, events.parts(rows_max)):
             self._settle(made)
             yield "events", made.records
 

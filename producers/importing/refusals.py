@@ -49,6 +49,7 @@ class FileReport:
         refused: reason -> rows that cannot be read right.
         examples: reason -> its rows with the lowest line numbers.
         dropped: optional values that a record cannot hold, by reason. Their rows are used.
+        orders_unknown: refused order lines whose order is not certain. An order in the archive may lack them.
         absent: columns that the mapping names, the file lacks and records do not need.
     """
 
@@ -60,6 +61,7 @@ class FileReport:
     refused: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Example]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    orders_unknown: int = 0
     absent: tuple[str, ...] = ()
 
     @property

@@ -115,17 +115,18 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
     ]  # fmt: skip
     read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
+    ruled = read.select(LINE, "\0left_out").drop_nulls()
     left_out = {
         left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in read.filter(pl.col("\0left_out").is_not_null()).group_by(
-            "\0left_out", maintain_order=True
-        )
+        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
     }
-    read = read.filter(pl.col("\0left_out").is_null())
+    if len(ruled):
+        read = read.filter(pl.col("\0left_out").is_null())
     read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
     refused = read.filter(pl.col("\0check").is_not_null())
-    dropped = read.filter(pl.col("\0check").is_null()).select(
-        condition.fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
+    used = pl.col("\0check").is_null()
+    dropped = read.select(
+        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
     ) if plan.drops else pl.DataFrame()  # fmt: skip
     return Judged(
         read.select(**plan.output),
