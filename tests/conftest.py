@@ -4,16 +4,26 @@ The controller (or the only process) names a data folder in an environment varia
 test that needs the servers starts them there (`up` is a no-op for all others), and the controller stops them at the
 end. Set SHOPTEST_HOME to the data folder of servers that run already, and they are used and left running.
 """
+# ruff: noqa: E402 - the environment is set before libraries read it
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # the workers use all cores already: more threads of one, which wait for each other, only cost time
+    for _variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_variable, "1")
+# commands in processes of their own, of which there are hundreds, would compile the whole program each
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import pytest
 import structlog

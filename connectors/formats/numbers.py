@@ -139,5 +139,5 @@ def _reason(text: str, form: str, decimal: str, thousands: str | None) -> str:
     grouping = f"thousands {thousands!r}" if thousands is not None else "no thousands separator"
     bare = re.sub(r"^(?:[^\d\s.,'()+-]{1,4})\s*(?=[-+(]?[\d.,])|(?<=[\d.,)-])\s*(?:[^\d\s.,'()+-]{1,4})$", "", text)
     if bare != text and re.search("[0-9]", bare):
-        return f"{shown}: write order.currency or remove the sign"
+        return f"{shown} has a sign or word next to the number: read the number alone by `match`"
     return f"{shown} is no number with decimal {decimal!r} and {grouping}"

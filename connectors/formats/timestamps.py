@@ -448,6 +448,8 @@ def _date(parts: Mapping[str, str]) -> date:
 def _wrong_zone(parts: Mapping[str, str], words: Mapping[str, int | str]) -> str | None:
     if "z" in parts and _offset_ms(parts["z"]) is None:
         return f"there is no offset {parts['z']}"
+    if parts.get("Z", "").upper() in ("AM", "PM"):
+        return f"{parts['Z']} is half of a day, not a zone: write a pattern with %I and %p"
     if "Z" in parts and _offset_of_word(parts["Z"], words) is None:
         return f"zone word {parts['Z']}: write time.zones"
     return None

@@ -335,7 +335,7 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
     admin = open_admin(properties)
     known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
     configs = topic_configs(run)
-    pause_ms = _longest_pause_ms(admin)
+    pause_ms = longest_pause_ms(admin)
     for topic in COMPACTED_TOPICS:
         configs[topic_name(run, topic)][TOMBSTONE_SETTING] = str(pause_ms)
     keyed = [topic_name(run, t) for t in (*SOURCE_TOPICS, FEATURE_TOPIC)]
@@ -389,7 +389,7 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
     return created
 
 
-def _longest_pause_ms(admin: AdminClient) -> int:
+def longest_pause_ms(admin: AdminClient) -> int:
     """Return how long the cluster keeps the offsets of a group without members; at least the default."""
     broker = next(iter(admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
     resources = [ConfigResource(ResourceType.BROKER, str(broker))]

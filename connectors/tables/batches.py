@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -48,10 +48,27 @@ class Batch:
     Attributes:
         rows: LINE (Int64) and the columns: String, or Date and Datetime where the format itself has times.
         refused: rows that are not read, in the order of the file.
+        readings: returns rows with LINE and the columns, for refused rows of which values are known. A line with one
+            row has these values; of a line with several rows, each is possible. None: no value is known.
     """
 
     rows: pl.DataFrame
     refused: list[Refusal] = field(default_factory=list)
+    readings: Callable[[], pl.DataFrame] | None = None
+
+
+def without_faults(rows: pl.DataFrame, faults: Collection[int], refused: list[Refusal]) -> Batch:
+    """Return rows as a batch without those that have an unreadable value.
+
+    Args:
+        rows: LINE and columns; null where a value is unreadable.
+        faults: lines of rows with an unreadable value.
+        refused: refused rows, in the order of the file.
+    """
+    if not faults:
+        return Batch(rows, refused)
+    unreadable = pl.col(LINE).is_in(list(faults))
+    return Batch(rows.filter(~unreadable), refused, lambda: rows.filter(unreadable))
 
 
 @contextmanager
@@ -84,3 +101,8 @@ def shown(value: str) -> str:
     """Return a value as messages show it: on one line, at most SHOWN_CHARACTERS_MAX characters."""
     line = value if value.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in value[:200])
     return line if len(line) <= SHOWN_CHARACTERS_MAX else line[: SHOWN_CHARACTERS_MAX - 1] + "…"
+
+
+def is_name_pattern(name: str) -> bool:
+    """Return whether polars takes a column's name as a pattern of names: `*`, and those from `^` to `$`."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))

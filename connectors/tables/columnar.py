@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, shown
+from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, shown, without_faults
 from connectors.tables.delimited import column_positions, without_missing
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import Path, write_path
@@ -21,6 +22,7 @@ from connectors.tables.log_files import LogFile
 from connectors.tables.records import (
     LOST_DIGITS,
     WHOLE_FLOATS_MAX,
+    Unreadable,
     UnreadableValueError,
     decimal_text,
     read_path,
@@ -32,6 +34,9 @@ from features.errors import ShopstreamError
 
 WHOLE_FLOAT32_MAX: Final = 2**24
 """Floats of 32 bits from here on do not hold every integer."""
+WHOLE_FLOAT16_MAX: Final = 2**11
+"""Floats of 16 bits from here on do not hold every integer."""
+_DAY_MS: Final = 86_400_000
 
 
 def parquet_header(log: LogFile) -> list[str]:
@@ -114,7 +119,7 @@ def _opened(log: LogFile) -> Iterator[pq.ParquetFile]:
     opened = log.open_seekable()
     try:
         yield pq.ParquetFile(opened, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ShopstreamError(
             f"{log.name} cannot be read as Parquet: {reason}.", "Copy or export the file again."
@@ -184,10 +189,7 @@ def _rows(table: pa.Table, sources: Sequence[_Source], line: int, schema: pa.Sch
         columns.append(values.alias(source.name))
         for row, value, reason in zip(faults.rows, faults.values, faults.reasons, strict=True):
             refusals.setdefault(line + row, Refusal(line + row, source.name, value, reason))
-    rows = pl.DataFrame(columns)
-    if refusals:
-        rows = rows.filter(~pl.col(LINE).is_in(list(refusals)))
-    return Batch(rows, [refusals[one] for one in sorted(refusals)])
+    return without_faults(pl.DataFrame(columns), refusals, [refusals[one] for one in sorted(refusals)])
 
 
 def _expand(batch: Batch, table: pa.Table, source: _Source, inner: Sequence[str], line: int, schema: pa.Schema) -> None:
@@ -200,6 +202,7 @@ def _expand(batch: Batch, table: pa.Table, source: _Source, inner: Sequence[str]
     refused = {one.line: one for one in (*elements.refused, *batch.refused)}
     batch.rows = elements.rows.join(batch.rows, on=LINE, how="inner", maintain_order="left")
     batch.refused = [refused[one] for one in sorted(refused)]
+    batch.readings = None  # the values within the elements are missing
 
 
 def _nested(array: pa.Array, path: Path, faults: _Faults) -> pl.Series:
@@ -231,6 +234,35 @@ def _times(array: pa.Array, _faults: _Faults) -> pl.Series:
     return _series(array if array.type.tz is None else array.cast(pa.timestamp(array.type.unit, "UTC")))
 
 
+def _dates(array: pa.Array, faults: _Faults) -> pl.Series:
+    """Return dates. A count of milliseconds within a day is no date: nothing of it is cut."""
+    if pa.types.is_date64(array.type):
+        ms = _series(array.cast(pa.int64()))
+        whole = (ms % _DAY_MS == 0).fill_null(value=True)
+        for row in (~whole).arg_true():
+            faults.add(row, f"{ms[row]} ms", "a date of 64 bits with a time of the day")
+        array = pc.if_else(whole.to_arrow(), array, None).cast(pa.date32())
+    return _series(array)
+
+
+def _times_of_day(array: pa.Array, _faults: _Faults) -> pl.Series:
+    """Return times of the day as text with all their digits."""
+    return _series(array).dt.to_string("%H:%M:%S%.f")
+
+
+def _durations(array: pa.Array, faults: _Faults) -> pl.Series:
+    return _by_value(array.cast(pa.int64()).to_pylist(), _duration_text(array.type), faults)
+
+
+def _duration_text(kind: Any) -> Callable[[int | None], str | None]:
+    def read(count: int | None) -> str | None:
+        if count is None:
+            return None
+        raise UnreadableValueError("a duration is not a value", f"{count} {kind.unit}")
+
+    return read
+
+
 def _floats(values: pl.Series, faults: _Faults) -> pl.Series:
     largest = WHOLE_FLOAT32_MAX if values.dtype == pl.Float32 else WHOLE_FLOATS_MAX
     values = values.fill_nan(None)
@@ -249,10 +281,10 @@ def _floats(values: pl.Series, faults: _Faults) -> pl.Series:
 
 
 def _decimals(array: pa.Array, faults: _Faults) -> pl.Series:
-    if pa.types.is_decimal256(array.type):
+    if pa.types.is_decimal256(array.type) or array.type.scale < 0:
         return _by_value(array.to_pylist(), lambda one: None if one is None else decimal_text(one), faults)
     text = _series(array).cast(pl.String)
-    if array.type.scale <= 0:
+    if array.type.scale == 0:
         return text
     short = text.str.strip_chars_end("0").str.strip_chars_end(".")
     return short.replace("-0", "0")
@@ -281,22 +313,91 @@ def _by_value(values: Iterable[Any], read: Callable[[Any], str | None], faults: 
 
 
 def _python(array: pa.Array) -> list[Any]:
-    return cast("list[Any]", array.to_pylist(maps_as_pydicts="strict"))
+    """Return Python values. A map is a dictionary; one with a key twice is a list of pairs, and so no value."""
+    try:
+        values = cast("list[Any]", array.to_pylist(maps_as_pydicts="strict"))
+    except KeyError:
+        values = [_pairs_if_repeated(one) for one in array]
+    exact = _exact(array.type)
+    return values if exact is None else [exact(one) for one in values]
+
+
+def _exact(kind: Any) -> Callable[[Any], Any] | None:
+    """Return what makes Python values of a type exact: those of short floats and of nanoseconds are not. None: all are.
+
+    A float of 32 bits becomes the shortest decimal that is this float and no other of 32 bits.
+    """
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        half = pa.types.is_float16(kind)
+        short, largest = (np.float16, WHOLE_FLOAT16_MAX) if half else (np.float32, WHOLE_FLOAT32_MAX)
+        return lambda value: _short_float(value, short, largest)
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return lambda value: None if value is None else Unreadable("a time of nanoseconds within a list", str(value))
+    if pa.types.is_struct(kind):
+        inner = {one.name: exact for one in kind if (exact := _exact(one.type)) is not None}
+        return _each_field(inner) if inner else None
+    if pa.types.is_map(kind):
+        exact = _exact(kind.item_type)
+        return None if exact is None else _each_item(exact)
+    is_list = any(one(kind) for one in _LISTS)
+    exact = _exact(kind.value_type) if is_list else None
+    return None if exact is None else lambda value: None if value is None else [exact(one) for one in value]
+
+
+def _each_field(inner: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def read(value: dict[str, Any] | None) -> Any:
+        return None if value is None else {name: inner.get(name, _same)(one) for name, one in value.items()}
+
+    return read
+
+
+def _each_item(exact: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        return {key: exact(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+    return read
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _short_float(value: float | None, kind: type[np.floating[Any]], largest: int) -> Any:
+    if value is None or not np.isfinite(value):
+        return value
+    if abs(value) >= largest:
+        return Unreadable(LOST_DIGITS, str(value))
+    return Decimal(np.format_float_positional(kind(value), trim="-"))
+
+
+def _pairs_if_repeated(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py(maps_as_pydicts="strict")
+    except KeyError:
+        return value.as_py()
 
 
 def _series(array: pa.Array) -> pl.Series:
     return cast("pl.Series", pl.from_arrow(array))
 
 
+_LISTS: Final = (
+    pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)  # fmt: skip
 _READERS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any, _Faults], pl.Series]], ...]] = (
     *((is_text, _utf8) for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)),
     *((is_bytes, _utf8) for is_bytes in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)),
     (pa.types.is_fixed_size_binary, _utf8),
-    (pa.types.is_float16, lambda array, faults: _floats(_series(array.cast(pa.float32())), faults)),
-    (pa.types.is_floating, lambda array, faults: _floats(_series(array), faults)),
+    (
+        lambda kind: pa.types.is_float32(kind) or pa.types.is_float64(kind),
+        lambda array, faults: _floats(_series(array), faults),
+    ),
     (pa.types.is_decimal, _decimals),
     (pa.types.is_timestamp, _times),
-    (pa.types.is_date, lambda array, _faults: _series(array.cast(pa.date32(), safe=False))),
+    (pa.types.is_date, _dates),
+    (pa.types.is_time, _times_of_day),
+    (pa.types.is_duration, _durations),
     (pa.types.is_integer, lambda array, _faults: _series(array).cast(pl.String)),
     (pa.types.is_boolean, lambda array, _faults: _series(array).cast(pl.String)),
     (pa.types.is_null, lambda array, _faults: pl.Series(values=[None] * len(array), dtype=pl.String)),

@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate, islice
 from typing import Final
 
 import polars as pl
 
-from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, collector_paused, frame, shown
+from connectors.tables.batches import LINE, UNNAMED, Batch, Refusal, collector_paused, frame, is_name_pattern, shown
 from connectors.tables.encodings import detect, encoding_fault, open_text
 from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile
@@ -89,12 +90,17 @@ def column_positions(log: LogFile, names: Sequence[str], columns: Sequence[str] 
         columns: requested columns. None: all.
 
     Raises:
-        UsageError: a column is missing or not unique.
+        UsageError: a column is missing or not unique, or its name is a pattern.
     """
     by_name: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         by_name.setdefault(name, []).append(position)
-    unnamed = {UNNAMED.format(p + 1): p for name, at in by_name.items() if not name or len(at) > 1 for p in at}
+    unnamed = {
+        UNNAMED.format(p + 1): p
+        for name, at in by_name.items()
+        if not name or len(at) > 1 or is_name_pattern(name)
+        for p in at
+    }
     if columns is None:
         other = {position: name for name, position in unnamed.items()}
         return [(other.get(position, name), position) for position, name in enumerate(names)]
@@ -108,6 +114,11 @@ def column_positions(log: LogFile, names: Sequence[str], columns: Sequence[str] 
             raise UsageError(
                 f"{log.name} has the column {name!r} {len(at)} times, at positions {where}.",
                 "Rename one of them, or name the columns in `file.columns` and skip the header by `file.skip_lines`.",
+            )
+        if is_name_pattern(name):
+            raise UsageError(
+                f"{log.name} has the column {name!r}, whose name would stand for several columns.",
+                "Rename it, or name the columns in `file.columns` and skip the header by `file.skip_lines`.",
             )
         positions.append((name, at[0]))
     return positions
@@ -236,9 +247,10 @@ def _batch(
         how: format of the file.
     """
     refused: list[Refusal] = []
+    ragged: list[tuple[int, list[str]]] = []
     if set(map(len, rows)) != {width}:
         expected = f"the mapping names {width}" if header is None else f"the header has {width}"
-        rows, lines = _regular(rows, lines, width, expected, refused)
+        rows, lines = _regular(rows, lines, width, expected, refused, ragged)
     if header is not None:
         rows, lines = _without_headers(rows, lines, header, refused)
     values = list(zip(*rows, strict=True)) if rows else [()] * width
@@ -246,7 +258,28 @@ def _batch(
     if MARK in "".join(values[0]):
         table = _without_marks(table, values[0], refused)
     refused.sort(key=lambda one: one.line)
-    return Batch(without_missing(table, how), refused)
+    readings = partial(_readings, ragged, width, positions, how) if ragged else None
+    return Batch(without_missing(table, how), refused, readings)
+
+
+def _readings(
+    ragged: Sequence[tuple[int, list[str]]], width: int, positions: Sequence[tuple[str, int]], how: FileFormat
+) -> pl.DataFrame:
+    """Return the rows that ragged rows may be: with the surplus or the gap at any place, or at several places."""
+    lines: list[int] = []
+    rows: list[tuple[str, ...]] = []
+    for line, row in ragged:
+        shift = len(row) - width
+        one_fault = ([at + (shift if at >= fault else 0) for _, at in positions] for fault in range(width + 1))
+        shifted = ([at + one for _, at in positions] for one in range(min(shift, 0), max(shift, 0) + 1))
+        possible = {
+            tuple(row[at] if 0 <= at < len(row) else "" for at in reading) for reading in (*one_fault, *shifted)
+        }
+        rows += sorted(possible)
+        lines += [line] * len(possible)
+    values = zip(*rows, strict=True)
+    table = frame(lines, [(name, column) for (name, _), column in zip(positions, values, strict=True)])
+    return without_missing(table, how)
 
 
 def without_missing(table: pl.DataFrame, how: FileFormat) -> pl.DataFrame:
@@ -261,7 +294,12 @@ def without_missing(table: pl.DataFrame, how: FileFormat) -> pl.DataFrame:
 
 
 def _regular(
-    rows: Sequence[list[str]], lines: Sequence[int], width: int, expected: str, refused: list[Refusal]
+    rows: Sequence[list[str]],
+    lines: Sequence[int],
+    width: int,
+    expected: str,
+    refused: list[Refusal],
+    ragged: list[tuple[int, list[str]]],
 ) -> tuple[list[list[str]], list[int]]:
     """Return the rows with `width` values and their lines. Others are refused; blank lines are no rows."""
     regular, regular_lines = [], []
@@ -273,6 +311,7 @@ def _regular(
             plural = "column" if len(row) == 1 else "columns"
             reason = f"{len(row)} {plural} where {expected}"
             refused.append(Refusal(line, None, shown(" | ".join(row)), reason))
+            ragged.append((line, row))
     return regular, regular_lines
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
-from typing import BinaryIO, Final
+import re
+from typing import Any, BinaryIO, Final
 
 import charset_normalizer
 
@@ -25,6 +26,14 @@ _MARKS: Final = (
 )
 """Byte-order mark -> encoding. UTF-32 comes first: its mark begins with the one of UTF-16."""
 
+_WINDOWS: Final = {
+    "iso8859-1": "cp1252",
+    "iso8859-2": "cp1250",
+    "iso8859-9": "cp1254",
+    "iso8859-15": "cp1252",
+}
+"""Encoding -> Windows encoding with letters and signs for its control characters."""
+_CONTROLS: Final = re.compile(b"[\x80-\x9f]")
 _CHUNK_BYTES: Final = 1 << 18
 _START_BYTES: Final = 64
 _CHARACTERS_MIN: Final = 32
@@ -68,7 +77,69 @@ def open_text(log: LogFile, how: FileFormat) -> io.TextIOWrapper:
             f"Write `file.encoding: {wide}` in the mapping.",
         )
     stream.read(mark_bytes)
+    if how.encoding is not None and _has_one_byte_per_character(encoding):
+        stream = io.BufferedReader(_OneByteText(stream, log.name, encoding), _CHUNK_BYTES)
     return io.TextIOWrapper(stream, encoding, errors="strict", newline="")
+
+
+class _OneByteText(io.RawIOBase):
+    """Bytes of a declared encoding with one byte per character. Such an encoding reads nearly every file, also wrongly.
+
+    Refuses two kinds of files that the declaration does not fit: those whose characters outside ASCII are all UTF-8,
+    and those with control characters where the similar Windows encoding has letters and signs.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, encoding: str) -> None:
+        self._stream, self._name, self._encoding = stream, name, encoding
+        self._utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")("strict")
+        self._ascii = True
+        self._line = 1
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._stream.read(len(buffer))
+        if not chunk or not chunk.isascii():
+            self._check(chunk)
+        self._line += chunk.count(b"\n")
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def _check(self, chunk: bytes) -> None:
+        """Raise ShopstreamError if the declared encoding does not fit. An empty chunk is the end of the file."""
+        if self._encoding in _WINDOWS and (control := _CONTROLS.search(chunk)):
+            line = self._line + chunk.count(b"\n", 0, control.start())
+            windows, byte = _WINDOWS[self._encoding], control.group()
+            raise ShopstreamError(
+                f"{self._name}, line {line}: 0x{byte.hex().upper()} is a control character in {self._encoding}.",
+                f"Write `file.encoding: {windows}` in the mapping: there it is {byte.decode(windows, 'replace')!r}.",
+            )
+        self._ascii = self._ascii and chunk.isascii()
+        if self._utf8 is None:
+            return
+        try:
+            self._utf8.decode(chunk, final=not chunk)
+        except UnicodeDecodeError:
+            self._utf8 = None
+            return
+        if not chunk and not self._ascii:
+            raise ShopstreamError(
+                f"{self._name} is UTF-8, but the mapping has {self._encoding}.",
+                "Remove `file.encoding` from the mapping.",
+            )
+
+
+def _has_one_byte_per_character(encoding: str) -> bool:
+    """Return whether an encoding extends ASCII by one byte per character, as cp1252 does."""
+    if encoding.startswith("utf"):
+        return False
+    upper = bytes(range(0x80, 0x100)).decode(encoding, "replace")
+    return b"a".decode(encoding, "replace") == "a" and len(upper) == len(range(0x80, 0x100))
 
 
 def encoding_fault(log: LogFile, how: FileFormat) -> ShopstreamError:

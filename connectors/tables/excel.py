@@ -1,7 +1,11 @@
-"""Reads Excel workbooks (.xlsx). Dates are dates, whole numbers are integers, and a cell with an error has no value."""
+"""Reads Excel workbooks (.xlsx). Dates are dates, whole numbers are integers, and a cell with an error has no value.
+
+A number is what the cell stores, whatever its form shows: 12.5 % is 0.125, and 0042 by a form with zeros is 42.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib
 import importlib.util
@@ -9,15 +13,14 @@ import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, Final
 from xml.etree import ElementTree as ET
 
 import polars as pl
 
-from connectors.tables.batches import LINE, Batch, Refusal, shown
+from connectors.tables.batches import LINE, Batch, Refusal, shown, without_faults
 from connectors.tables.delimited import HEADER_REPEATED, column_positions, without_missing
 from connectors.tables.file_format import FileFormat
 from connectors.tables.log_files import LogFile
@@ -32,7 +35,14 @@ _UNCALCULATED: Final = re.compile(
     rb"<(?:\w+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 """Matches a formula without the value that a spreadsheet stores with it."""
+_NEGATIVE: Final = re.compile(rb"<(?:\w+:)?v>\s*-")
+_UNKNOWN_ERROR: Final = re.compile(r"error value '(#[^']+)'")
 _REFERENCE: Final = re.compile(r"([A-Z]+)(\d+)")
+_FIRST_DATE: Final = dt.date(1900, 3, 1)
+"""Excel has a 29 February 1900, which did not exist: dates before this one are a day off, or two are one."""
+_NO_VALUE: Final = "the cell has an error or a formula instead of a value"
+_COVERED: Final = "a part of the merged cell"
+_NO_TIME: Final = "a date or time below 0 does not exist"
 _CHUNK_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 1 << 14
 _DATES: Final = frozenset({dt.date})
@@ -44,10 +54,16 @@ Cell = Any
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """Rows of a sheet from its first row on, and its cells with an error by row and column, from 0."""
+    """Rows of a sheet from its first row on.
+
+    Attributes:
+        rows: cells of each row.
+        faults: row and column, from 0, of a cell without a value -> what it holds, and the reason.
+        header_at: row of the header, from 0.
+    """
 
     rows: list[list[Cell]]
-    errors: dict[tuple[int, int], str]
+    faults: dict[tuple[int, int], tuple[str, str]]
     header_at: int
 
     @property
@@ -80,11 +96,11 @@ def read_excel(log: LogFile, how: FileFormat, columns: Sequence[str] | None, row
     sheet = _opened(log, how)
     positions = column_positions(log, sheet.names, columns)
     header = sheet.rows[sheet.header_at]
-    error_rows = {row for row, _ in sheet.errors}
+    faulty_rows = {row for (row, _), (_, reason) in sheet.faults.items() if not reason.startswith(_COVERED)}
     data = [
         (at, row)
         for at, row in enumerate(sheet.rows[sheet.header_at + 1 :], start=sheet.header_at + 1)
-        if at in error_rows or any(cell != "" for cell in row)
+        if at in faulty_rows or any(map(_is_filled, row))
     ]
     kinds = {
         position: frozenset(type(row[position]) for _, row in data if row[position] != "" and row != header)
@@ -97,9 +113,13 @@ def read_excel(log: LogFile, how: FileFormat, columns: Sequence[str] | None, row
         faults: dict[int, Refusal] = {}
         table = [pl.Series(LINE, [at + 1 for at, _ in part], dtype=pl.Int64)]
         table += [_column(sheet, name, at, kinds[at], part, faults, how.decimal) for name, at in positions]
-        rows = pl.DataFrame(table).filter(~pl.col(LINE).is_in(list(faults)))
+        rows = without_missing(pl.DataFrame(table), how)
         refused = sorted([*refused, *faults.values()], key=lambda one: one.line)
-        yield Batch(without_missing(rows, how), refused)
+        yield without_faults(rows, faults, refused)
+
+
+def _is_filled(cell: Cell) -> bool:
+    return cell.strip() != "" if type(cell) is str else True
 
 
 def _column(
@@ -113,12 +133,15 @@ def _column(
 ) -> pl.Series:
     """Return a column of rows. Rows whose cell is unreadable are in `faults` by their line, the first cell of each."""
     for at, _ in part:
-        error = sheet.errors.get((at, position)) if sheet.errors else None
-        if error is not None:
-            faults.setdefault(
-                at + 1, Refusal(at + 1, name, error, "the cell has an error or a formula instead of a value")
-            )
+        fault = sheet.faults.get((at, position)) if sheet.faults else None
+        if fault is not None:
+            faults.setdefault(at + 1, Refusal(at + 1, name, *fault))
     cells = [row[position] for _, row in part]
+    if not _TIMES.isdisjoint(kinds):
+        for (at, _), cell in zip(part, cells, strict=True):
+            if type(cell) in _TIMES and (cell.date() if type(cell) is dt.datetime else cell) < _FIRST_DATE:
+                reason = "a date before 1900-03-01, of which Excel counts one that did not exist"
+                faults.setdefault(at + 1, Refusal(at + 1, name, str(cell), reason))
     if kinds and kinds <= _TIMES:
         kind = pl.Date() if kinds == _DATES else pl.Datetime("us")
         return pl.Series(name, [None if cell == "" else _moment(cell, kinds) for cell in cells], dtype=kind)
@@ -141,13 +164,11 @@ def _moment(cell: Cell, kinds: frozenset[type]) -> Cell:
 
 def _text(cell: Cell, decimal: str) -> str | None:
     """Return the text of a cell. A number has the decimal sign of the file's texts, so that 1.234 is no 1234."""
-    if isinstance(cell, dt.timedelta):
-        raise UnreadableValueError("the cell is a duration, not a value", str(cell))
     text = text_of(cell)
     return text.replace(".", decimal) if text is not None and type(cell) is float else text
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened_workbook(log: LogFile) -> Iterator[tuple[Any, BinaryIO]]:
     """Open a workbook: yield the library's workbook and the file. Faults of the file within the block are refusals.
 
@@ -171,6 +192,12 @@ def opened_workbook(log: LogFile) -> Iterator[tuple[Any, BinaryIO]]:
             ValueError,
             OSError,
         ) as error:
+            unknown = _UNKNOWN_ERROR.search(str(error))
+            if unknown is not None:
+                raise ShopstreamError(
+                    f"{log.name}{_cell_of(opened, unknown[1])}: the cell has the error {unknown[1]}.",
+                    "Correct its formula, or write a value, and save the workbook again.",
+                ) from None
             raise ShopstreamError(
                 f"{log.name} cannot be read as a workbook: {error}.", "Save it again as .xlsx."
             ) from None
@@ -186,13 +213,14 @@ def _opened(log: LogFile, how: FileFormat) -> _Sheet:
     with opened_workbook(log) as (workbook, opened):
         sheet = _sheet(log, how, workbook)
         rows = sheet.to_python(skip_empty_area=False)
-        errors = _error_cells(opened, sheet.name)
+        faults = _faulty_cells(opened, sheet.name, rows)
+        merged = sheet.merged_cell_ranges or []
     header_at = next(
         (at for at, row in enumerate(rows) if at >= how.skip_lines and any(cell != "" for cell in row)), None
     )
     if header_at is None:
         raise ShopstreamError(f"{log.name} has no header in the sheet {sheet.name}.", "Correct `file.sheet`.")
-    return _Sheet(rows, errors, header_at)
+    return _Sheet(rows, _covered_cells(rows, merged, header_at) | faults, header_at)
 
 
 def _sheet(log: LogFile, how: FileFormat, workbook: Any) -> Any:
@@ -212,18 +240,51 @@ def _sheet(log: LogFile, how: FileFormat, workbook: Any) -> Any:
     return filled[0]
 
 
-def _error_cells(opened: BinaryIO, name: str) -> dict[tuple[int, int], str]:
-    """Return row and column, from 0, of the cells whose formula failed. A formula without a stored value counts, too.
+def _covered_cells(
+    rows: list[list[Cell]], merged: Sequence[tuple[tuple[int, int], tuple[int, int]]], header_at: int
+) -> dict[tuple[int, int], tuple[str, str]]:
+    """Return the cells below the header that are empty because another one covers them: its value, and the reason."""
+    covered: dict[tuple[int, int], tuple[str, str]] = {}
+    for (top, left), (bottom, right) in merged:
+        if top <= header_at or top >= len(rows) or left >= len(rows[top]) or rows[top][left] == "":
+            continue
+        value = shown(str(rows[top][left]))
+        reason = f"{_COVERED} {_column_name(left)}{top + 1}:{_column_name(right)}{bottom + 1}"
+        for row in range(top, min(bottom + 1, len(rows))):
+            for column in range(left, min(right + 1, len(rows[row]))):
+                if (row, column) != (top, left):
+                    covered[row, column] = value, reason
+    return covered
 
-    The library reads these cells as empty.
+
+def _faulty_cells(opened: BinaryIO, name: str, rows: list[list[Cell]]) -> dict[tuple[int, int], tuple[str, str]]:
+    """Return row and column, from 0, of cells that the library reads as empty or wrong, what they hold, and the reason.
+
+    The formula of such a cell failed or has no stored value, or the cell is a date or time below 0.
     """
+    times = {(at, column) for at, row in enumerate(rows) for column, cell in enumerate(row) if type(cell) is dt.time}
+    patterns = (_ERROR, _UNCALCULATED, _NEGATIVE) if times else (_ERROR, _UNCALCULATED)
     with zipfile.ZipFile(opened) as packed:
         part = _part(packed, name)
         with packed.open(part) as xml:
-            if not _has_error(xml):
+            if not _has_any(xml, patterns):
                 return {}
         with packed.open(part) as xml:
-            return _errors_in(xml)
+            return dict(_faults_in(xml, times))
+
+
+def _cell_of(opened: BinaryIO, value: str) -> str:
+    """Return sheet and cell of the first error with a value, which the library does not know; "" if it is not found."""
+    with contextlib.suppress(LookupError, ET.ParseError, zipfile.BadZipFile), zipfile.ZipFile(opened) as packed:
+        for sheet in ET.fromstring(packed.read(_WORKBOOK)).iter():  # noqa: S314 - see the import
+            name = sheet.get("name")
+            if _local(sheet.tag) != "sheet" or name is None:
+                continue
+            with packed.open(_part(packed, name)) as xml:
+                for (row, column), (text, _) in _faults_in(xml, frozenset()):
+                    if text == value:
+                        return f", sheet {name}, cell {_column_name(column)}{row + 1}"
+    return ""
 
 
 def _part(packed: zipfile.ZipFile, name: str) -> str:
@@ -236,17 +297,17 @@ def _part(packed: zipfile.ZipFile, name: str) -> str:
     return target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join("xl", target))
 
 
-def _has_error(xml: IO[bytes]) -> bool:
+def _has_any(xml: IO[bytes], patterns: Sequence[re.Pattern[bytes]]) -> bool:
     before = b""
     while chunk := xml.read(_CHUNK_BYTES):
-        if _ERROR.search(before + chunk) or _UNCALCULATED.search(before + chunk):
+        if any(pattern.search(before + chunk) for pattern in patterns):
             return True
         before = chunk[-_OVERLAP_BYTES:]
     return False
 
 
-def _errors_in(xml: IO[bytes]) -> dict[tuple[int, int], str]:
-    errors: dict[tuple[int, int], str] = {}
+def _faults_in(xml: IO[bytes], times: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], tuple[str, str]]]:
+    """Yield place, content and reason of cells with an error, of formulas without a value and of `times` below 0."""
     row, column = -1, -1
     for event, element in ET.iterparse(xml, ("start", "end")):  # noqa: S314 - see the import
         tag = _local(element.tag)
@@ -257,12 +318,23 @@ def _errors_in(xml: IO[bytes]) -> dict[tuple[int, int], str]:
             column = column + 1 if cell is None else _column_number(cell[1])
         elif event == "end" and tag == "c":
             parts = {_local(part.tag): part.text or "" for part in element}
-            uncalculated = "f" in parts and not parts.get("v") and element.get("t") not in ("str", "inlineStr")
+            value = parts.get("v", "")
+            uncalculated = "f" in parts and not value and element.get("t") not in ("str", "inlineStr")
             if element.get("t") == "e" or uncalculated:
-                errors[row, column] = parts.get("v") or (f"={parts['f']}" if uncalculated else "error")
+                yield (row, column), (value or (f"={parts['f']}" if uncalculated else "error"), _NO_VALUE)
+            elif value.startswith("-") and (row, column) in times:
+                yield (row, column), (value, _NO_TIME)
         elif event == "end" and tag == "row":
             element.clear()
-    return errors
+
+
+def _column_name(number: int) -> str:
+    name = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name
 
 
 def _column_number(name: str) -> int:

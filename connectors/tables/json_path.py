@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from connectors.tables.batches import is_name_pattern
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -79,6 +81,8 @@ def parse_path(text: str) -> Path:
     Raises:
         ValueError: the text is no path. The message names the position, from 1.
     """
+    if is_name_pattern(text):
+        raise _invalid(text, 0, "write a key with special characters in quotes")
     depth = min(len(text) - len(text.lstrip(".")), DEPTH_MAX)
     relative = depth > 0
     if text == "." * depth and relative:
@@ -116,7 +120,8 @@ def write_path(steps: Sequence[Step]) -> str:
         elif isinstance(step, Match):
             text += f"[{json.dumps(step.key, ensure_ascii=False)}={json.dumps(step.value, ensure_ascii=False)}]"
         else:
-            key = step if _PLAIN_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
+            plain = _PLAIN_KEY.fullmatch(step) and step[0] not in "*^"
+            key = step if plain else json.dumps(step, ensure_ascii=False)
             text += f".{key}" if text else key
     return text
 

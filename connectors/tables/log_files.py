@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Literal
 
@@ -70,6 +70,10 @@ class LogFile:
     member: str | None = None
     spool: IO[bytes] | None = field(default=None, repr=False, compare=False)
     """Temporary copy of a stream. It is deleted with the last reference."""
+    inode: tuple[int, int] | None = field(default=None, compare=False)
+    """Device and inode of the file, or of the stream: two names of one file share them. None: unknown."""
+    folder: Path = field(default_factory=Path, compare=False)
+    """Folder of the file; for standard input the current one."""
 
     def open(self) -> io.BufferedReader:
         """Open the unpacked content.
@@ -112,27 +116,50 @@ def log_files(paths: Sequence[str | Path]) -> list[LogFile]:
             logs. A zip file is a folder of its members.
 
     Raises:
-        UsageError: a path leads to no file, or a file is named twice.
+        UsageError: a path leads to no file, or a file is named twice: by its path, a link or a folder.
     """
     logs: list[LogFile] = []
-    named: set[Path | str] = set()
+    named: dict[Path | str | tuple[int, int], str] = {}
     for given in paths:
         if str(given) == STDIN:
-            _name_once(STDIN, named)
-            logs.extend(_members(_spooled("standard input", sys.stdin.buffer)))
+            inode = _stdin_inode()
+            _name_once(STDIN, inode or STDIN, named)
+            logs.extend(_members(_spooled("standard input", sys.stdin.buffer, inode, Path())))
             continue
         for path in _expanded(Path(given)):
-            _name_once(path.resolve(), named)
+            _name_once(str(path), _inode(path) or path.resolve(), named)
             logs.extend(_logs_of(path))
     if not logs:
         raise UsageError("No log is given.", "Name the files to read.")
     return logs
 
 
-def _name_once(path: Path | str, named: set[Path | str]) -> None:
-    if path in named:
-        raise UsageError(f"{path} is named twice; its rows would count twice.", "Name each file once.")
-    named.add(path)
+def named_twice(name: str, former: str) -> UsageError:
+    """Return the error about a file that a call names twice, by two names or by one."""
+    other = "" if name == former else f", also as {former}"
+    return UsageError(f"{name} is named twice{other}; its rows would count twice.", "Name each file once.")
+
+
+def _name_once(name: str, file: Path | str | tuple[int, int], named: dict[Path | str | tuple[int, int], str]) -> None:
+    if file in named:
+        raise named_twice(name, named[file])
+    named[file] = name
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:  # the fault is raised when the file is opened
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _stdin_inode() -> tuple[int, int] | None:
+    try:
+        status = os.fstat(sys.stdin.fileno())
+    except (OSError, ValueError):  # a stream of the program, which is no file
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _expanded(path: Path) -> Iterator[Path]:
@@ -162,11 +189,11 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _logs_of(path: Path) -> list[LogFile]:
     """Return the logs in one file. A fault of the file is raised when it is opened, so that others are read."""
-    log = LogFile(str(path), path)
+    log = LogFile(str(path), path, inode=_inode(path), folder=path.parent)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe: it can be read only once
             with path.open("rb") as stream:
-                log = _spooled(str(path), stream)
+                log = _spooled(str(path), stream, log.inode, log.folder)
         return _members(log)
     except (ShopstreamError, *_FAULTS):
         return [log]
@@ -180,9 +207,7 @@ def _members(log: LogFile) -> list[LogFile]:
         names = packed.namelist()
     if _DOCUMENT_MEMBERS.intersection(names):
         return [log]
-    return [LogFile(f"{log.name}: {name}", log.path, name, log.spool) for name in sorted(names) if _is_log(name)] or [
-        log
-    ]
+    return [replace(log, name=f"{log.name}: {name}", member=name) for name in sorted(names) if _is_log(name)] or [log]
 
 
 def _is_log(member: str) -> bool:
@@ -190,11 +215,11 @@ def _is_log(member: str) -> bool:
     return not member.endswith("/") and parts[0] != "__MACOSX" and not any(part.startswith(".") for part in parts)
 
 
-def _spooled(name: str, stream: IO[bytes]) -> LogFile:
+def _spooled(name: str, stream: IO[bytes], inode: tuple[int, int] | None, folder: Path) -> LogFile:
     spool = tempfile.NamedTemporaryFile()  # noqa: SIM115 - the LogFile holds it open
     shutil.copyfileobj(stream, spool, _BUFFER_BYTES)
     spool.flush()
-    return LogFile(name, Path(spool.name), None, spool)
+    return LogFile(name, Path(spool.name), None, spool, inode, folder)
 
 
 def _packing(start: bytes) -> Packing | None:

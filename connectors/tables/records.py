@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import math
 import re
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
@@ -45,7 +46,7 @@ _SPACED_COLON: Final = re.compile(r'"\s+:')
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Record that cannot be read: the reason and the text."""
+    """Record, or value of one, that cannot be read: the reason and the text."""
 
     reason: str
     value: str
@@ -209,7 +210,7 @@ def text_of(value: Any, steps: Sequence[Step] = ()) -> str | None:
     """Return the text of a typed value: integers for whole floats, plain decimals, true and false, ISO times.
 
     Raises:
-        UnreadableValueError: the value is an object, a list, or has no exact text.
+        UnreadableValueError: the value is an object, a list or a duration, or has no exact text.
     """
     if isinstance(value, dict | list):
         kind = "an object" if isinstance(value, dict) else "a list"
@@ -218,7 +219,9 @@ def text_of(value: Any, steps: Sequence[Step] = ()) -> str | None:
     for kind_of_value, read in _TEXTS:
         if isinstance(value, kind_of_value):
             return read(value)
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    raise UnreadableValueError(f"a {type(value).__name__} is not a value", str(value)[:200])
 
 
 def float_text(value: float) -> str | None:
@@ -252,6 +255,14 @@ def _bytes_text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise UnreadableValueError("the bytes are not UTF-8", value[:40].hex(" ")) from None
+
+
+def _duration_text(value: dt.timedelta) -> str:
+    raise UnreadableValueError("a duration is not a value", str(value))
+
+
+def _unreadable_text(value: Unreadable) -> str:
+    raise UnreadableValueError(value.reason, value.value)
 
 
 def _value_at(record: Any, steps: Sequence[Step]) -> Any:
@@ -362,6 +373,7 @@ def _leaves(value: dict[str, Any], steps: tuple[Step, ...]) -> Iterator[tuple[st
 
 
 _TEXTS: Final[tuple[tuple[type, Callable[[Any], str | None]], ...]] = (
+    (str, str),
     (bool, lambda value: "true" if value else "false"),  # precedes int, of which it is a subclass
     (int, str),
     (float, float_text),
@@ -369,5 +381,8 @@ _TEXTS: Final[tuple[tuple[type, Callable[[Any], str | None]], ...]] = (
     (bytes, _bytes_text),
     (dt.date, lambda value: value.isoformat()),
     (dt.time, lambda value: value.isoformat()),
+    (dt.timedelta, _duration_text),
+    (uuid.UUID, str),
+    (Unreadable, _unreadable_text),
 )
 """Type of a value -> its text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -75,6 +75,7 @@ class CheckpointCoordinator:
         contact: whether profiles keep name and e-mail.
         interval_s: minimum time between two checkpoints of a partition.
         topic_ids: topic -> the topic's id in the cluster, to detect a topic that was created again.
+        pool: executor that writes checkpoints in the background, one at a time; None: one thread.
     """
 
     def __init__(
@@ -89,13 +90,14 @@ class CheckpointCoordinator:
         contact: bool = False,
         interval_s: float = INTERVAL_S,
         topic_ids: Mapping[str, str] | None = None,
+        pool: Executor | None = None,
     ) -> None:
         self._store, self._source, self._dead_letters = store, source, dead_letters
         self._run, self._count, self._sinks, self._contact = run, partitions, sinks, contact
         self._interval_s = interval_s
         self._topic_ids = dict(topic_ids or {})
         self._status: dict[int, PartitionCheckpoints] = {}
-        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._pool = pool or ThreadPoolExecutor(1, "checkpoint")
         self._writing: tuple[PartitionState, Checkpoint, Future[WrittenFiles]] | None = None
         self._started_s = 0.0
         self._due_s = self._commit_due_s = 0.0

@@ -116,10 +116,11 @@ class CheckpointStore:
     Args:
         uri: local path, or URI that `pyarrow.fs` opens.
         run: name of the run.
+        files: file system that holds the path `uri`; None opens it.
     """
 
-    def __init__(self, uri: str, run: str) -> None:
-        self._files, root = open_files(uri)
+    def __init__(self, uri: str, run: str, files: Any = None) -> None:
+        self._files, root = open_files(uri) if files is None else (files, uri)
         self._root = f"{root.rstrip('/')}/{run}"
 
     def write(self, checkpoint: Checkpoint, hour_min: int) -> tuple[str, list[Block], int]:

@@ -95,6 +95,7 @@ class FeaturesConsumer:
         self._final_as_of: int | None = None
         self._final: set[int] = set()  # partitions read to their ends: their rows have the final as_of
         self._was_assigned = False
+        self._reassigning = False  # partitions were taken away, and the group has not assigned others yet
         self._fenced = False
 
     # --- the loop ---
@@ -293,8 +294,9 @@ class FeaturesConsumer:
     # --- stop offsets ---
 
     def _all_read(self) -> bool:
-        # a fenced worker does not know yet which other partitions it must read
-        return not self._fenced and all(map(self._is_read, self._partitions.values()))
+        # a fenced worker, or one between two assignments, does not know yet which partitions it must read
+        unknown = self._fenced or self._reassigning
+        return not unknown and all(map(self._is_read, self._partitions.values()))
 
     def _is_read(self, partition: PartitionState) -> bool:
         return partition.dry and all(self._past_until(SourcePartition(t, partition.number)) for t in SOURCE_TOPICS)
@@ -343,7 +345,7 @@ class FeaturesConsumer:
     def assigned(self, starts: Mapping[SourcePartition, CommittedOffset]) -> Mapping[SourcePartition, int]:
         """Load the state of new partitions, fence former owners, and return the offsets to resume from."""
         self._was_assigned = True
-        self._fenced = False
+        self._fenced = self._reassigning = False
         self._sinks.begin_assignment()
         offsets: dict[SourcePartition, int] = {}
         for number in sorted({started.number for started in starts}):
@@ -365,11 +367,13 @@ class FeaturesConsumer:
 
     def revoked(self, partitions: Sequence[SourcePartition]) -> None:
         """Write and commit checkpoints, then release the partitions."""
+        self._reassigning = True
         self._hand_over(self._among(partitions))
         self._sinks.end_assignment()
 
     def lost(self, partitions: Sequence[SourcePartition]) -> None:
         """Drop partitions that another worker already owns; nothing of them is written any more."""
+        self._reassigning = True
         self._forget(self._among(partitions))
         self._sinks.end_assignment()
 

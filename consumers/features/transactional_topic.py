@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -86,9 +86,16 @@ class TransactionalTopic:
         open_producer: factory of producers with a `transactional.id` of this instance.
         fence: function that returns while this member's assignment is valid (`connectors.kafka.source.Source.fence`).
         run: name of the run.
+        pool: executor of the blocking steps of a transaction, one at a time; None: one thread.
     """
 
-    def __init__(self, open_producer: Callable[[], Producer], fence: Callable[[str], None], run: str) -> None:
+    def __init__(
+        self,
+        open_producer: Callable[[], Producer],
+        fence: Callable[[str], None],
+        run: str,
+        pool: Executor | None = None,
+    ) -> None:
         self._open, self._fence = open_producer, fence
         self._topic = topic_name(run, FEATURE_TOPIC)
         self._producer: Producer | None = None
@@ -98,7 +105,7 @@ class TransactionalTopic:
         self._is_flushed = False
         """Whether all rows of the current transaction are in the log, and the transaction is open."""
         self._future: Future[None] | None = None
-        self._pool = ThreadPoolExecutor(1, "feature-topic")
+        self._pool = pool or ThreadPoolExecutor(1, "feature-topic")
         self._tries = 0
         self._due_s = 0.0
         self._closing = False

@@ -15,7 +15,7 @@ PLACEHOLDERS: Final = frozenset(
 """Placeholders in case-folded spelling."""
 
 
-_BLANKS: Final = "".join(
+BLANKS: Final = "".join(
     chr(code)
     for code in (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
 )
@@ -24,7 +24,7 @@ _BLANKS: Final = "".join(
 
 def is_placeholder(text: str) -> bool:
     """Return whether the text is a placeholder in any spelling, or has only zeros and dashes (an all-zero UUID)."""
-    folded = text.strip(_BLANKS).casefold()
+    folded = text.strip(BLANKS).casefold()
     return folded in PLACEHOLDERS or only_zeros(folded)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from typing import Final, Literal
 
 import polars as pl
 
+from connectors.formats.ids import plain_ids
 from connectors.formats.numbers import read_decimals
 from connectors.formats.time_patterns import EPOCHS, EXCEL
 from connectors.formats.timestamps import read_times, time_format, times_of, utc
 from connectors.messages.envelopes import scaled_text
 from connectors.tables.batches import POSITION
+from connectors.tables.file_format import FileFormat
 from features.errors import UsageError
 from producers.importing.lookups import Lookups
 from producers.importing.mapping import Time
@@ -54,6 +57,9 @@ class Columns:
         guest_salt: key of the hash that makes ids of guests.
         absent: columns that the mapping names and the table lacks, where records do not need them.
         unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
+        formats: table -> its format, in which its numbers are written.
+        lines_table: table whose columns begin with a point.
+        looked_up: table and key of each lookup, in the order of the plan.
     """
 
     file: str
@@ -65,9 +71,17 @@ class Columns:
     guest_salt: bytes = b""
     absent: list[str] = field(default_factory=list)
     unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    formats: Mapping[str, FileFormat] = field(default_factory=dict)
+    lines_table: str | None = None
+    looked_up: list[tuple[str, pl.Expr]] = field(default_factory=list)
 
-    def text(self, source: Source | None, *, required: bool = False) -> pl.Expr:
+    def text(self, source: Source | None, *, required: bool = False, number: bool = False) -> pl.Expr:
         """Return the text of a source; null where it has no value.
+
+        Args:
+            source: source of a field.
+            required: whether the table must have one of its columns.
+            number: whether the field is a number. Those of a table of the mapping are written as the log writes them.
 
         Raises:
             UsageError: the source is required and the table has none of its columns.
@@ -76,7 +90,7 @@ class Columns:
             return NO_TEXT
         if required:
             self.require(label(source))
-        return pl.coalesce(*(self._one(one) for one in alternatives(source)))
+        return pl.coalesce(*(self._one(one, number) for one in alternatives(source)))
 
     def require(self, paths: Sequence[str]) -> None:
         """Raise UsageError if paths are given and the table has none of them as columns."""
@@ -101,7 +115,9 @@ class Columns:
             return known | text.is_null() if None in condition.one_of else known
         if condition.starts_with is not None:
             return text.str.starts_with(condition.starts_with).fill_null(False)
-        number = read_decimals(text, self.decimal, self.thousands).struct
+        number = read_decimals(
+            self._as_in_log(text, self._table_of(condition.path)), self.decimal, self.thousands
+        ).struct
         names = ", ".join(condition.path)
         self.unread.append((f"{names}: no number, which `at_most` needs", number.field("reason").is_not_null()))
         return (number.field("value").cast(pl.Float64) <= condition.at_most).fill_null(False)
@@ -152,8 +168,6 @@ class Columns:
 
     def column(self, path: str) -> pl.Expr:
         """Return the text of a column; null, and noted as absent, if the table lacks it."""
-        if path == ELEMENT:
-            return pl.col(POSITION).cast(pl.String)
         if path not in self.schema:
             if path not in self.absent:
                 self.absent.append(path)
@@ -163,14 +177,40 @@ class Columns:
     def _first(self, paths: Sequence[str]) -> pl.Expr:
         return pl.coalesce(*(self.column(path) for path in paths))
 
-    def _one(self, one: str | Value | Selection) -> pl.Expr:
+    def _one(self, one: str | Value | Selection, number: bool) -> pl.Expr:
         if isinstance(one, str):
-            return self.column(one)
+            return self._as_in_log(self.column(one), self._table_of([one])) if number else self.column(one)
         if isinstance(one, Value):
             return pl.when(self.holds(one.when)).then(pl.lit(one.value)) if one.when else pl.lit(one.value)
-        return self._selected(one)
+        return self._selected(one, number)
 
-    def _selected(self, one: Selection) -> pl.Expr:
+    def _table_of(self, paths: Sequence[str]) -> str | None:
+        """Return the table that has the columns; None for the log. Columns of one source are all of one of them."""
+        of_lines = {path.startswith(".") for path in paths} if self.lines_table is not None else {False}
+        if len(of_lines) > 1 and self._form_of(self.lines_table) != self._form_of(None):
+            raise UsageError(
+                f"{', '.join(paths)} are columns of two tables whose numbers differ in form.",
+                "Write a list of sources instead of a list of paths.",
+            )
+        return self.lines_table if True in of_lines else None
+
+    def _form_of(self, table: str | None) -> tuple[str, str | None]:
+        """Return the decimal sign and the thousands separator of a table; of the log for None."""
+        if table is None:
+            return self.decimal, self.thousands
+        return self.formats[table].decimal, self.formats[table].grouping
+
+    def _as_in_log(self, text: pl.Expr, table: str | None) -> pl.Expr:
+        """Return numbers of a table as the log writes them. A text that is no number there is none in the log."""
+        decimal, thousands = self._form_of(table)
+        if (decimal, thousands) == self._form_of(None):
+            return text
+        read = read_decimals(text, decimal, thousands).struct
+        plain = read.field("value").str.replace(".", self.decimal, literal=True)
+        unread = pl.format(f"{{}} (decimal '{decimal}' in tables.{table})", text)
+        return pl.when(read.field("reason").is_null()).then(plain).otherwise(unread)
+
+    def _selected(self, one: Selection, number: bool) -> pl.Expr:
         text = self._given(one)
         if one.when is not None:
             text = pl.when(self.holds(one.when)).then(text)
@@ -178,8 +218,13 @@ class Columns:
             text = pl.when(~text.is_in(one.never)).then(text)
         if one.match is not None:
             text = text.str.extract(one.match, 1)
+        table = self._table_of(one.path)
         if one.lookup is not None:
-            text = replaced(text, self.tables[one.lookup.table][one.lookup], None)
+            key, table = plain_ids(text), None if one.lookup.sum else one.lookup.table
+            self.looked_up.append((one.lookup.table, key))
+            text = replaced(key, self.tables[one.lookup.table][one.lookup], None)
+        if number:
+            text = self._as_in_log(text, table)
         if one.lower:
             text = text.str.to_lowercase()
         if one.upper:
@@ -195,7 +240,7 @@ class Columns:
 
     def _amount(self, text: pl.Expr, one: Selection) -> pl.Expr:
         for path in one.less:
-            text = self._combined(text, self.column(path), -1)
+            text = self._combined(text, self._as_in_log(self.column(path), self._table_of([path])), -1)
         if one.base64_scale is not None:
             text = _unscaled(text, one.base64_scale, self.decimal)
         return text if one.minor_units is None else _major_units(text, one.minor_units, self.decimal)
@@ -205,18 +250,17 @@ class Columns:
             return self.joined(one.join)
         if one.path:
             return self._first(one.path)
-        text = self.column(one.sum[0])
-        for path in one.sum[1:]:
-            text = self._combined(text, self.column(path), 1)
-        return text
+        first, *others = (self._as_in_log(self.column(path), self._table_of([path])) for path in one.sum)
+        return functools.reduce(lambda text, other: self._combined(text, other, 1), others, first)
 
     def joined(self, join: str, own: Mapping[str, pl.Expr] = MappingProxyType({})) -> pl.Expr:
-        """Return a text with the values of its names in braces; null if one of them is missing.
+        """Return a text with the values of its names in braces; null if one of them is missing. {i} is the position.
 
         Args:
             join: text with names in braces.
             own: name -> value, for names that are no columns.
         """
+        own = {ELEMENT: pl.col(POSITION).cast(pl.String), **own}
         before, *after = literals_in(join)
         parts = [pl.lit(before)]
         for name, literal in zip(names_in(join), after, strict=True):
@@ -315,7 +359,7 @@ def _major_units(text: pl.Expr, decimals: int, decimal: str) -> pl.Expr:
         if decimals
         else text
     )
-    return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " is no whole number")
+    return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " of minor units")
 
 
 def _unscaled(text: pl.Expr, scale: int, decimal: str) -> pl.Expr:

@@ -18,20 +18,21 @@ import polars as pl
 
 from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import POSITION, Batch, Refusal
-from connectors.tables.log_files import LogFile, log_files
+from connectors.tables.log_files import LogFile, log_files, named_twice
 from connectors.tables.reader import header, read_batches
-from features.errors import ShopstreamError, UsageError
+from features.errors import ShopstreamError
 from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
-from producers.importing.events import event_records
-from producers.importing.lookups import Lookups, read_lines, read_lookups, with_lines
+from producers.importing.events import event_records, event_rows, event_spill, settled_ids
+from producers.importing.lookups import MappingTables, TableReader
 from producers.importing.mapping import ClickMapping, OrderMapping
-from producers.importing.orders import Assembled, order_records
+from producers.importing.orders import MADE_ID_END, Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
 from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
+from producers.importing.unread_lines import trimmed, unread_lines
 
 ROWS_MAX: Final = 1_500_000
 BATCH_ROWS: Final = 200_000
@@ -45,7 +46,7 @@ class ImportReport:
     """Result of an import.
 
     Attributes:
-        files: rows of each file.
+        files: rows of each file, and of each table the rows that no row of the log uses.
         records: topic -> records in the archive.
         customers: ids of all customers.
         first_ms: lowest ts of a record, epoch ms.
@@ -124,11 +125,13 @@ def import_logs(
         reading = _Reading(
             report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused, guest_salt
         )
-        for file, name, mapping in _every_file(logs):
+        reading.makes_ids = any(isinstance(one, OrderMapping) and one.order.id is None for _, _, one in logs)
+        for file, name, mapping in every_file(logs):
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
                 file_report = FileReport(shown, name, "orders" if isinstance(mapping, OrderMapping) else "events")
                 reading.read(file, file_report, mapping.model_copy(update={"file": how}))
+        reading.count_tables()
         for topic, records in reading.assembled(rows_max):
             _note(report, topic, records)
             archive.write(topic, with_times(records).to_arrow())
@@ -139,14 +142,22 @@ def import_logs(
     return report
 
 
-def _every_file(logs: Sequence[Log]) -> Iterator[tuple[LogFile, str, OrderMapping | ClickMapping]]:
-    seen = set()
+def every_file(logs: Sequence[Log]) -> Iterator[tuple[LogFile, str, OrderMapping | ClickMapping]]:
+    """Yield each file of the logs with the name of its mapping and the mapping.
+
+    Raises:
+        UsageError: a path leads to no file, or a mapping reads a file twice: by two paths, a link or a folder.
+    """
+    logs_of: dict[str, list[LogFile]] = {}  # standard input is read once
+    seen: dict[object, str] = {}
     for given, name, mapping in logs:
-        for file in log_files([given]):
-            key = (file.path.resolve(), file.member, name)
+        if str(given) not in logs_of:
+            logs_of[str(given)] = log_files([given])
+        for file in logs_of[str(given)]:
+            key = (file.inode or file.path, file.member, name)
             if key in seen:
-                raise UsageError(f"{file.name} is named twice; its rows would count twice.", "Name each file once.")
-            seen.add(key)
+                raise named_twice(file.name, seen[key])
+            seen[key] = file.name
             yield file, name, mapping
 
 
@@ -166,60 +177,85 @@ class _Reading:
         self._on_progress = on_progress
         self._on_refused = on_refused
         self._orders = Spill(folder, "_key", pending_max)
-        self._events = Spill(folder, "customer_id", pending_max)
+        self._events = event_spill(folder, pending_max)
+        self._folder = folder
+        self._pending_max = pending_max
         self._known_until_ms = 0
+        self.makes_ids = False
         self._currencies: Counter[str] = Counter()
+        self._tables = TableReader()
 
     def read(self, file: LogFile, file_report: FileReport, mapping: OrderMapping | ClickMapping) -> None:
         """Read the rows of a file, and count them in its report."""
         self._report.files.append(file_report)
-        tables = read_lookups(mapping, file)
+        tables = self._tables.tables(mapping, file_report.mapping, file.folder)
         names, paths = None, sorted(mapping.paths())
         if mapping.file.format != "json":
             names = header(file, mapping.file)
             paths = [path for path in paths if path in names]
-        table_lines = read_lines(mapping, file)
-        plan = None
+            names += [] if tables.lines is None else tables.lines.columns
+        elif tables.lines is not None:
+            paths = [path for path in paths if not path.startswith(".")]
+        read = None
         for batch in read_batches(file, mapping.file, paths, each=mapping.list_path, rows_max=BATCH_ROWS):
-            if table_lines is not None:
-                batch.rows = with_lines(batch.rows, table_lines)
-            if plan is None:
-                plan = self._plan(file_report, mapping, dict(batch.rows.schema), names, tables)
-            self._take(batch, plan, file_report, mapping)
+            batch.rows = tables.with_lines(batch.rows)
+            if read is None:
+                read = self._plan(file_report, mapping, dict(batch.rows.schema), names, tables)
+            plan, columns = read
+            self._take(batch, plan, file_report, mapping, columns, tables)
             self._on_progress(file_report.file, file_report.rows)
-        if plan is None:  # a file without rows must have the columns, too
-            schema = dict.fromkeys(paths, pl.String()) | (dict(table_lines.rows.schema) if table_lines else {})
+        if read is None:  # a file without rows must have the columns, too
+            schema = dict.fromkeys(paths, pl.String()) | (dict(tables.lines.schema) if tables.lines is not None else {})
             self._plan(file_report, mapping, schema, names, tables)
+
+    def count_tables(self) -> None:
+        """Count the rows of tables that no row of the log uses. All files of the log are read."""
+        for report, refused in self._tables.reports():
+            self._report.files.append(report)
+            self._refused(report, refused)
 
     def _plan(
         self, file_report: FileReport, mapping: OrderMapping | ClickMapping, schema: dict[str, pl.DataType],
-        names: Sequence[str] | None, tables: Lookups,
-    ) -> Plan:  # fmt: skip
+        names: Sequence[str] | None, tables: MappingTables,
+    ) -> tuple[Plan, Columns]:  # fmt: skip
         how = mapping.file
-        columns = Columns(file_report.file, schema, names, tables, how.decimal, how.grouping, self._guest_salt)
+        columns = Columns(
+            file_report.file, schema, names, tables.lookups, how.decimal, how.grouping, self._guest_salt,
+            formats=tables.formats, lines_table=tables.lines_table,
+        )  # fmt: skip
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
             mapping, columns, self._now_ms
         )  # fmt: skip
         file_report.absent = tuple(columns.absent)
-        return make
+        return make, columns
 
-    def _take(self, batch: Batch, plan: Plan, file_report: FileReport, mapping: OrderMapping | ClickMapping) -> None:
+    def _take(
+        self, batch: Batch, plan: Plan, file_report: FileReport, mapping: OrderMapping | ClickMapping,
+        columns: Columns, tables: MappingTables,
+    ) -> None:  # fmt: skip
         number = len(self._report.files) - 1
         file_report.rows += len(batch.rows) + len(batch.refused)
         self._refuse(file_report, [one for one in batch.refused if not one.left_out])
         for one in batch.refused:
             if one.left_out:
                 file_report.leave_out(one.reason, [one.line])
-        rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+        rows = trimmed(batch.rows)
         if POSITION not in rows.columns or mapping.fields.lines is None:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
+        for table, key in columns.looked_up:
+            tables.use(table, rows.select(key.alias("key"))["key"])
         judged = judge(rows, plan)
         for reason, lines in judged.left_out.items():
             file_report.leave_out(reason, lines)
         self._refused(file_report, judged.refused)
         for reason, count in judged.dropped.items():
             file_report.dropped[reason] += count
-        used = judged.used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
+        used = judged.used
+        if isinstance(mapping, OrderMapping) and mapping.order.rows == "line":
+            unread, uncertain = unread_lines(batch, plan, used)
+            file_report.orders_unknown += uncertain + used["order_id"].null_count()
+            used = pl.concat([used, unread])
+        used = used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
         if used.is_empty():
             return
         good = used.filter(~pl.col("_bad"))
@@ -227,11 +263,13 @@ class _Reading:
         if not mapping.currency.rates:
             self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
         if isinstance(mapping, OrderMapping):
-            key = pl.when("_own_id").then("customer_id").otherwise("order_id")
+            # an id of the file may equal one that is made of a customer, whose rows it must meet
+            given = pl.col("order_id").str.replace(MADE_ID_END, "") if self.makes_ids else pl.col("order_id")
+            key = pl.when("_own_id").then("customer_id").otherwise(given)
             keyed = used.drop("_currency").with_columns(key.alias("_key"))
             self._orders.add(keyed.filter(pl.col("_key").is_not_null()))
         else:
-            self._events.add(good.drop("_bad", "_is_date", "_currency"))
+            self._events.add(event_rows(good))
 
     def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:
@@ -273,7 +311,10 @@ class _Reading:
         for made in map(order_records, self._orders.parts(rows_max)):
             self._settle(made)
             yield "orders", made.records
-        for made in map(event_records, self._events.parts(rows_max)):
+        ids_apart = self._folder / "ids-apart"
+        ids_apart.mkdir()
+        events = settled_ids(self._events, ids_apart, self._pending_max, rows_max, self._settle)
+        for made in map(event_records, events.parts(rows_max)):
             self._settle(made)
             yield "events", made.records
 

@@ -31,20 +31,23 @@ _GROUP: Final = "_group"
 REPEATED: Final = "repeats a record"
 """Reason of a row that is left out: its id and all of its values are those of another row."""
 _SEVERAL_TIMES: Final = "order id used twice, at several times"
+MADE_ID: Final = "{}-{}-{}"
+"""Order id of a row without one: customer, epoch ms, position."""
+MADE_ID_END: Final = "-[0-9]+-[0-9]+$"
+"""Part of `MADE_ID` after the customer, a regular expression."""
 _SINGLE: Final = ~pl.col("_grouped") & ~pl.col("_bad")
 _ID_CHECKS: Final = (
     (
         "order id used twice, by several customers",
         pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1,
     ),
-    (_SEVERAL_TIMES, _SINGLE & (pl.col("ts").n_unique().over("order_id") > 1)),
     (
         "order with different totals",
         _SINGLE & (pl.col("_total").n_unique().over("order_id", "status", pl.coalesce("updated_ts", "ts")) > 1),
     ),
     ("order of several currencies", _SINGLE & (pl.col("_rate").n_unique().over("order_id") > 1)),
 )
-"""Reasons to refuse all rows of an id, whatever they are. The first one that holds is counted."""
+"""Reasons to refuse all rows of an id but repetitions. The first one that holds is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +69,43 @@ class Assembled:
 
 def order_records(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows. All rows of an order id are among them."""
-    rows = rows.sort(_CONTENT, nulls_last=True)
+    change = pl.when(_SINGLE).then(pl.col("updated_ts").fill_null(pl.col("ts"))).otherwise("updated_ts")
+    rows = _with_made_ids(_sorted(rows.with_columns(updated_ts=change)))
+    again = _SINGLE & pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _CONTENT)
+    rows = rows.with_columns(_again=again & (pl.int_range(pl.len()) > 0))
+    left_out = [_refused(rows.filter("_again").with_columns(reason=pl.lit(REPEATED)))]
+    rows = rows.filter(~pl.col("_again"))
     reasons = [pl.when(pl.col("order_id").is_not_null() & fails).then(pl.lit(reason)) for reason, fails in _ID_CHECKS]
     rows = rows.with_columns(pl.coalesce(reasons).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null()).drop("reason")
-    single, more, repeated = _distinct(rows.filter(_SINGLE))
-    remaining, left_out, uneven = _by_rules(rows)
-    lines, others, again, dropped = _joined(remaining.filter("_grouped"))
+    single, more = _single(rows.filter(_SINGLE))
+    remaining, ruled, uneven = _by_rules(rows.filter("_grouped"))
+    lines, others, repeated, dropped = _joined(remaining)
     refused += [more, others, uneven]
-    left_out = pl.concat([left_out, repeated, again])
+    left_out += [ruled, repeated]
     records = pl.concat([single, lines]).select(ORDER_COLUMNS)
-    records, clashing = _without_clashes(records, rows, pl.concat([*refused, left_out]))
+    records, clashing = _without_clashes(records, rows, pl.concat([*refused, *left_out]))
     records = records.sort("ts", "order_id", "updated_ts", "status", "total")
-    return Assembled(records, pl.concat([*refused, clashing]), left_out, dropped)
+    return Assembled(records, pl.concat([*refused, clashing]), pl.concat(left_out), dropped)
+
+
+def _with_made_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return sorted rows, each with an order id; rows of a log without ids get one of customer, time and position."""
+    own = pl.col("_own_id") & ~pl.col("_bad")
+    made, given = rows.filter(own), rows.filter(~own)
+    if made.is_empty():
+        return rows
+    position = pl.int_range(pl.len()).over("customer_id", "ts")
+    made = made.with_columns(order_id=pl.format(MADE_ID, "customer_id", "ts", position))
+    # an id of another file may equal one that is made
+    return made if given.is_empty() else _sorted(pl.concat([made, given]))
+
+
+def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows sorted by content. Columns of one value have no part in it, and would cost time."""
+    different = [name for name in _CONTENT if rows.select(pl.col(name).ne_missing(pl.col(name).first()).any()).item()]
+    return rows.sort(different, nulls_last=True) if different else rows
 
 
 def _without_clashes(
@@ -113,19 +139,8 @@ def _refused(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- a row is an order ------------------------------------------------------------------------------------------------
-def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the records of rows that are orders, the refused rows, and those that repeat a record."""
-    rows = rows.with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
-    rows = rows.with_columns(_again=~pl.col("_own_id") & (pl.int_range(pl.len()).over(_CONTENT) > 0))
-    single, refused = _single(rows.filter(~pl.col("_again")))
-    return single, refused, _refused(rows.filter("_again").with_columns(reason=pl.lit(REPEATED)))
-
-
 def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the records of rows that are orders, and the refused rows."""
-    number = pl.int_range(pl.len()).over("customer_id", "ts")
-    made = pl.format("{}-{}-{}", "customer_id", "ts", number)
-    rows = rows.with_columns(order_id=pl.when("_own_id").then(made).otherwise("order_id"))
     too_long = pl.col("order_id").str.len_bytes() > ORDER_BYTES_MAX["order_id"]
     reason = pl.when(too_long).then(pl.lit(f"order_id longer than {ORDER_BYTES_MAX['order_id']} bytes"))
     rows = rows.with_columns(reason.alias("reason"))
@@ -208,26 +223,24 @@ def _joined(
         rows: typed rows, sorted by content.
         repeats: whether a record that repeats another one is kept.
     """
-    record = pl.when("_in_record").then(pl.struct("_file", "_line"))
-    rows = rows.with_columns(pl.struct("order_id", record.alias("record")).rank("dense").cast(pl.Int64).alias(_GROUP))
-    rows = rows.sort(_GROUP, maintain_order=True).with_columns(
-        _currencies=pl.col("_rate").drop_nulls().n_unique().over(_GROUP),
-        _rate=pl.col("_rate").drop_nulls().first().over(_GROUP),
-    )
+    rows = _with_groups(rows)
+    if rows["_rate"].null_count():
+        rows = rows.with_columns(_rate=pl.col("_rate").drop_nulls().first().over(_GROUP))
     orders = rows.group_by(_GROUP, maintain_order=True).agg(
         pl.col("order_id").first(),
         pl.col("customer_id").drop_nulls().first(),
         pl.col("_line").first(),
         pl.col("ts").min(),
         pl.col("updated_ts").max(),
-        pl.col("status").drop_nulls().unique().sort().alias("_statuses"),
+        pl.col("status").min(),
+        (pl.col("status").min() != pl.col("status").max()).alias("_mixed"),
         *(pl.col(name).drop_nulls().first() for name in _SHARED),
         *(pl.col(name).drop_nulls().n_unique().alias(f"_n_{name}") for name in _SHARED),
         pl.col("_total").drop_nulls().n_unique().alias("_totals"),
         pl.col("_has_line").sum().alias("_lines"),
         pl.col("_bad", "_net_amounts", "_net_status", "_in_record").any(),
         pl.col("_sums").any(),
-        pl.col("_currencies").first(),
+        pl.col("_rate").drop_nulls().n_unique().alias("_currencies"),
     )
     orders = _with_total(rows, orders)
     reasons = pl.coalesce(*(pl.when(fails).then(pl.lit(reason)) for reason, fails in _ORDER_CHECKS))
@@ -250,8 +263,23 @@ def _joined(
     )
 
 
+def _with_groups(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows sorted by `_GROUP`, the number of the order or, where a record holds its lines, of the record.
+
+    Args:
+        rows: sorted by order id.
+    """
+    if not rows["_in_record"].any():
+        return rows.with_columns(pl.col("order_id").rle_id().cast(pl.Int64).alias(_GROUP))
+    record = pl.when("_in_record").then(pl.struct("_file", "_line"))
+    group = pl.struct("order_id", record.alias("record")).rank("dense").cast(pl.Int64)
+    return rows.with_columns(group.alias(_GROUP)).sort(_GROUP, maintain_order=True)
+
+
 def _without_repeats(records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the orders without those that repeat a whole record of a file, and the groups of the repetitions."""
+    if not records["_in_record"].any():
+        return records, records.clear().select(_GROUP)
     suspects = records.filter(pl.col("_in_record") & pl.col("order_id").is_duplicated())
     content = suspects.select(ORDER_COLUMNS).with_columns(
         items=pl.Series([repr(items) for items in suspects["items"].to_list()], dtype=pl.String)
@@ -271,7 +299,7 @@ _ORDER_CHECKS: Final = (
     (NO_RATE, pl.col("_currencies") == 0),
     ("order of several currencies", pl.col("_currencies") > 1),
     ("order with different totals", (pl.col("_totals") > 1) & ~pl.col("_net_amounts")),
-    ("order whose rows differ in status", (pl.col("_statuses").list.len() > 1) & ~pl.col("_net_status")),
+    ("order whose rows differ in status", pl.col("_mixed") & ~pl.col("_net_status")),
     ("no readable total", pl.col("total").is_null()),
     ("amount below 0 or above 1e12", ~pl.col("total").is_between(0, AMOUNT_MAX)),
     (f"order of more than {ORDER_LINES_MAX} lines", pl.col("_lines") > ORDER_LINES_MAX),
@@ -286,8 +314,8 @@ def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
         _GROUP, "status", "_bad", "_sums", "_has_line", "_net_amounts", "_net_status", "_total", "_quantity",
         "_unit_price", "_rate",
     )  # fmt: skip
-    counted = amounts_of.join(orders.select(_GROUP, mixed=pl.col("_statuses").list.len() > 1), on=_GROUP)
-    counted = counted.filter(~pl.col("_bad") & (~pl.col("mixed") | ~pl.col("_net_status") | placed))
+    netted = orders.filter(pl.col("_mixed") & pl.col("_net_status"))
+    counted = amounts_of.filter(~pl.col("_bad") & (placed | ~pl.col(_GROUP).is_in(netted[_GROUP].implode())))
     by_lines = counted.filter(pl.col("_sums") & pl.col("_has_line"))
     by_total = counted.filter(~pl.col("_sums") & pl.col("_total").is_not_null())
     # a total that is repeated on every row counts once; with `net` each row has an amount of its own
@@ -300,9 +328,7 @@ def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
     totals = pl.concat([_sums(by_lines, "_unit_price", "_quantity"), _sums(by_total, "_total", None)])
     orders = orders.join(totals, on=_GROUP, how="left", maintain_order="left")
     nothing_left = (pl.col("_net_amounts") & (pl.col("total") <= 0) & (pl.col("sold") > 0)).fill_null(False)
-    placed_first = pl.col("_statuses").list.first()
-    mixed = pl.col("_statuses").list.len() > 1
-    status = pl.when(mixed).then(pl.lit(STATUSES[0])).otherwise(placed_first.fill_null(STATUSES[0]))
+    status = pl.when("_mixed").then(pl.lit(STATUSES[0])).otherwise(pl.col("status").fill_null(STATUSES[0]))
     return orders.with_columns(
         total=pl.when(nothing_left).then("sold").otherwise("total"),
         status=pl.when(nothing_left).then(pl.lit("refunded")).otherwise(status),
@@ -311,16 +337,19 @@ def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 
 def _sums(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
     """Return per group the exact sum, rounded once to cents, and that of the positive amounts alone."""
-    sold = rows.filter(~_negative(amount) & (~_negative(quantity) if quantity else pl.lit(True)))
-    total, sold_total = (
-        _sum(part, amount, quantity).rename({"amount": name}) for part, name in ((rows, "total"), (sold, "sold"))
-    )
-    return total.join(sold_total, on=_GROUP, how="left")
+    total = _sum(rows, amount, quantity).rename({"amount": "total"})
+    below = _negative(amount) | (_negative(quantity) if quantity else pl.lit(False))
+    sold = rows.filter(~below)
+    if len(sold) == len(rows):
+        return total.with_columns(sold="total")
+    return total.join(_sum(sold, amount, quantity).rename({"amount": "sold"}), on=_GROUP, how="left")
 
 
 def _sum(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
-    factors = [amounts(rows[name]) for name in (amount, "_rate", *([quantity] if quantity else []))]
-    groups, exact = sums(rows[_GROUP], products(*factors))
+    rate = rows["_rate"]
+    one_rate = len(rows) > 0 and bool(rate.eq_missing(rate[0]).all())
+    factors = [amounts(rows[name]) for name in (amount, *([quantity] if quantity else []))]
+    groups, exact = sums(rows[_GROUP], products(*factors, amounts(rate.head(1) if one_rate else rate)))
     return pl.DataFrame({_GROUP: groups, "amount": rounded(exact)})
 
 

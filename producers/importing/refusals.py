@@ -49,6 +49,7 @@ class FileReport:
         refused: reason -> rows that cannot be read right.
         examples: reason -> its rows with the lowest line numbers.
         dropped: optional values that a record cannot hold, by reason. Their rows are used.
+        orders_unknown: refused order lines whose order is not certain. An order in the archive may lack them.
         absent: columns that the mapping names, the file lacks and records do not need.
     """
 
@@ -60,6 +61,7 @@ class FileReport:
     refused: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Example]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    orders_unknown: int = 0
     absent: tuple[str, ...] = ()
 
     @property
@@ -125,6 +127,7 @@ _REMEDIES: Final = (
     ("order with different totals", "Write order.negative: net if each row has its own amount, or sum the lines."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),
+    ("row of a table without", "Correct the rows: a row of a table in `tables` needs its key."),
     ("event id of different events", "Make event ids unique, or remove click.id from the mapping."),
 )
 

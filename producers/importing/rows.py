@@ -29,6 +29,7 @@ from features.schema import (
     Order,
 )
 from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
+from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
 from producers.importing.sources import ANY_WORD, Source, names_in
@@ -37,6 +38,8 @@ AHEAD_MS_MAX: Final = DAY_MS
 """A time this far ahead of now is a mistake; consumers refuse it too."""
 RULE_DIGITS: Final = 3
 """Digits of a rule's number, before its reason."""
+_NUMBERS: Final = frozenset({"total", "quantity", "unit_price", "price"})
+"""Fields whose texts are numbers."""
 _QUANTITY_MAX: Final = 2**53
 PURCHASE: Final = "purchase"
 NO_RATE: Final = "currency without a rate"
@@ -116,17 +119,18 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
     ]  # fmt: skip
     read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
+    ruled = read.select(LINE, "\0left_out").drop_nulls()
     left_out = {
         left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in read.filter(pl.col("\0left_out").is_not_null()).group_by(
-            "\0left_out", maintain_order=True
-        )
+        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
     }
-    read = read.filter(pl.col("\0left_out").is_null())
+    if len(ruled):
+        read = read.filter(pl.col("\0left_out").is_null())
     read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
     refused = read.filter(pl.col("\0check").is_not_null())
-    dropped = read.filter(pl.col("\0check").is_null()).select(
-        condition.fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
+    used = pl.col("\0check").is_null()
+    dropped = read.select(
+        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
     ) if plan.drops else pl.DataFrame()  # fmt: skip
     return Judged(
         read.select(**plan.output),
@@ -148,13 +152,16 @@ def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     for (number,), part in refused.group_by("\0check"):
         check = plan.checks[int(str(number))]
         named = check.field if check.field in plan.labels else None
+        detail = NO_TEXT if check.detail is None else check.detail
+        if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
+            detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
         parts.append(
             part.select(
                 pl.col(LINE).cast(pl.Int64).alias("line"),
                 pl.lit(check.reason).alias("reason"),
                 pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
                 (pl.col(named).str.head(VALUE_CHARACTERS_MAX) if named else NO_TEXT).alias("value"),
-                (NO_TEXT if check.detail is None else check.detail).alias("detail"),
+                detail.alias("detail"),
             )
         )
     return pl.concat(parts)
@@ -179,11 +186,15 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         "payment_method": order.payment_method,
     }  # fmt: skip
     needed = {"order_id", "customer_id", "total"} | ({"quantity", "unit_price"} if sums else set())
-    texts = {name: columns.text(source, required=name in needed) for name, source in sources.items()}
+    texts = {
+        name: columns.text(source, required=name in needed, number=name in _NUMBERS) for name, source in sources.items()
+    }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
     if order.lines is not None and order.lines.left_out is not None:
         texts["\0not_a_line"] = columns.holds(order.lines.left_out)
+    if order.lines is not None and order.lines.table is not None:
+        texts[TABLE_POSITION] = pl.col(TABLE_POSITION)
     texts |= _whole_order_rules(order, columns)
     rules = _rules(mapping, columns)
     texts |= _unread_columns(columns)
@@ -323,7 +334,8 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         "quantity": click.quantity, "channel": click.channel, "country": click.country,
     }  # fmt: skip
     texts = {
-        name: columns.text(source, required=name in ("event_type", "customer_id")) for name, source in sources.items()
+        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS)
+        for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
     if mapping.identity is not None:
@@ -387,7 +399,7 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
     for name, source in own.items():
         if source is not None:
-            text = _not_in(columns.text(source), lines.never)
+            text = _not_in(columns.text(source, number=name in _NUMBERS), lines.never)
             texts[name] = pl.when(has_lines).then(text).otherwise(texts[name])
     many = (pl.len().over(LINE) > 1) | (_replaced(texts["event_type"], mapping.click.types) == PURCHASE)
     ids = [_line_id(one, columns, own_id, lines.never, many) for one in lines.id]

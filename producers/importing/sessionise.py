@@ -34,14 +34,15 @@ def with_sessions(clicks: pl.DataFrame) -> pl.DataFrame:
         of its first click.
     """
     kinds = pl.col("event_type").replace_strict(list(EVENT_TYPES), list(range(len(EVENT_TYPES))), return_dtype=pl.Int8)
-    others = [name for name in clicks.columns if name not in ("customer_id", "ts", "event_type")]
-    clicks = clicks.with_columns(kinds.alias(_KIND)).sort("customer_id", "ts", _KIND, *others, nulls_last=True)
+    clicks = _by_content(clicks.with_columns(kinds.alias(_KIND)))
     ts = pl.col("ts")
     new_customer = (pl.col("customer_id") != pl.col("customer_id").shift(1)).fill_null(True)
     long_gap = (ts - ts.shift(1) >= ABANDONED_AFTER_MS).fill_null(True)
     clicks = clicks.with_columns(_visit=(new_customer | long_gap).cum_sum())
     clicks = _with_starts(clicks, ["_visit"], "_start")
-    position = pl.int_range(pl.len()).over("_visit", "_start")
+    row = pl.int_range(pl.len())
+    begins = pl.struct("_visit", "_start").rle_id().diff().fill_null(1) > 0
+    position = row - pl.when(begins).then(row).forward_fill()
     own = pl.format("{}-{}", "customer_id", "_start")
     clicks = clicks.with_columns(_own=own, _position=position).with_columns(
         event_id=pl.col("event_id").fill_null(pl.format("{}-{}", "_own", "_position"))
@@ -49,8 +50,26 @@ def with_sessions(clicks: pl.DataFrame) -> pl.DataFrame:
     return _with_given(clicks).drop("_visit", "_start", "_own", "_position", _KIND)
 
 
+def _by_content(clicks: pl.DataFrame) -> pl.DataFrame:
+    """Return clicks ascending by customer, ts, type and the other columns, which only decide among few rows."""
+    first = ["customer_id", "ts", _KIND]
+    clicks = clicks.sort(first)
+    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in first).fill_null(False)
+    tied = clicks.select(again | again.shift(-1, fill_value=False)).to_series()
+    if not tied.any():
+        return clicks
+    others = [name for name in clicks.columns if name not in (*first, "event_type")]
+    ties = clicks.filter(tied).sort(*first, *others, nulls_last=True)
+    # the ties of each place are sorted, and the places are in the same order
+    rows = pl.int_range(len(clicks), eager=True)
+    at = rows.clone().scatter(rows.filter(tied), pl.int_range(len(clicks), len(clicks) + len(ties), eager=True))
+    return pl.concat([clicks, ties])[at]
+
+
 def _with_given(clicks: pl.DataFrame) -> pl.DataFrame:
     """Fill missing session ids, and cut sessions of the source that reach 24 hours."""
+    if clicks["session_id"].null_count() == len(clicks):
+        return clicks.with_columns(session_id="_own")
     session = ["customer_id", "session_id"]
     clicks = _with_starts(clicks, session, "_part")
     rest = pl.col("_part") > pl.col("ts").min().over(session)

@@ -143,17 +143,14 @@ def _best_quote(text: str, separator: str, complete: bool) -> _Parsed:
     if double.fault_line is not None:
         plain = _parsed(text, separator, None, complete)
         return plain if plain.width > 1 and plain.share >= 0.95 else double
-    apostrophes = sum(_is_quoted(value, "'") for _, record in double.records[:200] for value in record)
-    if apostrophes > 2:
+    values = [value.strip(" ") for _, record in double.records[:200] for value in record]
+    opening, closing = (sum(end(value, "'") for value in values) for end in (str.startswith, str.endswith))
+    if min(opening, closing) > 2:
         single = _parsed(text, separator, "'", complete)
-        bare = sum("'" in value for _, record in double.records[:200] for value in record)
-        if single.fault_line is None and single.share >= double.share and apostrophes * 2 > bare:
+        apostrophes = sum("'" in value for value in values)
+        if single.fault_line is None and single.share >= double.share and opening + closing >= apostrophes:
             return single
     return double
-
-
-def _is_quoted(value: str, quote: str) -> bool:
-    return len(value) > 1 and value[0] == quote and value[-1] == quote
 
 
 def _blanks(text: str, complete: bool) -> _Parsed | None:

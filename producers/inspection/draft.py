@@ -46,7 +46,9 @@ def draft(group: Group) -> Draft:
     """Draft a mapping for the files of a group."""
     recognition = recognise(group)
     amounts = _amount_columns(group, recognition)
-    numbers = number_choice(amounts, typed=group.form.how.format not in ("csv", "whitespace"))
+    candidates = [column for name in recognition.missing.get("total", ()) if (column := group.column(name))]
+    amounts_to_be = [column for column in candidates if column.is_number]
+    numbers = number_choice([*amounts, *amounts_to_be], typed=group.form.how.format not in ("csv", "whitespace"))
     currency_lines, currency_questions, matches = _currency(group, recognition, amounts)
     questions = [*group.form.questions, *recognition.questions, *numbers.questions, *currency_questions]
     first = group.files[0].name

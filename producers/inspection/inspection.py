@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from connectors.tables.batches import LINE, Batch, Refusal
+from connectors.tables.batches import LINE, Batch, Refusal, is_name_pattern
 from connectors.tables.columnar import parquet_types
 from connectors.tables.encodings import open_text
 from connectors.tables.file_format import FileFormat
@@ -212,13 +212,14 @@ def _text_form(described: Dialect, encoding: str | None) -> Form:
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names that are not empty and not repeated."""
+    """Return names that are not empty, not repeated and no patterns."""
     unique: list[str] = []
     for position, name in enumerate(names, 1):
-        chosen = name.replace("\0", "") or f"column {position}"
+        called = "" if is_name_pattern(name) else name
+        chosen = called.replace("\0", "") or f"column {position}"
         number = 2
         while chosen in unique or (chosen != name and chosen in names):
-            chosen = f"{name or f'column {position}'} {number}"
+            chosen = f"{called or f'column {position}'} {number}"
             number += 1
         unique.append(chosen)
     return tuple(unique)
@@ -368,7 +369,9 @@ def _summaries(rows: pl.DataFrame, refused: Sequence[Refusal]) -> list[tuple[int
     summaries += [
         (one.line, None, one.value or "")
         for one in refused[-_TAIL:]
-        if one.line > last - _TAIL and any(_SUMMARY.match(part.strip()) for part in (one.value or "").split(" | "))
+        if not one.left_out
+        and one.line > last - _TAIL
+        and any(_SUMMARY.match(part.strip()) for part in (one.value or "").split(" | "))
     ]
     return sorted(summaries, key=lambda one: one[0])
 

@@ -33,6 +33,9 @@ from producers.inspection.word_lists import event_type_of, status_of
 _STRONG_TYPE_NAMES: Final = 6
 """Names of the event type that are its name alone. `action` and `type` also name other things."""
 
+_TYPES_MIN: Final = 3
+"""Event types among the words of a column by which it is the event type without a name for it."""
+
 _LINE_FIELDS: Final = {"product": PRODUCT, "category": CATEGORY, "quantity": QUANTITY, "unit_price": UNIT_PRICE}
 
 
@@ -108,7 +111,14 @@ def _is_clicks(columns: Sequence[ColumnProfile]) -> bool:
         known = [word for word in column.words if event_type_of(word)]
         if known or (rank < _STRONG_TYPE_NAMES and column.kind != "id"):
             return True
-    return False
+    has_total = any(column.is_number and name_rank(column.name, TOTAL) is not None for column in columns)
+    return not has_total and any(_has_event_types(column) for column in columns)
+
+
+def _has_event_types(column: ColumnProfile) -> bool:
+    """Return whether most words of a column are event types of several kinds, whatever its name."""
+    types = [event_type_of(word) for word in column.words]
+    return len({one for one in types if one}) >= _TYPES_MIN and types.count(None) * 2 < len(types)
 
 
 def _may_be_orders(columns: Sequence[ColumnProfile], group: Group) -> bool:
@@ -140,7 +150,7 @@ def _is_customer(column: ColumnProfile) -> bool:
 def _is_order_id(column: ColumnProfile) -> bool:
     if not _is_text(column):
         return False
-    if normal_name(column.name) in ("name", "reference", "order"):
+    if normal_name(column.name.rsplit(".", 1)[-1]) in ("name", "reference", "order"):
         return bool(column.examples) and all(re.search(r"\d", one) for one in column.examples)
     return True
 

@@ -24,6 +24,7 @@ from producers.importing.events import EVENT_COLUMNS
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, in_shop_currency, message_orders
 from producers.importing.rows import NO_RATE, Plan, click_plan, judge, order_plan
+from producers.importing.unread_lines import trimmed
 
 NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
@@ -171,7 +172,7 @@ class TopicMapper:
         batch = records_batch(records, self._paths, self._mapping.list_path)
         for one in batch.refused:
             mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
-        rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+        rows = trimmed(batch.rows)
         if POSITION not in rows.columns or self._mapping.fields.lines is None:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
         judged = judge(rows, self._plan)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from features.errors import UsageError
 from shopstream.cli.options import Archive, AsOf, ForecastDays, OutFile, Run
 from shopstream.cli.progress import progress, stated_history, write_table
 from shopstream.runtime.tables import table
@@ -43,6 +44,10 @@ def forecast(
     from training.forecast import page as forecast_page
     from training.forecast import shop_forecast
 
+    if out.suffix in (".html", ".json"):
+        raise UsageError(
+            f"--out {out} is the name of the page or of the back-test.", "Give a name that ends in .parquet or .csv."
+        )
     console = Console(stderr=True)
     settings = load_settings(run=run)
     if index:
@@ -66,6 +71,8 @@ def forecast(
 
 
 def _print(console: Console, figures: dict[str, Any]) -> None:
+    from training.forecast.page import UNTESTED
+
     total = figures["series"][0]
     models = dict(total["models"])
     if total["nested"]:
@@ -82,6 +89,6 @@ def _print(console: Console, figures: dict[str, Any]) -> None:
     title = f"total, {figures['horizon']} days ahead from {total['origins']} origins; share in the intervals"
     columns = ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "80 %", "95 %")
     tested = table(title, columns, rows, text_columns=1, no_wrap=True)
-    console.print(tested if rows else "The history is too short for a back-test: the forecast repeats the last week.")
+    console.print(tested if rows else UNTESTED)
     if len(figures["series"]) > 1:
         console.print(f"categories are forecast separately; their sum is {figures['apart']:+.1%} from the total")

@@ -102,10 +102,12 @@ def _print(console: Console, report: ImportReport) -> None:
     files = [(escape(file.file), file.mapping, *(f"{rows:,}" for rows in _counts(file))) for file in report.files]
     headings = ("file", "mapping", "rows read", "left out", "refused", "used")
     console.print(table(None, headings, files, text_columns=2))
+    unknown = sum(file.orders_unknown for file in report.files)
     rows = [
         ("rows read", f"{report.rows:,}"),
         *((f"  left out: {escape(reason)}", f"{count:,}") for reason, count in report.left_out.most_common()),
         *((f"  refused: {escape(reason)}", f"{count:,}") for reason, count in report.refused.most_common()),
+        *([("  refused lines of unknown orders", f"{unknown:,}")] if unknown else []),
         ("rows used", f"{report.rows_used:,}"),
         *((f"  {escape(reason)}", f"{count:,}") for reason, count in report.dropped.most_common()),
     ]
@@ -138,6 +140,13 @@ def _print_refused(console: Console, report: ImportReport, saved: str) -> int:
             for example in file.examples[reason]:
                 console.print(f"  {example.position()}", markup=False, highlight=False, soft_wrap=True)
             console.print(f"  {remedy(reason)}", markup=False, highlight=False, soft_wrap=True)
+        if file.orders_unknown:
+            console.print(
+                f"{file.file}: {file.orders_unknown:,} refused lines whose order is not certain: "
+                "orders may lack them, and their totals may be too small",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+            console.print("  Correct these rows before you use the totals.", markup=False, highlight=False)
     total = report.refused.total()
     console.print(f"Refused rows: {total:,}; {saved}.", markup=False, highlight=False)
     return 1

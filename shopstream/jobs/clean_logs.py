@@ -20,12 +20,12 @@ from polars import col
 from connectors.formats.timestamps import OFFSET
 from connectors.tables.batches import LINE
 from connectors.tables.file_format import FileFormat
-from connectors.tables.log_files import LogFile, log_files
+from connectors.tables.log_files import LogFile
 from connectors.tables.reader import header, read_batches
 from features.errors import UsageError
 from features.schema import DEVICES, EVENT_TYPES, STATUSES
 from producers.importing.columns import Columns
-from producers.importing.importer import BATCH_ROWS, Log, import_logs
+from producers.importing.importer import BATCH_ROWS, Log, every_file, import_logs
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.refusals import FileReport
 from producers.importing.sources import alternatives
@@ -74,13 +74,13 @@ def clean_logs(
         The report; `source.files` lists for each file the rows that reading left out.
 
     Raises:
-        UsageError: a file lacks a column.
+        UsageError: a file lacks a column, or is named twice.
         ShopstreamError: a file is unreadable, or no row of it is a record.
     """
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.reading-", dir=out.absolute().parent) as folder:
         prepared = []
-        files = [(file, name, mapping) for given, name, mapping in logs for file in log_files([given])]
+        files = list(every_file(logs))
         for number, (file, name, mapping) in enumerate(files):
             on_step(f"reading {file.name}", number / len(files))
             prepared.append(_prepared(file, name, mapping, Path(folder) / f"{number}.parquet", plan, person))

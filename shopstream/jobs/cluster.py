@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,6 +10,9 @@ import polars as pl
 
 from connectors.files import write_made, write_whole
 from connectors.formats.csv_safety import safe_frame
+from connectors.tables.file_format import FileFormat
+from connectors.tables.log_files import log_files
+from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
 from producers.archive.archive import TRUTH_FILE
 from shopstream.jobs.history import known_history
@@ -24,8 +25,6 @@ from training.clusters.personas import profiles
 from training.segments.customer_table import CUSTOMER_TABLE_FILE
 
 CUSTOMERS_FILE = "customers.parquet"
-CSV_ROWS = 50_000
-"""Rows of a CSV that are Python objects at a time."""
 FILES = (CLUSTERS_FILE, CUSTOMERS_FILE, "comparison.csv", "profiles.csv", "clusters.html")
 
 
@@ -51,14 +50,13 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
             f"The table {source} does not exist.",
             "Give a CSV or Parquet file, an output folder of `segment`, or an archive.",
         )
-    try:
-        if source.suffix == ".parquet":
-            return pl.read_parquet(source)
+    if source.suffix != ".parquet":
         return _read_csv(source, separator)
-    except (pl.exceptions.PolarsError, OSError, csv.Error, UnicodeDecodeError) as error:
+    try:
+        return pl.read_parquet(source)
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise ShopstreamError(
-            f"The table {source} cannot be read: {str(error).splitlines()[0]}.",
-            "Write it as UTF-8 with a header line, and set its separator in the mapping.",
+            f"The table {source} cannot be read: {str(error).splitlines()[0]}.", "Write the Parquet file again."
         ) from None
 
 
@@ -69,25 +67,30 @@ def is_archive(source: Path) -> bool:
 
 def _read_csv(file: Path, separator: str) -> pl.DataFrame:
     """Read every column as text, so that ids keep their zeros and NA stays a country; empty text is null."""
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        rows = csv.reader(text, delimiter=separator, strict=True)
-        names = next(rows, [])
-        if len(set(names)) < len(names):
-            raise ShopstreamError(f"The header of {file} names a column twice.", "Give each column its own name.")
-        parts = [pl.DataFrame(schema=dict.fromkeys(names, pl.String))]
-        while chunk := [_fields(row, names, rows.line_num, file) for row in itertools.islice(rows, CSV_ROWS) if row]:
-            columns = [pl.Series(name, of, pl.String) for name, of in zip(names, zip(*chunk, strict=True), strict=True)]
-            parts.append(pl.DataFrame(columns))
-    return pl.concat(parts).with_columns(pl.when(pl.all() != "").then(pl.all()))
-
-
-def _fields(row: list[str], names: list[str], line: int, file: Path) -> list[str]:
-    if len(row) != len(names):
+    try:
+        how = FileFormat(format="csv", separator=separator)
+    except ValueError:
+        raise UsageError(f"{separator!r} separates no columns.", "Set another separator in the mapping.") from None
+    logs = log_files([file])
+    if len(logs) > 1:
+        raise UsageError(f"{file} has {len(logs)} files, and a table is one.", "Unpack it, and give one file.")
+    try:
+        names = header(logs[0], how)
+        batches = list(read_batches(logs[0], how, None))
+    except ShopstreamError as error:  # its remedy is about mappings of an import
         raise ShopstreamError(
-            f"{file}, line {line} has {len(row)} fields, but the header has {len(names)}.",
-            "Quote fields that contain the separator, or set the separator in the mapping.",
+            f"The table cannot be read: {error.message}",
+            "Write it as UTF-8 text with a header line, and set its separator in the mapping.",
+        ) from None
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise ShopstreamError(f"The header of {file} names the column {twice} twice.", "Rename one of them.")
+    for one in (one for batch in batches for one in batch.refused if not one.left_out):
+        raise ShopstreamError(
+            f"{file}, line {one.line}: {one.reason}: {one.value}.",
+            "Quote values that contain the separator, or set the separator in the mapping.",
         )
-    return row
+    parts = [pl.DataFrame(schema=dict.fromkeys(filter(None, names), pl.String))]
+    return pl.concat([*parts, *(batch.rows.select(parts[0].columns) for batch in batches)])
 
 
 def known_groups(source: Path, table: pl.DataFrame) -> pl.Series | None:

@@ -197,7 +197,7 @@ def _add_folders(settings: Settings, run_of: Any) -> None:
             run.archive = folder
             run.archive_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     for path in _record_files(settings):
-        if (name := _run_of_file(path)) is not None:
+        if (name := run_of_file(path)) is not None:
             run_of(name).files.append(path)
 
 
@@ -207,7 +207,8 @@ def _record_files(settings: Settings) -> Iterable[Path]:
         yield from sorted(path for path in records.iterdir() if path.is_file()) if records.is_dir() else ()
 
 
-def _run_of_file(path: Path) -> str | None:
+def run_of_file(path: Path) -> str | None:
+    """Return the name of the run that a file of the data folder belongs to; None if it belongs to no run."""
     suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
     if suffix is not None:
         # RUN.json is format 1 of the demo's progress
@@ -308,7 +309,7 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
         for checkpoint in spark_checkpoints(settings, run)
     ]
     for path in _record_files(settings):
-        if _run_of_file(path) == run:
+        if run_of_file(path) == run:
             path.unlink(missing_ok=True)
     return stays
 

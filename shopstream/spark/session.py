@@ -90,7 +90,7 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
         yield spark
     except (PySparkException, Py4JError) as error:
         cause = first_cause(str(error))
-        raise ShopstreamError(f"Spark failed: {cause}", _remedy(cause)) from error
+        raise ShopstreamError(f"Spark failed: {cause}", remedy_of(cause)) from error
     finally:
         spark.stop()
 
@@ -127,7 +127,8 @@ def first_cause(text: str) -> str:
     return lines[0] if lines else "Spark gave no reason"
 
 
-def _remedy(cause: str) -> str:
+def remedy_of(cause: str) -> str:
+    """Return what the user can do about the cause of Spark's failure."""
     if "No module named" in cause or "PYTHON_VERSION_MISMATCH" in cause:
         return f"Shopstream is not installed in the workers' Python: name another Python with --conf {PYTHON}=…"
     return "--debug shows all messages of Spark."

@@ -31,13 +31,19 @@ def read(texts, never=(), allow=()):
         ("\u00a0\u2003ann\u3000\n", "ann"), ("a b", "a b"), ("Jose\u0301", "Jose\u0301"), ("José", "José"),
         ("ANN", "ANN"),
         ("1e5", "1e5"), ("12E45", "12E45"), ("nullable", "nullable"), ("nan2", "nan2"), ("0a", "0a"), ("00-1", "00-1"),
-        ("guest@example.org", "guest@example.org"), ("\u200bann", "\u200bann"), ("10", "10"), ("-2", "-2"),
+        ("guest@example.org", "guest@example.org"), ("an\u200bn", "an\u200bn"), ("10", "10"), ("-2", "-2"),
         ("+1", "+1"),
         ("\u0660", "\u0660"), ("anna's \"x\"", "anna's \"x\""),
     ],
 )  # fmt: skip
 def test_an_id_has_every_character(text, value):
     assert read([text]) == [(value, None)]
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u2060", "\u00ad", "\u200d", "\u202c", "\u2069"])
+def test_characters_without_a_width_around_an_id_are_no_part_of_it(mark):
+    assert read([f"{mark} 7{mark}", f"7 {mark} ", f"{mark}13085.0"]) == [("7", None), ("7", None), ("13085", None)]
+    assert read([f"{mark}null", mark]) == [(None, 'placeholder "null"'), (None, 'placeholder ""')]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def test_24_00_is_the_start_of_the_next_day():
         ("2024-03-01T10:15+24:00", "there is no offset +24:00"),
         ("2024-03-01T10:15+02:60", "there is no offset +02:60"),
         ("2024-03-01 10:15 EST", "zone word EST: write time.zones"),
+        ("2024-03-01 10:15 pm", "pm is half of a day, not a zone: write a pattern with %I and %p"),
         ("2024-03-01 10:15 ct", "zone word ct: write time.zones"),
         ("2024-03-31 02:30", "02:30 does not exist on that day in Europe/Berlin"),
         ("2024-03-31 02:30:15.5", "02:30 does not exist on that day in Europe/Berlin"),

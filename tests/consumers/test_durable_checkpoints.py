@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stream.feeding import as_batch, message
+from pyarrow import fs
+from simulation.boundary import Bystander
+from simulation.disk import STATE, Disk, Store
+from stream.feeding import as_batch, as_events, message
 
 from connectors.kafka.offsets import CommitError
 from connectors.kafka.source import CommittedOffset
 from consumers.checkpoints.coordinator import CheckpointCoordinator
-from consumers.checkpoints.recovery import decode_committed
+from consumers.checkpoints.recovery import decode_committed, restore
 from consumers.checkpoints.store import BLOCKS_MAX, CheckpointStore
 from features.schema import DAY_MS, HOUR_MS, SOURCE_TOPICS
 
@@ -44,6 +47,15 @@ def opened(tmp_path, source):
     return checkpoints, checkpoints.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
 
 
+class FullDisk(Bystander):
+    """No room on a simulated disk for as long as `full`."""
+
+    full = True
+
+    def befalls(self, fault: str) -> bool:
+        return fault == "disk_full" and self.full
+
+
 def receive(partition, number):
     event = {"event_id": f"e{number}", "event_type": "search", "customer_id": "c", "session_id": f"s{number // 50}"}
     event |= {"device": "mobile", "ts": NOW_MS + number * 1_000}
@@ -56,6 +68,29 @@ def receive(partition, number):
 
 def files_of(tmp_path: Path) -> set[str]:
     return {path.name for path in (tmp_path / "r" / "partition=0").iterdir()}
+
+
+def test_event_ids_of_a_failed_checkpoint_are_in_the_next_one():
+    """Else an event repeated after a restart would be counted again."""
+    disk, source = FullDisk(), Source()
+    store = CheckpointStore(STATE, "r", files=fs.PyFileSystem(Disk(Store(), disk)))
+    checkpoints = CheckpointCoordinator(store, source, None, run="r", partitions=1, sinks=["s"], interval_s=0.0)
+    partition = checkpoints.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
+    search = {"event_type": "search", "customer_id": "c", "session_id": "s", "device": "mobile"}
+    rows = [search | {"event_id": f"e{number}", "ts": NOW_MS + number} for number in range(40)]
+    partition.receive(as_batch("events", [message(row) for row in rows]))
+    for topic in SOURCE_TOPICS:
+        partition.reached_end(topic)
+    partition.advance()
+    checkpoints.checkpoint_now([partition])
+    assert checkpoints.made == 0
+    assert partition.changed
+    disk.full = False
+    checkpoints.checkpoint_now([partition])
+    checkpoints.close()
+    assert checkpoints.made == 1
+    again = restore(store.read(0, source.names[-1]), ["s"])
+    assert again.state.apply_events(as_events(rows)).applied == 0
 
 
 def test_files_and_folder_are_synced_before_the_commit_that_names_them(tmp_path, monkeypatch):

@@ -167,7 +167,7 @@ def test_tombstone_retention_equals_the_offset_retention_of_the_cluster(minutes,
                 future.set_result({"offsets.retention.minutes": SimpleNamespace(value=minutes)})
             return {resources[0]: future}
 
-    assert kafka._longest_pause_ms(Cluster()) == ms
+    assert kafka.longest_pause_ms(Cluster()) == ms
 
 
 def offsets_retention_ms(properties):

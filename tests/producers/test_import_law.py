@@ -229,13 +229,19 @@ def test_an_order_whose_rows_disagree_is_refused_with_all_its_rows(tmp_path, row
     assert orders_of(tmp_path / "a", "order_id") == [("9",)]
 
 
+REPEATED = {"repeats a record": 1}
+
+
 @pytest.mark.parametrize(
     ("second", "left_out", "refused"),
     [
-        ("1,ann,2024-03-01,5", {"repeats a record": 1}, {}),
+        ("1,ann,2024-03-01,5", REPEATED, {}),
         ("1,ann,2024-03-01,6", {}, {"order with different totals": 2}),
         ("1,ann,2024-03-02,5", {}, {"order id used twice, at several times": 2}),
         ("1,bob,2024-03-01,5", {}, {"order id used twice, by several customers": 2}),
+        ("1,ann,2024-03-02,5\n1,ann,2024-03-01,5", REPEATED, {"order id used twice, at several times": 2}),
+        ("1,ann,2024-03-01,6\n1,ann,2024-03-01,6", REPEATED, {"order with different totals": 2}),
+        ("1,bob,2024-03-01,5\n1,ann,2024-03-01,5", REPEATED, {"order id used twice, by several customers": 2}),
     ],
 )
 def test_an_order_id_belongs_to_one_order(tmp_path, second, left_out, refused):
@@ -294,9 +300,9 @@ def test_rows_without_ids_in_two_files_are_two_orders(files, tmp_path):
 
 
 def test_a_repeated_event_is_left_out_and_a_different_one_with_its_id_refused(tmp_path):
-    text = "id,who,at\n" + "e1,a,2024-03-01\n" * 2 + "e2,a,2024-03-01\ne2,a,2024-03-02\ne3,a,2024-03-01\n"
-    report = import_text(tmp_path, text, CLICKS)
-    assert report.left_out == {"repeats a record": 1}
+    rows = "e1,a,2024-03-01\n" * 2 + "e2,a,2024-03-01\n" * 2 + "e2,a,2024-03-02\ne3,a,2024-03-01\n"
+    report = import_text(tmp_path, "id,who,at\n" + rows, CLICKS)
+    assert report.left_out == {"repeats a record": 2}
     assert report.refused == {"event id of different events": 2}
     assert sorted(event["event_id"] for event in records(tmp_path / "a")) == ["e1", "e3"]
 

@@ -7,6 +7,7 @@ from test_importer import records
 
 from features.errors import ShopstreamError, UsageError
 from producers.importing.importer import import_logs
+from producers.importing.lookups import UNUSED
 from producers.importing.mapping import parse_mapping
 
 LINES = """
@@ -243,7 +244,7 @@ def test_lines_of_an_order_come_from_the_rows_of_a_table(tmp_path):
         ("a", 2, 5.0), ("b", 2, 0.5),
     ]  # fmt: skip
     assert not orders["2"].get("items")
-    assert (report.rows, report.rows_used) == (3, 3)
+    assert (report.rows, report.rows_used, dict(report.left_out)) == (4, 3, {UNUSED: 1})
 
 
 def test_table_of_lines_without_a_column_is_an_error_of_the_mapping(tmp_path):
@@ -290,3 +291,17 @@ def test_country_codes_in_lower_case_are_read_with_upper(tmp_path):
 def test_rule_that_cannot_hold_is_an_error_of_the_mapping(mapping, message):
     with pytest.raises(UsageError, match=message):
         parse_mapping(mapping, "own.yaml")
+
+
+# --- columns whose name is a word of the mapping language -------------------------------------------------------------
+def test_column_called_i_is_a_column_like_others(tmp_path):
+    mapping = """
+kind: clicks
+file: {format: csv}
+time: {column: at}
+click: {id: i, customer: who, type: {value: product_view}}
+"""
+    row = "7,ann,2026-05-01T10:00:00Z"
+    report = imported(tmp_path, mapping, f"i,who,at\n{row}\n{row}\n8,ann,2026-05-01T10:00:00Z\n")
+    assert [event["event_id"] for event in records(tmp_path / "a")] == ["7", "8"]
+    assert report.left_out == {"repeats a record": 1}

@@ -58,6 +58,25 @@ def test_clicks_of_the_same_time_are_in_the_order_of_the_funnel_whatever_their_o
     assert found["event_id"].to_list() == [f"c-{START}-{n}" for n in range(3)]
 
 
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]), st.integers(0, 2), st.sampled_from(["page_view", "purchase"]),
+            st.sampled_from([None, "mug", "pen"]), st.sampled_from([None, "s"]),
+        ),
+        min_size=2, max_size=12,
+    ).flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows)))
+)  # fmt: skip
+def test_clicks_of_one_moment_get_the_same_ids_in_any_order(rows):
+    schema = {"customer_id": pl.String, "ts": pl.Int64, "event_type": pl.String, "product_id": pl.String}
+    schema |= {"session_id": pl.String}
+    one, other = (
+        with_sessions(pl.DataFrame(some, schema, orient="row").with_columns(event_id=pl.lit(None, pl.String)))
+        for some in rows
+    )
+    assert one.equals(other)
+
+
 def test_each_session_is_cut_a_day_after_its_own_first_click():
     hour = 3_600_000
     times = [0, *(n * 20 * 60_000 for n in range(1, 75)), 49 * hour - 20 * 60_000]  # every 20 minutes for 24 h 40 min

@@ -96,7 +96,7 @@ def test_files_are_assigned_to_their_run(tmp_path):
         "demo/B.json": None,
         "metrics/b-baker-0.json": None,
     }
-    assert {name: runs_job._run_of_file(tmp_path / name) for name in named} == named
+    assert {name: runs_job.run_of_file(tmp_path / name) for name in named} == named
 
 
 def test_a_state_folder_is_listed_and_removed_by_run(tmp_path):

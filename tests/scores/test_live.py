@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import defaultdict
 
 import polars as pl
 import pytest
@@ -13,10 +12,11 @@ from oracle.loops import loop_rows
 from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame, same_value
 from oracle.shop import DAY
 from scores.scorers import BREAKS, THRESHOLDS, by_tenure, rows_of
+from simulation.boundary import CALM, STORMY, Odds
+from simulation.checks import check_alerts
+from simulation.world import World
 from stream.scene import PROFILE, Scene
-from stream.world import Odds, World
 
-import consumers.checkpoints.coordinator
 import consumers.features.scoring
 from connectors.formats.rules_file import default_rules
 from consumers.erasure.indices import PROFILE_FIELDS
@@ -24,29 +24,33 @@ from consumers.features.scoring import LiveScoring
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
 from features.rules.segments import with_profiles
-from features.scores.score import RISKS, SCORE_SCHEMA, Scoring, scored
-
-CALM = Odds()
-STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1, write_fails=0.1)
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch):
-    """Checkpoints as often as can be; no clock but one."""
-    monkeypatch.setattr(consumers.checkpoints.coordinator, "SHARE_MAX", 1.0)
-    monkeypatch.setattr(consumers.checkpoints.coordinator, "wall_clock_ms", lambda: 0)
+from features.scores.score import SCORE_SCHEMA, Scoring, scored
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
-def check_rows(world: World, scene: Scene, as_of: int, scoring: Scoring) -> None:
+def world_of(scene: Scene, odds: Odds, *scorings: Scoring, seed: int = 0, as_of: int | None = None) -> World:
+    """A world with these bundles alone, which come one after the other."""
+    world = World(seed, "features", scene, odds, slots=1, as_of=scene.end if as_of is None else as_of)
+    world.role.scorings = list(scorings)
+    return world
+
+
+def run_again(world: World, scoring: Scoring | None) -> None:
+    """By new workers, with another bundle or none."""
+    world.role.scorings, world.role.scorings_seen = [scoring] if scoring is not None else [], 0
+    world.run_again()
+
+
+def check_rows(world: World) -> None:
     """Index and topic hold the oracle's rows with the scores that batch gives them."""
-    features = feature_frame(loop_rows(scene.events, scene.orders, as_of))
+    scene, scoring = world.scene, world.role.scorings[world.role.scorings_seen]
+    features = feature_frame(loop_rows(scene.events, scene.orders, world.as_of))
     profiles = pl.DataFrame({"customer_id": sorted(scene.profiles)}).with_columns(
         pl.lit(value).alias(name) for name, value in PROFILE.items()
     )
     scores = scoring.scorer.score(with_profiles(features.select(list(ROW_SCHEMA)), profiles, scoring.profile_columns))
     expected = features.hstack(scores).with_columns(pl.lit(scoring.name).alias("bundle"))
-    for one in (world.index("customers"), world.newest_rows().values()):
+    for one in (world.documents("customers"), world.role.newest_rows().values()):
         rows = [{name: row[name] for name in expected.columns} for row in one]
         frame = pl.DataFrame(rows, schema=expected.schema, orient="row")
         assert_same_rows(frame.select(list(FEATURE_DTYPES)), features)
@@ -57,76 +61,64 @@ def check_rows(world: World, scene: Scene, as_of: int, scoring: Scoring) -> None
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_row_has_the_scores_of_the_newest_bundle(seed, tmp_path):
+def test_every_row_has_the_scores_of_the_newest_bundle(seed):
     scene = Scene(seed, customers=2)
     scorings = [by_tenure("one", 400), by_tenure("two", 200), by_tenure("three", 100)]
-    world = World(scene.rng, scene.logs, str(tmp_path), scorings=scorings)
-    as_of = scene.end + seed % 3 * DAY
-    progress = world.work(STORMY if seed else CALM, lambda _: as_of)
-    check_rows(world, scene, as_of, scorings[world.scorings_seen])
-    assert progress.bundle == scorings[world.scorings_seen].name
+    world = world_of(scene, STORMY if seed else CALM, *scorings, seed=seed, as_of=scene.end + seed % 3 * DAY)
+    world.run()
+    check_rows(world)
+    assert world.role.progress.bundle == scorings[world.role.scorings_seen].name
 
 
-def test_bundle_published_after_all_rows_were_written_marks_every_customer(tmp_path):
-    scene = Scene(1, customers=2)
-    world = World(scene.rng, scene.logs, str(tmp_path))
-    world.work(CALM, lambda _: scene.end)
-    assert all("segment" not in row for row in world.index("customers"))
-    world.scorings = [by_tenure("late", 300)]
-    progress = world.work(CALM, lambda _: scene.end)
-    assert progress.consumed == 0
-    check_rows(world, scene, scene.end, world.scorings[0])
+def test_bundle_published_after_all_rows_were_written_marks_every_customer():
+    world = world_of(Scene(1, customers=2), CALM)
+    world.run()
+    assert all("segment" not in row for row in world.documents("customers"))
+    run_again(world, by_tenure("late", 300))
+    assert world.role.progress.consumed == 0
+    check_rows(world)
 
 
-def test_rows_without_a_bundle_have_no_scores(tmp_path):
-    scene = Scene(1, customers=2)
-    world = World(scene.rng, scene.logs, str(tmp_path), scorings=[by_tenure("gone", 300)])
-    world.work(CALM, lambda _: scene.end)
-    world.scorings = ()
-    world.work(CALM, lambda _: scene.end)
-    scene.check(world, scene.end)
+def test_rows_without_a_bundle_have_no_scores():
+    world = world_of(Scene(1, customers=2), CALM, by_tenure("gone", 300))
+    world.run()
+    run_again(world, None)
+    world.check()
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(1, 11))
-def test_alerts_are_neither_lost_nor_duplicated(seed, tmp_path):
+def test_alerts_are_neither_lost_nor_duplicated(seed):
     """Risks only rise here, so a customer's alerts must lead from the first band to the last, each step once."""
     scene = Scene(seed, customers=3)
     first = min(e["ts"] for e in scene.events)
     span_days = (scene.end - first) / DAY
-    half = {where: log[: len(log) // 2] for where, log in scene.logs.items()}
-    world = World(scene.rng, half, str(tmp_path), scorings=[by_tenure("low", 1e9)])
-    world.work(CALM, lambda stream_time: stream_time)
-    begun = {row["customer_id"] for row in world.index("customers")}
-    world.logs, world.scorings = scene.logs, [by_tenure("rising", span_days * 0.8)]
-    as_of = scene.end + 1
-    progress = world.work(STORMY, lambda _: as_of)
-    by_id = {(a["customer_id"], a["churn_risk"], a["day"]): a for a in world.alerts}
-    documents = world.index("alerts")
-    assert {(d["customer_id"], d["churn_risk"], d["day"]): d for d in documents} == by_id
-    assert len(documents) == len(by_id) > 0
-    steps = defaultdict(list)
-    for alert in sorted(by_id.values(), key=lambda a: (a["ts"], RISKS.index(a["churn_risk"]))):
-        steps[alert["customer_id"]].append((alert["churn_risk_before"], alert["churn_risk"]))
-    last = {row["customer_id"]: row["churn_risk"] for row in world.index("customers")}
-    for customer, risk in last.items():
-        path = steps.get(customer, [])
-        assert [b for _, b in path[:-1]] == [a for a, _ in path[1:]], (customer, path)
-        if customer in begun:
-            assert (path[0][0] if path else risk) == "low"
-        assert not path or path[-1][1] == risk
-    assert progress.dirty == 0
+    world = world_of(scene, CALM, by_tenure("low", 1e9), seed=seed, as_of=scene.end + 1)
+    world.logs = {where: log[: len(log) // 2] for where, log in scene.logs.items()}
+    world.role.final_as_of = lambda life: life.consumer.max_event_time
+    world.run()
+    begun = {row["customer_id"] for row in world.documents("customers")}
+    assert not world.role.alerts
+    world.logs, world.stormy, world.odds = scene.logs, STORMY, STORMY
+    world.role.final_as_of = lambda _: world.as_of
+    run_again(world, by_tenure("rising", span_days * 0.8))
+    last = {row["customer_id"]: row["churn_risk"] for row in world.documents("customers")}
+    steps = check_alerts(world.role.alerts, world.documents("alerts"), last)
+    assert steps
+    for customer in begun:
+        assert (steps[customer][0][0] if customer in steps else last[customer]) == "low"
+    assert world.role.progress.dirty == 0
 
 
-def test_alert_holds_the_score_its_reasons_and_the_action(tmp_path):
+def test_alert_holds_the_score_its_reasons_and_the_action():
     scene = Scene(3, customers=1)
-    world = World(scene.rng, scene.logs, str(tmp_path), scorings=[by_tenure("low", 1e9)])
-    world.work(CALM, lambda _: scene.end)
-    world.scorings = [by_tenure("high", math.inf, shift=0.7)]
-    progress = world.work(CALM, lambda _: scene.end)
-    assert progress.alerts_written == len(world.alerts) == len(world.index("customers"))
-    row = min(world.index("customers"), key=lambda r: r["customer_id"])
-    (alert,) = (a for a in world.alerts if a["customer_id"] == row["customer_id"])
+    world = world_of(scene, CALM, by_tenure("low", 1e9))
+    world.run()
+    run_again(world, by_tenure("high", math.inf, shift=0.7))
+    rows, alerts = world.documents("customers"), world.role.alerts
+    assert world.role.progress.alerts_written == len(alerts) == len(rows)
+    row = min(rows, key=lambda r: r["customer_id"])
+    (alert,) = (a for a in alerts if a["customer_id"] == row["customer_id"])
     shared = (
         "churn_risk",
         "churn_probability",
@@ -282,11 +274,10 @@ def test_missing_folder_or_pointer_does_not_unload_the_bundle(clock, capsys):
     live.close()
 
 
-def test_rows_that_cannot_be_scored_stop_the_worker_with_a_reason(tmp_path):
-    scene = Scene(1, customers=1)
-    world = World(scene.rng, scene.logs, str(tmp_path), scorings=[Scoring("bad", Raises())])
+def test_rows_that_cannot_be_scored_stop_the_worker_with_a_reason():
+    world = world_of(Scene(1, customers=1), CALM, Scoring("bad", Raises()))
     with pytest.raises(ShopstreamError, match=r"The bundle bad cannot score rows: KeyError"):
-        world.work(CALM, lambda _: scene.end)
+        world.run()
 
 
 def test_scoring_overhead_around_the_model_is_small():

@@ -66,6 +66,10 @@ class Odds:
     """The brokers do not take the letters in time."""
 
 
+CALM = Odds(switch=0.0)
+STORMY = Odds(kill=0.004, evict=0.02, bell=0.02, commit_lost=0.1, disk_full=0.02, answer_lost=0.1, item_refused=0.05)
+"""The faults that a features consumer meets every day, all of them often."""
+
 KILL_AT = 1 / 30
 STALL_AT = 1 / 8
 BOUNDARIES = (

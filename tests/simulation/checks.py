@@ -41,8 +41,7 @@ def check_prefix(
     Raises:
         AssertionError: they are not what the state counts.
     """
-    store = CheckpointStore(STATE, run)
-    store._files = fs.PyFileSystem(Disk(disk, Bystander()))
+    store = CheckpointStore(STATE, run, files=fs.PyFileSystem(Disk(disk, Bystander())))
     checkpoint = store.read(number, name)
     partition = restore(checkpoint, [ELASTIC, TOPIC])
     read = {where.topic: [row for row in scene.counting[where][:stop] if row] for where, stop in offsets.items()}
@@ -80,13 +79,16 @@ def _check_clean(partition: Restored, rows: pl.DataFrame, index: Index, to_come:
 
 def check_alerts(
     sent: Sequence[Mapping[str, Any]], indexed: Sequence[Mapping[str, Any]], risks: Mapping[str, str | None]
-) -> None:
+) -> dict[str, list[tuple[str, str]]]:
     """None is lost, and one id is one content. Risks only rise, so each alert begins where the one before ended.
 
     Args:
         sent: the messages on the topic.
         indexed: the documents.
         risks: customer -> the risk of the newest row.
+
+    Returns:
+        Customer -> the risk before and after each alert, in order.
 
     Raises:
         AssertionError: it is not so.
@@ -103,3 +105,4 @@ def check_alerts(
     for customer, path in steps.items():
         assert [b for _, b in path[:-1]] == [a for a, _ in path[1:]], (customer, path)
         assert path[-1][1] == risks[customer], (customer, path)
+    return dict(steps)

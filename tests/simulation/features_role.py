@@ -19,7 +19,6 @@ from simulation.pool import Pool
 from simulation.producer import QueueProducer
 from simulation.role import Role, Until
 from simulation.transactions import TransactionalProducer, TransactionLog
-from stream.sinks import PlayedScoring
 
 from connectors.elasticsearch.client import document_id
 from connectors.elasticsearch.mappings import write_index
@@ -31,8 +30,9 @@ from consumers.features.consumer import FeaturesConsumer
 from consumers.features.sinks import ELASTIC, TOPIC, EmitTimer, Sinks
 from consumers.features.topic_sink import TopicSink
 from consumers.features.transactional_topic import TransactionalTopic
+from consumers.metrics.definitions import FeaturesProgress
 from features.schema import ALERT_TOPIC, SOURCE_TOPICS, topic_name
-from features.scores.score import SCORE_SCHEMA
+from features.scores.score import SCORE_SCHEMA, Scoring
 
 if TYPE_CHECKING:
     from simulation.worker import Worker
@@ -40,6 +40,25 @@ if TYPE_CHECKING:
 
 SCORED = 0.25
 """Share of the worlds in which rows have scores, and alerts are sent."""
+
+
+class NextBundle:
+    """Stands for consumers.features.scoring.LiveScoring: the next bundle comes at any time."""
+
+    def __init__(self, role: FeaturesRole) -> None:
+        self._role = role
+
+    @property
+    def current(self) -> Scoring:
+        return self._role.scorings[self._role.scorings_seen]
+
+    def poll(self) -> bool:
+        more = self._role.scorings_seen < len(self._role.scorings) - 1 and self._role.rng.random() < 0.02
+        self._role.scorings_seen += more
+        return more
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class FeaturesLife:
@@ -52,24 +71,19 @@ class FeaturesLife:
         self._rows: list[TransactionalProducer] = []
         dead_letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
         self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
-        topic = TransactionalTopic(self._open_rows, worker.source.fence, RUN)
-        topic._pool.shutdown()
-        topic._pool = Pool(worker, rng)  # type: ignore[assignment]
+        topic = TransactionalTopic(self._open_rows, worker.source.fence, RUN, pool=Pool(worker, rng))
         alerts = TopicSink(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
         seen = Seen(world.index_store, write_index(RUN, "customers"), rng)
         sinks = Sinks(RUN, self.sink, topic, dead_letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
-        store = CheckpointStore(STATE, RUN)
-        store._files = fs.PyFileSystem(Disk(world.disk, worker))
+        store = CheckpointStore(STATE, RUN, files=fs.PyFileSystem(Disk(world.disk, worker)))
         checkpoints = CheckpointCoordinator(
             store, worker.source, dead_letters,  # type: ignore[arg-type]
-            run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0,
+            run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0, pool=Pool(worker, rng),
         )  # fmt: skip
-        checkpoints._pool.shutdown()
-        checkpoints._pool = Pool(worker, rng)  # type: ignore[assignment]
         emit_timer = EmitTimer(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
         self.consumer = FeaturesConsumer(
             RUN, worker.source, checkpoints, sinks, dead_letters, emit_timer=emit_timer, stale_after_s=4.0,  # type: ignore[arg-type]
-            scoring=PlayedScoring(role) if role.scorings else None,  # type: ignore[arg-type]
+            scoring=NextBundle(role) if role.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _open_rows(self) -> TransactionalProducer:
@@ -80,9 +94,9 @@ class FeaturesLife:
 
     def run(self, stop: Callable[[], bool], until: Until) -> None:
         def agreed(_: int) -> int | None:
-            return self._role.world.as_of if self.consumer.owned() else None
+            return self._role.final_as_of(self) if self.consumer.owned() else None
 
-        self.consumer.run(stop, until, agreed, lambda _: None)
+        self._role.progress = self.consumer.run(stop, until, agreed, lambda _: None)
 
     def has(self, number: int) -> bool:
         return number in self.consumer._partitions
@@ -116,6 +130,8 @@ class FeaturesRole(Role):
 
     Attributes:
         scorings: bundles that come one after the other, at any time; none in most worlds.
+        final_as_of: a life that has read everything -> the time of its final rows, or None for not yet.
+        progress: of the life that came to the end last.
         rows: the compacted topic.
         alerts: as they stand on their topic.
         largest: bytes of the largest message.
@@ -138,6 +154,8 @@ class FeaturesRole(Role):
         is_scored = self.rng.random() < SCORED and not world.stormy.damage
         self.scorings = [by_tenure("low", 1e9), by_tenure("rising", 300.0)] if is_scored else []
         self.scorings_seen = 0
+        self.final_as_of: Callable[[FeaturesLife], int | None] = lambda _: world.as_of
+        self.progress: FeaturesProgress
         self.largest = max(len(value or b"") for log in world.logs.values() for _, value in log)
 
     def live(self, worker: Worker) -> FeaturesLife:
@@ -236,8 +254,7 @@ class FeaturesRole(Role):
         older = [n for n in names if n != names[-1] and n not in self.damaged and f"{folder}/{n}" in disk]
         if not older or names[-1] in self.damaged:
             return
-        store = CheckpointStore(STATE, RUN)
-        store._files = fs.PyFileSystem(Disk(disk, Bystander()))
+        store = CheckpointStore(STATE, RUN, files=fs.PyFileSystem(Disk(disk, Bystander())))
         try:
             stored = {block.name for block in store.read(number, older[-1]).manifest.blocks}
             own = {block.name for block in store.read(number, names[-1]).manifest.blocks} - stored

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 from simulation.boundary import Boundary
 
 
-class Pool:
+class Pool(Executor):
     """Stands for the thread that writes checkpoints, one after the other: immediately, later, or never."""
 
     def __init__(self, worker: Boundary, rng: np.random.Generator) -> None:
         self._worker, self._rng = worker, rng
         self._tasks: list[Task] = []
 
-    def submit(self, work: Any, *args: Any) -> Task:
+    def submit(self, work: Any, /, *args: Any) -> Task:  # type: ignore[override]
         self._tasks.append(Task(self, lambda: work(*args)))
         return self._tasks[-1]
 
-    def shutdown(self, wait: bool = True) -> None:
+    def shutdown(self, wait: bool = True, **_: Any) -> None:
         if not self._worker.is_dead and self._tasks:
             self.work_up_to(self._tasks[-1])
 

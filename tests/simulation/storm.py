@@ -87,7 +87,7 @@ def world_of(
     as_of = scene.end + int(rng.choice((0, 1, DAY, 30 * DAY)))
     drawn, count = odds_of(rng), int(rng.choice((1, 2, 2, 3)))
     odds = replace(odds or drawn, **dict.fromkeys(without, 0.0))
-    return World(seed, role, scene, odds, slots=slots or count, as_of=as_of, calm_after=4_000)
+    return World(seed, role, scene, odds, slots=slots or count, as_of=as_of)
 
 
 def weather(seed: int, role: str, without: Collection[str] = ()) -> Weathered:

@@ -28,6 +28,8 @@ from simulation.worker import Worker
 from stream.scene import Scene
 
 STEPS_MAX = 400_000
+CALM_AFTER = 4_000
+"""Boundaries crossed before all faults cease, so that every history has an end."""
 DAYS_AWAY = 8
 """How long nobody comes until the group's offsets have expired."""
 CLOCK_STEPS_MS = (1_000, 3_600_000, 86_400_000)
@@ -41,14 +43,14 @@ class World:
         seed: of everything.
         role: by its name.
         scene: the records.
-        odds: of the faults, until `calm_after` boundaries were crossed.
+        odds: of the faults, until CALM_AFTER boundaries were crossed.
         slots: workers at a time.
         as_of: of the final rows.
     """
 
-    def __init__(self, seed: int, role: str, scene: Scene, odds: Odds, slots: int, as_of: int, calm_after: int) -> None:
+    def __init__(self, seed: int, role: str, scene: Scene, odds: Odds, slots: int, as_of: int) -> None:
         self.rng = np.random.default_rng([seed, 77])
-        self.scene, self.stormy, self.as_of, self.calm_after = scene, odds, as_of, calm_after
+        self.scene, self.stormy, self.as_of, self.calm_after = scene, odds, as_of, CALM_AFTER
         self.odds = odds
         topics = ROLES[role].topics
         self.logs = {where: log for where, log in scene.logs.items() if where.topic in topics}
@@ -103,6 +105,15 @@ class World:
             for body in self.wire:
                 self.index_store.apply(body)
 
+    def run_again(self) -> None:
+        """Once more, by new workers that find what was left.
+
+        Raises:
+            AssertionError: an invariant does not hold.
+        """
+        self._forget_ends()
+        self.run()
+
     def check(self) -> None:
         """What is left is what the oracle counts.
 
@@ -132,6 +143,10 @@ class World:
                 self._end_all()
                 raise self.failure
             assert self.steps < STEPS_MAX, f"no end in sight after {self.steps} steps: {self.happened}"
+
+    def _forget_ends(self) -> None:
+        self.finished.clear()
+        self.departed.clear()
 
     def _hand_to(self, worker: Worker) -> None:
         worker.baton.release()
@@ -200,8 +215,7 @@ class World:
         self._end_all()
         self.happened["files and names lost with the power"] += self.disk.lose_power(self.rng)
         self.clock.pass_s(30.0)
-        self.finished.clear()
-        self.departed.clear()
+        self._forget_ends()
         self.happened["power lost"] += 1
 
     def _stay_away(self) -> None:
@@ -211,6 +225,5 @@ class World:
         self._end_all()
         self.group.expire()
         self.clock.pass_s(DAYS_AWAY * 86_400.0)
-        self.finished.clear()
-        self.departed.clear()
+        self._forget_ends()
         self.happened["offsets expired"] += 1

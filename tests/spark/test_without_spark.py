@@ -366,5 +366,5 @@ def test_cause_is_extracted_from_an_error_of_spark():
         "ModuleNotFoundError: No module named 'pyarrow'\n\n\tat org.apache.spark.Some.method(Some.scala:1)\n"
     )
     assert session.first_cause(worker) == "ModuleNotFoundError: No module named 'pyarrow'"
-    assert "spark.pyspark.python" in session._remedy(session.first_cause(worker))
+    assert "spark.pyspark.python" in session.remedy_of(session.first_cause(worker))
     assert session.first_cause("") == "Spark gave no reason"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from oracle.adversarial import adversarial
 from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
 from oracle.rows import FEATURE_DTYPES, Row, assert_same_rows, feature_frame, same_value
 from oracle.shop import HOUR
-from oracle.wire import bad_messages, in_time, split_late
+from oracle.wire import BadMessage, bad_messages, in_time, split_late
 from stream.feeding import message
 
 from connectors.kafka.source import Partition
@@ -73,7 +74,7 @@ class Scene:
             good, late = split_late(where.topic, rows)
             (self.events if where.topic == "events" else self.orders).extend(good)
             is_late = {id(row) for row in late}
-        broken = [m for m in bad_messages(1_000_000_000_000) if m.topic == where.topic and m.kind != "future"]
+        broken = broken_messages(where.topic)
         log, counting = self.logs[where], self.counting[where]
         for row in rows:
             if where.topic != "customers" and id(row) in is_late:
@@ -138,6 +139,12 @@ class Scene:
         for line in world.index("order-items"):
             if line["status"] == "void":
                 assert winner[line["order_id"]] < line["line"] <= longest[line["order_id"]]
+
+
+@cache
+def broken_messages(topic: str) -> Sequence[BadMessage]:
+    """Made once for all scenes."""
+    return [m for m in bad_messages(1_000_000_000_000) if m.topic == topic and m.kind != "future"]
 
 
 def home(customer_id: str) -> int:

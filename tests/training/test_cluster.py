@@ -1,5 +1,6 @@
 """`cluster` and `assign`: methods compared, one chosen, personas named, new customers assigned, on any table."""
 
+import gzip
 import json
 import re
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from shopstream.cli.app import build_app
-from shopstream.jobs.cluster import FILES, write_clusters
+from shopstream.jobs.cluster import FILES, read_table, write_clusters
 from training.clusters.assigners import Assigner
 from training.clusters.bundle import load_clusters
 from training.clusters.cluster import find
@@ -349,19 +350,45 @@ def test_csv_keeps_ids_and_countries_and_names_the_columns_that_it_leaves_out(tm
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,spend,same,country\n1,2,3\n", "line 2 has 3 fields, but the header has 4"),
-        ('id,spend,same,country\n1,2,3,"DE\n', "cannot be read: unexpected end of data"),
-        ("id,id\n1,2\n", "names a column twice"),
+        (
+            "id,spend,same,country\n1,2,3,4\n1,2,3\n",
+            r"t\.csv, line 3: 3 columns where the header has 4: 1 \| 2 \| 3\. Quote",
+        ),
+        ('id,spend,same,country\n1,2,3,DE\n1,2,3,"DE\n', r"t\.csv, line 3: a quote is opened and never closed\. Write"),
+        ('id,spend,same,country\n1,2,3,"D"E\n', r"t\.csv, line 2: text follows the closing quote of a value"),
+        ("id,spend,same,country\n1,2,3,Z\xfcrich\n".encode("latin-1"), r"t\.csv, line 2: 0xFC is not UTF-8"),
+        (b"PK\3\4", r"t\.csv is (a file of excel|damaged)"),
+        ("id,id\n1,2\n", "names the column id twice"),
         ("id,spend,same,country\n", "The table of customers is empty"),
         ("", "has no column|is empty"),
     ],
 )
 def test_damaged_csv_is_refused_in_words(tmp_path, text, said):
-    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     (tmp_path / "m.yaml").write_text(TABLE)
     done = run("cluster", tmp_path / "t.csv", "--mapping", tmp_path / "m.yaml", "--out", tmp_path / "c")
     assert isinstance(done.exception, ShopstreamError), done.exception
     assert re.search(said, str(done.exception))
+    assert "`file." not in done.exception.remedy  # a key of a mapping of an import
+
+
+@pytest.mark.parametrize("separator", ['"', "\n", "\r"])
+def test_a_separator_that_separates_nothing_is_a_usage_error(tmp_path, separator):
+    _table(tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="separates no columns"):
+        read_table(tmp_path / "t.csv", separator, None, lambda *_: None)
+
+
+def test_a_csv_of_any_packing_is_read_whole_with_its_unnamed_column_left_out(tmp_path):
+    rows = "".join(f"{number},{number:05d}, x,\n" for number in range(60_000))
+    text = f"\ufeff,id,name,empty\n{rows}".encode()
+    for name, content in (("t.csv", text), ("t.csv.gz", gzip.compress(text))):
+        (tmp_path / name).write_bytes(content)
+        table = read_table(tmp_path / name, ",", None, lambda *_: None)
+        assert (table.columns, len(table)) == (["id", "name", "empty"], 60_000)
+        assert table.row(-1) == ("59999", " x", None)
+    (tmp_path / "e.csv").write_text("id,name\n")
+    assert read_table(tmp_path / "e.csv", ",", None, lambda *_: None).schema == {"id": pl.String, "name": pl.String}
 
 
 def test_integral_floats_of_a_table_are_integers():

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from features.errors import ShopstreamError
+from features.errors import ShopstreamError, UsageError
 from features.schema import ALL_CATEGORIES, DAY_MS, FORECAST_FIELDS
 from shopstream.cli.app import build_app
 from training.forecast.models import (
@@ -25,6 +25,7 @@ from training.forecast.models import (
     measure,
     plan_origins,
 )
+from training.forecast.page import render
 from training.forecast.shop_forecast import figures, forecast_shop, frame
 from training.sales import DailySales, daily_sales, last_whole_day
 from training.trend_frames import frame_schema
@@ -245,6 +246,19 @@ def test_forecast_command_writes_file_page_and_metrics(app, archive, tmp_path, m
     said = json.loads((tmp_path / "f.json").read_text())
     assert said["series"][0]["nested"]["coverage_80"] > 0.5
     assert "chosen at each origin" in page
+
+
+@pytest.mark.parametrize("name", ["f.html", "f.json"])
+def test_forecast_command_refuses_the_name_of_its_page_or_back_test(app, tmp_path, name):
+    done = run(app, tmp_path, "--out", tmp_path / name)
+    assert isinstance(done.exception, UsageError)
+    assert "ends in .parquet or .csv" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_days_without_sales_are_forecast_and_named_as_the_cause():
+    nothing = np.zeros(100)
+    assert "or has no sales: the forecast repeats" in render(forecast_shop(DailySales(20_000, nothing, {}), HORIZON))
 
 
 def test_incomplete_last_day_is_ignored():

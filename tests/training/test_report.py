@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from datetime import UTC, datetime
 
 import msgspec
 import polars as pl
@@ -21,6 +22,10 @@ from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
 from training.report.rendering import Section, as_html, as_markdown, check, markdown
 from training.report.sections import FILES, sections
+
+
+def date_of(ms: int) -> str:
+    return str(datetime.fromtimestamp(ms / 1000, UTC).date())
 
 
 def run(*arguments):
@@ -103,11 +108,11 @@ def test_report_of_a_past_time_uses_no_later_records(archive, bundle, tmp_path):
         report_job.write_report(*found, tmp_path / out, {})
     for name in ("report.html", "report.md", *FILES.values()):
         assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
-    assert json.loads((tmp_path / "then" / FILES["tested"]).read_text())["last"] == report_job._day(noon - DAY_MS)
+    assert json.loads((tmp_path / "then" / FILES["tested"]).read_text())["last"] == date_of(noon - DAY_MS)
 
 
 def test_as_of_is_an_option_and_a_later_forecast_is_refused(archive, bundle, written, tmp_path):
-    before = report_job._day(known_history(archive).end_ms - 2 * DAY_MS)
+    before = date_of(known_history(archive).end_ms - 2 * DAY_MS)
     refused = run(
         archive, "--bundle", bundle.folder, "--as-of", before, "--forecast", written / FILES["forecast"], "--out",
         tmp_path,

@@ -16,6 +16,7 @@ from training.html import Block, Figure, Heading, Table, Text, page, styled
 
 SHOWN_DAYS: Final = 120
 """Known days in the figure of a category; the figure of the total shows all."""
+UNTESTED: Final = "The history is too short for a back-test or has no sales: the forecast repeats the last week."
 _BANDS: Final = {95: "rgba(44,103,178,0.15)", 80: "rgba(44,103,178,0.30)"}
 _HEAD: Final = ("RMSE", "MAE", "MAPE", "MASE", "against naive", "80 % coverage", "95 % coverage")
 _INTERVALS: Final = {"own": "the model's own", "conformal": "conformal, from the errors of the back-test"}
@@ -73,7 +74,7 @@ def _figure(shop: ShopForecast, known: Float64, forecast: Forecast, shown: int, 
 
 def _accuracy(total: Mapping[str, Any]) -> Iterator[Block]:
     if not total["origins"]:
-        yield Text("The history is too short for a back-test: the forecast repeats the last week.")
+        yield Text(UNTESTED)
         return
     rows = [(title, *_row(measures)) for title, measures in total["models"].items()]
     if total["nested"]:

@@ -176,7 +176,7 @@ def _forecast(findings: Findings) -> Iterator[Block]:
     total = tested["series"][0]
     measured = total["nested"] or next(iter(total["models"].values()), None)
     if not measured:
-        raise incomplete("Forecast", "the history is too short for a back-test")
+        raise incomplete("Forecast", "the history is too short for a back-test or has no sales")
     daily = total["sum"] / tested["horizon"]
     yield Text(
         f"The forecast revenue of the {tested['horizon']} days after {tested['last']} is {total['sum']:,.0f}, "

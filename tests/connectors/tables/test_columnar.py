@@ -58,6 +58,15 @@ def read(folder, table, columns=None, rows_max=50_000, write=None, **options):
         (pa.array([Decimal(f"{10**39}.5")], pa.decimal256(60, 3)), [f"{10**39}.5"]),
         (pa.nulls(2), [None, None]),
         (pa.array([dt.time(10, 30)]), ["10:30:00"]),
+        (pa.array([37800123], pa.time32("ms")), ["10:30:00.123"]),
+        (pa.array([37800000000001, None], pa.time64("ns")), ["10:30:00.000000001", None]),
+        (pa.array(np.array([0.1, 2047, -0.0, np.nan], dtype=np.float16)), ["0.1", "2047", "0", None]),
+        (pa.array([2**53 + 1], pa.uint64()), ["9007199254740993"]),
+        (pa.array([Decimal("1.20"), None], pa.decimal64(15, 2)), ["1.2", None]),
+        (pa.array([Decimal("1.50"), None]).dictionary_encode(), ["1.5", None]),
+        (pa.array([7, 8, 7]).dictionary_encode(), ["7", "8", "7"]),
+        (pa.array(["a"], pa.string_view()), ["a"]),
+        (pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a":1}'])), ['{"a":1}']),
         (pa.array([uuid.UUID(int=1).bytes], pa.uuid()), ["00000000-0000-0000-0000-000000000001"]),
     ],
 )
@@ -93,15 +102,83 @@ def test_times_keep_their_type(tmp_path, array, kind, values):
     assert rows["a"].to_list() == values
 
 
+def test_int96_times_are_read_to_the_microsecond(tmp_path):
+    times = pa.array([1709287200123456789, None], pa.timestamp("ns"))
+    rows, refused = read(tmp_path, pa.table({"a": times}), write={"use_deprecated_int96_timestamps": True})
+    assert refused == []
+    assert rows["a"].to_list() == [dt.datetime(2024, 3, 1, 10, 0, 0, 123456), None]
+
+
 def test_int96_times_beyond_nanoseconds_are_read(tmp_path):
     times = pa.array([dt.datetime(9999, 1, 1)], pa.timestamp("us"))
     rows, _ = read(tmp_path, pa.table({"a": times}), write={"use_deprecated_int96_timestamps": True})
     assert rows["a"].to_list() == [dt.datetime(9999, 1, 1)]
 
 
-@given(st.floats(width=64), st.floats(width=32))
-def test_text_of_a_float_is_its_exact_shortest_decimal(double, single):
-    for number, kind, limit in ((double, pa.float64(), 2**53), (single, pa.float32(), 2**24)):
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (pa.array([3600], pa.duration("s")), "a duration is not a value"),
+        (pa.array([1], pa.duration("ns")), "a duration is not a value"),
+        (pa.array([[1, 2]]), "the value is a list, not a value"),
+        (pa.array([[[1]]], pa.large_list(pa.list_(pa.int8()))), "the value is a list, not a value"),
+        (pa.array([{"b": 1}]), "the value is an object, not a value"),
+        (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int8())), "the value is an object, not a value"),
+        (pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int8())), "the value is a list, not a value"),
+        (pa.array([b"\xff"]), "the bytes are not UTF-8"),
+        (pa.array([b"\xff\xfe"], pa.binary(2)), "the bytes are not UTF-8"),
+        (pa.array([2.0**24], pa.float32()), "a float of this size has lost digits"),
+        (pa.array(np.array([2048], dtype=np.float16)), "a float of this size has lost digits"),
+        (pa.array(np.array([np.inf], dtype=np.float16)), "the number is infinite"),
+    ],
+)
+def test_types_without_a_value_refuse_their_rows_by_name(tmp_path, array, reason):
+    rows, refused = read(tmp_path, pa.table({"a": array, "b": ["x"]}), ["a", "b"])
+    assert (len(rows), [(line, column, why.split(";")[0]) for line, column, _, why in refused]) == (
+        0,
+        [(1, "a", reason)],
+    )
+
+
+def test_dates_of_64_bits_with_a_time_of_the_day_are_no_dates():
+    faults = _Faults()
+    dates = _text(pa.array([1709251200000, 1709254800000, None, -1], pa.date64()), faults)
+    assert dates.to_list() == [dt.date(2024, 3, 1), None, None, None]
+    assert (faults.rows, faults.values) == ([1, 3], ["1709254800000 ms", "-1 ms"])
+    assert set(faults.reasons) == {"a date of 64 bits with a time of the day"}
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (pa.array([0.1], pa.float32()), "0.1"),
+        (pa.array(np.array([0.1], np.float16)), "0.1"),
+        (pa.array([2.0**24], pa.float32()), None),
+        (pa.array([float("inf")], pa.float32()), None),
+        (pa.array([1], pa.time64("ns")), None),
+        (pa.array([1], pa.duration("us")), None),
+        (pa.array([0.1]), "0.1"),
+        (pa.array([2**64 - 1], pa.uint64()), "18446744073709551615"),
+        (pa.array([1], pa.timestamp("us")), "1970-01-01T00:00:00.000001"),
+        (pa.array([Decimal("1.20")]), "1.2"),
+    ],
+)
+@pytest.mark.parametrize("way", [{"columns": ["a[0].v"]}, {"columns": [".v"], "each": "a"}, {"columns": ["m.k"]}])
+def test_values_within_lists_and_maps_are_exact_or_refused_as_in_columns(tmp_path, values, text, way):
+    lists = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), pa.StructArray.from_arrays([values], ["v"]))
+    maps = pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["k"]), values)
+    rows, refused = read(tmp_path, pa.table({"a": lists, "m": maps}), **way)
+    assert (rows[way["columns"][0]].to_list(), len(refused)) == (([], 1) if text is None else ([text], 0))
+
+
+@given(st.floats(width=64), st.floats(width=32), st.floats(width=16))
+def test_text_of_a_float_is_its_exact_shortest_decimal(double, single, half):
+    short = {pa.float32(): np.float32, pa.float16(): np.float16}
+    for number, kind, limit in (
+        (double, pa.float64(), 2**53),
+        (single, pa.float32(), 2**24),
+        (half, pa.float16(), 2**11),
+    ):
         faults = _Faults()
         [text] = _text(pa.array([number], kind), faults)
         if np.isnan(number):
@@ -110,7 +187,7 @@ def test_text_of_a_float_is_its_exact_shortest_decimal(double, single):
             assert (text, faults.rows) == (None, [0])
         else:
             assert "e" not in text
-            assert Decimal(text) == Decimal(str(np.float32(number) if kind == pa.float32() else number))
+            assert Decimal(text) == Decimal(str(short.get(kind, float)(number)))
             assert text == str(int(number)) if float(number).is_integer() else "." in text
 
 

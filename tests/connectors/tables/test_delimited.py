@@ -184,3 +184,15 @@ def test_grouping_sign_of_a_decimal_comma_is_the_point():
     assert FileFormat(format="csv").grouping is None
     assert FileFormat(format="csv", decimal=",").grouping == "."
     assert FileFormat(format="csv", decimal=",", thousands=" ").grouping == " "
+
+
+@pytest.mark.parametrize("name", ["*", "^name$", "^.*$"])
+def test_column_whose_name_is_a_pattern_is_refused_and_not_matched(tmp_path, name):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{name},name\n1,2\n")
+    log, how = log_files([path])[0], FileFormat(format="csv")
+    with pytest.raises(UsageError, match="would stand for several columns"):
+        list(read_batches(log, how, [name, "name"]))
+    (batch,) = read_batches(log, how, None)
+    assert batch.rows.row(0) == (2, "1", "2")
+    assert batch.rows.columns[2] == "name"

@@ -112,3 +112,27 @@ def test_the_refusal_shows_how_the_likely_encodings_read_the_text(tmp_path):
 
 def test_the_detector_names_likely_encodings_of_bytes_that_are_not_utf8():
     assert "cp1252" in detect("name,city\nJosé,Café à la crème\nJosè,Übergröße\n".encode("cp1252"))
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "cp1252", "cp850", "cp1251"])
+@pytest.mark.parametrize("end", ["", "x" * 300_000 + ",last\n"])
+def test_a_file_of_utf8_is_refused_where_another_encoding_is_declared(tmp_path, encoding, end):
+    with pytest.raises(ShopstreamError, match=r"a\.csv is UTF-8, but the mapping has .* Remove `file\.encoding`"):
+        names(tmp_path, TEXT.encode() + end.encode(), encoding)
+
+
+def test_one_character_that_is_not_utf8_proves_the_declared_encoding(tmp_path):
+    assert names(tmp_path, "name,city\nÃ©,x\nJosé,y\n".encode("cp1252"), "cp1252") == ["Ã©", "José"]
+
+
+def test_ascii_is_read_by_every_declared_encoding(tmp_path):
+    assert names(tmp_path, b"name,city\nann,x\n", "cp1252") == ["ann"]
+
+
+def test_a_control_character_refuses_an_iso_encoding_and_names_the_windows_one(tmp_path):
+    content = "name,city\nann,x\nJosé,5 €\n".encode("cp1252")
+    with pytest.raises(
+        ShopstreamError, match=r"line 3: 0x80 is a control.*iso8859-1\. Write `file.encoding: cp1252`.*€"
+    ):
+        names(tmp_path, content, "latin1")
+    assert names(tmp_path, content, "cp1252") == ["ann", "José"]

@@ -284,3 +284,16 @@ def test_deep_nesting_and_very_long_integers_refuse_the_record(tmp_path):
     rows, refused = read(tmp_path, f'{{"a": {opened}1{closed}}}\n{{"a": {digits}}}\n{{"a": 1}}', ["a"])
     assert rows == [(3, ("1",))]
     assert [line for line, *_ in refused] == [1, 2]
+
+
+@pytest.mark.parametrize("key", ["*", "^name$", "^.*$"])
+def test_key_that_is_a_pattern_of_names_is_written_in_quotes(tmp_path, key):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({key: 1, "name": 2}))
+    log, how = log_files([path])[0], FileFormat(format="json")
+    (batch,) = read_batches(log, how, None)
+    assert batch.rows.columns[1:] == [json.dumps(key), "name"]
+    (batch,) = read_batches(log, how, [json.dumps(key), "name"])
+    assert batch.rows.row(0) == (1, "1", "2")
+    with pytest.raises(ValueError, match="in quotes"):
+        parse_path(key)

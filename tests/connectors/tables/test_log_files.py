@@ -78,9 +78,12 @@ def test_a_file_named_twice_is_a_usage_error(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TABLE)))
     (tmp_path / "a.csv").write_text("a\n")
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
-    for twice in (["a.csv", "a.csv"], ["a.csv", "link.csv"], ["", "a.csv"], ["a.csv", "*.csv"]):
-        with pytest.raises(UsageError, match=r"a\.csv is named twice"):
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "a.csv")
+    for twice in (["a.csv", "a.csv"], ["a.csv", "link.csv"], ["a.csv", "hard.csv"], [""], ["a.csv", "*.csv"]):
+        with pytest.raises(UsageError, match=r"\w+\.csv is named twice"):
             log_files([str(tmp_path / name) for name in twice])
+    with pytest.raises(UsageError, match=r"hard\.csv is named twice, also as .*a\.csv; its rows would count twice"):
+        log_files([tmp_path / "a.csv", tmp_path / "hard.csv"])
     with pytest.raises(UsageError, match="- is named twice"):
         log_files(["-", "-"])
 

@@ -373,3 +373,45 @@ def test_rows_without_an_amount_are_clicks(tmp_path, header, kind):
 def test_guests_are_counted_only_in_orders_without_any_customer(tmp_path):
     content = "order_id,customer_id,created_at,total,sku\n1,ann,2024-03-01,10,A\n1,,2024-03-01,,B\n2,,2024-03-01,5,A\n"
     assert draft(group_of(tmp_path, content)).recognition.guests == 1
+
+
+def test_signs_of_amounts_are_drafted_although_no_column_is_the_total(tmp_path):
+    content = (
+        "order_id;customer_id;created_at;Brutto;Netto\n1;ann;2024-03-01;1.000,50;900,10\n2;bob;2024-03-02;2,50;2,00\n"
+    )
+    made = draft(group_of(tmp_path, content))
+    assert made.recognition.missing == {"total": ["Brutto", "Netto"]}
+    assert '  decimal: ","' in made.text.splitlines()
+
+
+def test_header_repeated_at_the_end_is_no_line_of_totals(tmp_path):
+    group = group_of(tmp_path, HEADER + ROW + HEADER + ROW)
+    assert group.summaries == []
+    assert "totals" not in draft(group).text
+
+
+def clicks(name, words):
+    return "".join(
+        json.dumps({"id": f"e{number}", "ev": {name: word}, "at": 1704103200000 + number, "user": "ann",
+                    "products": [{"sku": "a", "price": 5, "qty": 1}]}) + "\n"
+        for number, word in enumerate(words)
+    )  # fmt: skip
+
+
+def test_column_of_event_types_makes_a_log_clicks_whatever_its_name(tmp_path):
+    made = draft(group_of(tmp_path, clicks("name", ["view", "cart", "buy", "other", "view"])))
+    assert (made.recognition.kind, made.recognition.columns["type"]) == ("clicks", "ev.name")
+    assert made.recognition.columns["id"] == "id"
+
+
+def test_two_event_types_among_words_do_not_make_a_log_clicks(tmp_path):
+    made = draft(group_of(tmp_path, clicks("name", ["view", "buy", "a", "b", "c"])))
+    assert made.recognition.kind == "orders"
+    assert made.recognition.columns["id"] == "id"
+
+
+@pytest.mark.parametrize("name", ["*", "^x$"])
+def test_column_whose_name_is_a_pattern_gets_another_name_in_the_draft(tmp_path, name):
+    group = group_of(tmp_path, f"order_id,customer_id,created_at,total,{name}\n1,ann,2024-03-01,10,x\n")
+    assert parse_mapping(draft(group).text, "draft").file.columns[4] == "column 5"
+    assert group.column("column 5").examples == ("x",)

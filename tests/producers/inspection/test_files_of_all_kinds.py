@@ -123,6 +123,23 @@ def test_values_in_single_quotes_are_recognised(tmp_path):
     assert (group.form.how.quote, group.rows) == ("'", 2)
 
 
+def test_separators_within_single_quotes_divide_no_value(tmp_path):
+    rows = "".join(f"{number},'a, b',2024-03-01,10\n" for number in range(3))
+    group = group_of(tmp_path, HEADER + rows)
+    assert (group.form.how.quote, group.form.how.columns, group.column("customer_id").examples) == (
+        "'",
+        None,
+        ("a, b",),
+    )
+
+
+def test_apostrophes_within_names_are_no_quotes(tmp_path):
+    rows = "".join(
+        f"{number},{name},2024-03-01,10\n" for number, name in enumerate(["'t Hooft", "O'Neil", "Ross'", "D'A"])
+    )
+    assert group_of(tmp_path, HEADER + rows).form.how.quote == '"'
+
+
 def test_columns_between_blanks_are_a_whitespace_file(tmp_path):
     group = group_of(tmp_path, " 00004 0001 19970101  2   29.33\n 00021 0002 19970102 12 9.75\n" * 3, "x.txt")
     assert group.form.how.format == "whitespace"
