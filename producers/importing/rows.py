@@ -32,7 +32,7 @@ from producers.importing.columns import NO_TEXT, Columns, label, rates_of, repla
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
-from producers.importing.sources import ANY_WORD, Source, names_in
+from producers.importing.sources import ANY_WORD, ELEMENT, Source, names_in
 
 AHEAD_MS_MAX: Final = DAY_MS
 """A time this far ahead of now is a mistake; consumers refuse it too."""
@@ -409,7 +409,7 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
 
 
 def _line_id(one: str | LineId, columns: Columns, own_id: pl.Expr, never: Sequence[str], many: pl.Expr) -> pl.Expr:
-    own = {name: _not_in(columns.column(name), never) for name in names_in(join_of(one)) if name != "id"}
+    own = {name: _not_in(columns.column(name), never) for name in names_in(join_of(one)) if name not in ("id", ELEMENT)}
     text = columns.joined(join_of(one), {**own, "id": own_id})
     return text if isinstance(one, str) else pl.when(many).then(text)
 

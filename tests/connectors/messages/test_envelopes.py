@@ -93,7 +93,7 @@ def test_scaled_text_is_the_decimal_that_the_bytes_hold(digits, scale):
     size = digits.bit_length() // 8 + 1
     text = scaled_text(base64.b64encode(digits.to_bytes(size, "big", signed=True)).decode(), scale)
     assert "." in text
-    assert Decimal(text) == Decimal(digits).scaleb(-scale)
+    assert Decimal(text) == Decimal((digits < 0, tuple(map(int, str(abs(digits)))), -scale))
 
 
 def test_cloud_event_gives_its_data_with_the_attributes_beside_it():
