@@ -22,8 +22,8 @@ TOMBSTONE: Final = "tombstone"
 NOT_A_CHANGE: Final = "not a change"
 _CHANGES: Final = {"c": "after", "u": "after", "r": "after", "d": "before"}
 """Operation of Debezium -> part of the message that has the row."""
-_BESIDE: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
-"""Fields of a change beside its rows."""
+_CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
+"""Fields of a change in addition to its rows."""
 _CLOUD_EVENTS: Final = "application/cloudevents+json"
 
 
@@ -111,13 +111,13 @@ def _row_of(change: dict[str, Any], op: str) -> Opened:
     row, former = change.get(part), change.get("before")
     if not isinstance(row, dict):
         return Unreadable(f"`{part}`: missing", "")
-    beside = {name: change[name] for name in _BESIDE if name in change}
+    fields = {name: change[name] for name in _CHANGE_FIELDS if name in change}
     try:
         return Record(
-            beside | _with_decimals(row),
+            fields | _with_decimals(row),
             part,
             deleted=op == "d",
-            former=beside | _with_decimals(former) if op == "u" and isinstance(former, dict) else None,
+            former=fields | _with_decimals(former) if op == "u" and isinstance(former, dict) else None,
         )
     except ValueError as error:
         return Unreadable(str(error), "")
@@ -149,7 +149,7 @@ def scaled_text(text: str, scale: int) -> str:
 
 
 def _of_cloud_event(content: dict[str, Any], headers: Headers) -> Opened:
-    """Return the data of a CloudEvent with its attributes beside it as `ce_id`, `ce_type` and so on.
+    """Return the data of a CloudEvent with its attributes as `ce_id`, `ce_type` and so on.
 
     In structured mode the value is the event, in binary mode the value is the data and headers have the attributes.
     """

@@ -382,7 +382,7 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 def message_orders(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
 
-    Messages are judged one by one: nothing that another message says refuses a record.
+    Messages are judged one by one: no other message refuses a record.
     """
     rows = rows.sort(_CONTENT, nulls_last=True)
     single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))

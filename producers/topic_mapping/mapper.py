@@ -184,10 +184,10 @@ class TopicMapper:
         used = judged.used.filter(~pl.col("_bad"))
         if settled := mapped.refused.keys() | mapped.left_out.keys():
             used = used.filter(~pl.col("_line").is_in(list(settled)))
-        kept = set(used["_line"].to_list())
+        used_lines = set(used["_line"].to_list())
         for reason, lines in judged.left_out.items():
             for line in lines:
-                if line not in kept and line not in mapped.refused:
+                if line not in used_lines and line not in mapped.refused:
                     mapped.left_out.setdefault(line, reason)
         return used.with_columns(pl.lit(0, pl.Int32).alias("_file"))
 

@@ -36,12 +36,12 @@ def check(
 ) -> None:
     """Check a mapping of a topic, and map its examples.
 
-    Examples beside a mapping are its tests: `clicks.jsonl` has messages, `clicks.expected.jsonl` what comes of them.
+    Examples next to a mapping are its tests: `clicks.jsonl` has messages, `clicks.expected.jsonl` their results.
     The exit code is 1 if a result differs from the expected one, or if a message without an expectation is refused.
 
     Example: `shopstream map check clicks.yaml`
 
-    Example: `shopstream map check clicks.yaml --sample today.jsonl --json > clicks.expected.jsonl`
+    Example: `shopstream map check clicks.yaml --sample today.jsonl --json`
     """
     from producers.importing.mapping import load_mapping
     from producers.topic_mapping.examples import ExampleReport, check_examples
@@ -50,9 +50,9 @@ def check(
 
     name, loaded = load_mapping(mapping)
     mapper = TopicMapper(name, loaded, guest_salt(load_settings()))
-    beside = Path(mapping)
-    sample = sample or _existing(beside.with_suffix(".jsonl"))
-    expect = expect or _existing(beside.with_suffix(".expected.jsonl"))
+    file = Path(mapping)
+    sample = sample or _existing(file.with_suffix(".jsonl"))
+    expect = expect or _existing(file.with_suffix(".expected.jsonl"))
     report = ExampleReport() if sample is None else check_examples(mapper, mapper.topic, sample, expect)
     if as_json:
         for one in report.results:

@@ -49,14 +49,14 @@ def test_payload_of_connect_is_the_record_with_a_schema_and_without():
 
 
 @pytest.mark.parametrize(("op", "part"), [("c", "after"), ("r", "after"), ("u", "after"), ("d", "before")])
-def test_row_of_a_change_is_read_with_the_operation_beside_it(op, part):
+def test_row_of_a_change_is_read_with_its_operation(op, part):
     rows = {"before": None, "after": None, part: {"id": 1, "total": "AfQ="}}
     record = opened({**rows, "op": op, "source": {"ts_ms": 5}, "ts_ms": 6}, "debezium")
     assert record.content == {"id": 1, "total": "AfQ=", "op": op, "source": {"ts_ms": 5}, "ts_ms": 6}
     assert (record.part, record.deleted, record.former) == (part, op == "d", None)
 
 
-def test_column_of_a_row_hides_the_field_beside_it():
+def test_column_of_a_row_hides_the_field_of_the_change():
     assert opened({"op": "c", "after": {"op": "sale"}, "ts_ms": 1}, "debezium").content == {"op": "sale", "ts_ms": 1}
 
 
@@ -96,7 +96,7 @@ def test_scaled_text_is_the_decimal_that_the_bytes_hold(digits, scale):
     assert Decimal(text) == Decimal((digits < 0, tuple(map(int, str(abs(digits)))), -scale))
 
 
-def test_cloud_event_gives_its_data_with_the_attributes_beside_it():
+def test_cloud_event_gives_its_data_and_attributes():
     event = {"specversion": "1.0", "id": "e1", "type": "view", "source": "/s", "data": {"sku": "A"}}
     structured = opened(event, "cloudevents", [("content-type", b"application/cloudevents+json; charset=UTF-8")])
     binary = opened(
