@@ -89,6 +89,15 @@ class ImportReport:
         return sum(file.rows_used for file in self.files)
 
 
+def _check_envelope(name: str, mapping: OrderMapping | ClickMapping) -> None:
+    """Raise UsageError if a mapping reads messages in an envelope, which files do not have."""
+    if mapping.topic is not None and mapping.topic.envelope is not None:
+        raise UsageError(
+            f"The mapping {name} reads messages in the envelope {mapping.topic.envelope}; import reads no envelopes.",
+            "Write a mapping with `file` for files.",
+        )
+
+
 def import_logs(
     logs: Sequence[Log],
     out: Path,
@@ -127,6 +136,7 @@ def import_logs(
         )
         reading.makes_ids = any(isinstance(one, OrderMapping) and one.order.id is None for _, _, one in logs)
         for file, name, mapping in every_file(logs):
+            _check_envelope(name, mapping)
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
                 file_report = FileReport(shown, name, "orders" if isinstance(mapping, OrderMapping) else "events")
