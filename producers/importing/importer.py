@@ -20,7 +20,7 @@ from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import POSITION, Batch, Refusal
 from connectors.tables.log_files import LogFile, log_files, named_twice
 from connectors.tables.reader import header, read_batches
-from features.errors import ShopstreamError
+from features.errors import ShopstreamError, UsageError
 from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
