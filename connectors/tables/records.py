@@ -97,7 +97,11 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
         raise UsageError("A path with two points needs a list within a list.", "Name the list in the mapping.")
     levels = [
         _Level(
-            [(column, path.steps) for column, path in zip(columns, paths, strict=True) if path.depth == depth],
+            [
+                (column, reader_of(path.steps))
+                for column, path in zip(columns, paths, strict=True)
+                if path.depth == depth
+            ],
             None if depth == len(lists) else (lists[depth], read_path(lists[depth], with_elements=False).steps),
         )
         for depth in range(len(lists) + 1)
@@ -131,7 +135,7 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
 class _Level:
     """Columns of a record or of an element, and the name and path of the list that gives a row per element."""
 
-    columns: list[tuple[str, tuple[Step, ...]]]
+    columns: list[tuple[str, Callable[[Any], str | None]]]
     inner: tuple[str, tuple[Step, ...]] | None
 
 
@@ -147,8 +151,8 @@ def _rows_of(
     column = ""
     try:
         values = list(before)
-        for column, steps in level.columns:  # noqa: B007 - the column of a refusal
-            values.append(text_at(record, steps))
+        for column, read in level.columns:  # noqa: B007 - the column of a refusal
+            values.append(read(record))
         if level.inner is None:
             yield position, tuple(values)
             return
@@ -169,6 +173,22 @@ def read_path(text: str, with_elements: bool) -> Path:
     if path.relative and not with_elements:
         raise UsageError(f"{text!r} is a path within an element, but no list is read.", "Name the list in the mapping.")
     return path
+
+
+def reader_of(steps: Sequence[Step]) -> Callable[[Any], str | None]:
+    """Return a function with the result of `text_at`. Most paths have keys alone, and are read without its checks."""
+    if not all(type(step) is str for step in steps):
+        return functools.partial(text_at, steps=steps)
+
+    def read(record: Any) -> str | None:
+        value = record
+        for step in steps:
+            if type(value) is not dict:
+                return text_at(record, steps)
+            value = value.get(step)
+        return value if value is None or type(value) is str else text_of(value, steps)
+
+    return read
 
 
 def text_at(record: Any, steps: Sequence[Step]) -> str | None:
