@@ -17,6 +17,9 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFF_FFFF)
 _HOUR_BITS = np.uint64((1 << 20) - 1)
+_WORD_BITS = np.uint64(6)
+_IN_WORD = np.uint64(63)
+_ONE = np.uint64(1)
 _HOURS = np.int64(1 << 20)
 _HALF_HOURS = np.int64(1 << 19)
 _HOURS_MASK = np.int64((1 << 20) - 1)
@@ -168,8 +171,7 @@ def _hours_since(high, hour):
 
 @numba.njit(inline="always")
 def find_id(ids, low, high):
-    """Return the slot of an event id, whatever its hour, or the empty slot for it; the second value is whether it is
-    empty."""
+    """Return the slot of an event id, whatever its hour, or the empty slot for it, and whether it is empty."""
     count = len(ids)
     slot = home(low, count)
     is_empty = False
@@ -227,3 +229,27 @@ def live_ids(ids, hour_min, out):
             out[count] = ids[slot]
             count += 1
     return count
+
+
+@numba.njit(cache=True, nogil=True)
+def mark_ids(offsets, data, words, low, high):
+    """Hash the ids, and set the bit of each: in words[0] for the first id that has it, in words[1] for the others."""
+    mask = np.uint64(words.shape[1] * 64 - 1)
+    for i in range(len(low)):
+        low[i], high[i] = murmur3_128(data, np.int64(offsets[i]), np.int64(offsets[i + 1]))
+        at = low[i] & mask
+        bit = _ONE << (at & _IN_WORD)
+        word = at >> _WORD_BITS
+        words[1, word] |= words[0, word] & bit
+        words[0, word] |= bit
+
+
+@numba.njit(cache=True, nogil=True)
+def marked_twice(words, low):
+    """Return which ids share their bit with another one."""
+    mask = np.uint64(words.shape[1] * 64 - 1)
+    twice = np.empty(len(low), np.bool_)
+    for i in range(len(low)):
+        at = low[i] & mask
+        twice[i] = (words[1, at >> _WORD_BITS] >> (at & _IN_WORD)) & _ONE != np.uint64(0)
+    return twice

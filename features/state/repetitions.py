@@ -10,21 +10,17 @@ import itertools
 from collections.abc import Sequence
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from features.hashing import murmur3_128
 from features.records.columns import EventColumns, Int64, joined, taken, where
+from features.state.hash_index import mark_ids, marked_twice
 from features.state.tables import string_buffers
 
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 BITS_PER_EVENT: Final = 16
-_WORD_BITS: Final = np.uint64(6)
-_IN_WORD: Final = np.uint64(63)
-_ONE: Final = np.uint64(1)
 
 
 def earliest_first(batches: Sequence[EventColumns]) -> tuple[Sequence[EventColumns], EventColumns | None]:
@@ -62,8 +58,8 @@ def _later(batches: Sequence[EventColumns]) -> list[Mask]:
     words = np.zeros((2, 1 << max(0, (sum(sizes) * BITS_PER_EVENT - 1).bit_length() - 6)), np.uint64)
     starts = [0, *itertools.accumulate(sizes)]
     for batch, (start, end) in zip(batches, itertools.pairwise(starts), strict=True):
-        _mark(*string_buffers(batch.event_id), words, low[start:end], high[start:end])
-    suspects = np.flatnonzero(_marked_twice(words, low))
+        mark_ids(*string_buffers(batch.event_id), words, low[start:end], high[start:end])
+    suspects = np.flatnonzero(marked_twice(words, low))
     ts = np.concatenate([batch.ts for batch in batches])[suspects]
     order = np.lexsort((ts, high[suspects], low[suspects]))
     rows, times = suspects[order], ts[order]
@@ -73,27 +69,3 @@ def _later(batches: Sequence[EventColumns]) -> list[Mask]:
     later = np.zeros(sum(sizes), np.bool_)
     later[rows[times > earliest]] = True
     return [later[start:end] for start, end in itertools.pairwise(starts)]
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark(offsets, data, words, low, high):
-    """Hash the ids, and set the bit of each: in words[0] for the first id that has it, in words[1] for the others."""
-    mask = np.uint64(words.shape[1] * 64 - 1)
-    for i in range(len(low)):
-        low[i], high[i] = murmur3_128(data, np.int64(offsets[i]), np.int64(offsets[i + 1]))
-        at = low[i] & mask
-        bit = _ONE << (at & _IN_WORD)
-        word = at >> _WORD_BITS
-        words[1, word] |= words[0, word] & bit
-        words[0, word] |= bit
-
-
-@numba.njit(cache=True, nogil=True)
-def _marked_twice(words, low):
-    """Return which ids share their bit with another one."""
-    mask = np.uint64(words.shape[1] * 64 - 1)
-    twice = np.empty(len(low), np.bool_)
-    for i in range(len(low)):
-        at = low[i] & mask
-        twice[i] = (words[1, at >> _WORD_BITS] >> (at & _IN_WORD)) & _ONE != np.uint64(0)
-    return twice

@@ -140,7 +140,9 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
         assert {at for at in reference.letters if at[1] < partition.buffers[at[0]].position} == sent
         if partition.state.max_event_time:
             rows = evaluate_all(partition.state, partition.state.max_event_time)
-            oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], reference.stream_time, in_log)
+            oracle = loop_rows(
+                reference.accepted["events"], reference.accepted["orders"], reference.stream_time, in_log
+            )
             assert_same_rows(rows, feature_frame(oracle))
     assert partition.dry
     assert sorted(dead_letters_of(partition)) == sorted(reference.letters)

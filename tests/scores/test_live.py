@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import polars as pl
 import pytest
-from oracle.loops import loop_rows
+from oracle.loops import all_of, loop_rows
 from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame, same_value
 from oracle.shop import DAY
 from scores.scorers import BREAKS, THRESHOLDS, by_tenure, rows_of
@@ -40,7 +40,7 @@ def eager(monkeypatch):
 # --- rows -------------------------------------------------------------------------------------------------------------
 def check_rows(world: World, scene: Scene, as_of: int, scoring: Scoring) -> None:
     """Index and topic hold the oracle's rows with the scores that batch gives them."""
-    features = feature_frame(loop_rows(scene.events, scene.orders, as_of))
+    features = feature_frame(loop_rows(scene.events, scene.orders, as_of, all_of))
     profiles = pl.DataFrame({"customer_id": sorted(scene.profiles)}).with_columns(
         pl.lit(value).alias(name) for name, value in PROFILE.items()
     )
