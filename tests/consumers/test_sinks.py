@@ -190,7 +190,7 @@ def test_an_order_that_passes_to_another_customer_has_two_documents(partition):
     assert sorted(found, key=repr) == [("a", 1, "void"), ("a", None, "void"), ("b", 1, "placed"), ("b", None, "placed")]
 
 
-def test_documents_of_orders_are_told_apart_by_customer_order_and_line(partition):
+def test_ids_of_order_documents_are_unique_by_customer_order_and_line(partition):
     """Ids that look alike when they are joined."""
     sink = Roomy(room=1_000)
     sinks = Sinks("r", sink, None, None)
