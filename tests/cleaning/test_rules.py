@@ -52,7 +52,7 @@ def test_an_order_has_one_customer(clean):
 
 
 def moved(customer, at, status="placed", **fields):
-    return order(1, updated_ts=at, customer_id=customer, status=status, **fields)
+    return order(1, ts=T0, updated_ts=at, customer_id=customer, status=status, **fields)
 
 
 @pytest.mark.parametrize("order_of_rows", [1, -1])
