@@ -66,7 +66,6 @@ ORDERS: list[Row] = [
     _order("o7", 6, 30.0, "void", 2),
     _order("o7", 6, 30.0, "placed", 2, "bob"),
     _order("x", 3, 7.0, "cancelled", customer="bob"),
-    _order("y", 8, 4.0, customer="cat"),
     _order("y", 8, 4.0, "void", 7, "cat"),
 ]
 
