@@ -15,6 +15,7 @@ import polars as pl
 from connectors.formats.ids import read_ids
 from connectors.formats.numbers import read_decimals
 from connectors.tables.batches import LINE, POSITION
+from features.records.placeholders import RESERVED
 from features.records.rejections import form_of
 from features.schema import (
     AMOUNT_MAX,
@@ -211,6 +212,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
             "no customer", "customer_id",
             _unreadable_id("customer_id") if grouped else _bad_id("customer_id"), _id_reason("customer_id"),
         ),
+        _reserved_check(),
         *_time_checks(grouped=grouped, now_ms=now_ms),
         Check("no readable time", "updated_ts", _updated_reason().is_not_null(), _updated_reason()),
         Check("time ahead of now", "updated_ts", _struct("updated", "ms") > now_ms + AHEAD_MS_MAX),
@@ -345,6 +347,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     checks = [
         Check("no event id", "event_id", _unreadable_id("event_id"), _id_reason("event_id")),
         Check("no customer", "customer_id", _bad_id("customer_id"), _id_reason("customer_id")),
+        _reserved_check(),
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(EVENT_BYTES_MAX, texts),
@@ -500,6 +503,10 @@ def _bad_id(name: str) -> pl.Expr:
 
 def _is_placeholder(name: str) -> pl.Expr:
     return _id_reason(name).str.starts_with("placeholder").fill_null(False)
+
+
+def _reserved_check() -> Check:
+    return Check("customer id that begins with ~", "customer_id", _value("customer_id").str.starts_with(RESERVED))
 
 
 def _optional_id_checks(*names: str) -> list[Check]:
