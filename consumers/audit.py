@@ -39,7 +39,8 @@ class TopicAudit:
         messages: records ever appended and not deleted. A tombstone in the log is not a record. Every message that
             compaction removed counts as a record, tombstones included.
         dead_letters: messages that are dead letters.
-        distinct: distinct valid records by event_id, order_id or customer_id; without profiles erased by a tombstone.
+        distinct: distinct valid records by event_id, by order_id of a customer, or by customer_id; without profiles
+            erased by a tombstone.
         compacted: messages removed by compaction.
     """
 
@@ -174,8 +175,8 @@ class _TopicCounter:
 
     def _order(self, value: bytes) -> None:
         record = _ORDER.decode(value)
-        self._ids.append(_hash(record.order_id))
         self._customers.append(_hash(record.customer_id))
+        self._ids.append(_hash(record.order_id, self._customers[-1]))
 
     def _profile(self, value: bytes) -> None:
         self._ids.append(_hash(_PROFILE.decode(value).customer_id))

@@ -17,6 +17,7 @@ from features.records.archive_columns import millis_column, one_array
 from features.records.archive_rows import event_rows, order_rows
 from features.records.columns import EventColumns, OrderColumns, where
 from features.schema import ABANDONED_AFTER_MS, DAY_COLUMN, DAY_MS
+from features.state.repetitions import earliest_first
 from features.state.state import State
 
 CUSTOMERS_PER_BATCH = 50_000
@@ -105,7 +106,7 @@ class TimeRange:
     Attributes:
         first: epoch ms; all records with an earlier ts (orders: updated_ts) are in earlier ranges.
         last: epoch ms; no record of the range is later.
-        read: function that returns the valid records, in any order.
+        read: function that returns the valid records, in any order. Of events with one id the earliest counts.
     """
 
     first: int
@@ -134,13 +135,15 @@ def rows_of(
         if not left:
             return
         events, orders = time_range.read()
+        first, again = earliest_first(events)
+        batches = first if again is None else [*first, again]
         applied_to = -1
         # a cut-off within the range splits it: records are applied only up to that cut-off
         while left and left[0] < time_range.last:
-            _apply(state, events, orders, applied_to, left[0], counts)
+            _apply(state, batches, orders, applied_to, left[0], time_range.first, counts)
             applied_to = left[0]
             yield left[0], evaluate_all(state, left.pop(0))
-        _apply(state, events, orders, applied_to, time_range.last, counts)
+        _apply(state, batches, orders, applied_to, time_range.last, time_range.first, counts)
         # batch runs write no session documents, so abandoned carts need neither a list entry nor their strings
         state.abandoned(time_range.last, ABANDONED_AFTER_MS)
         no_rows = np.zeros(0, np.int32)
@@ -175,14 +178,19 @@ def _read(read_day: ReadDay, day: int, counts: ArchiveCounts) -> tuple[list[Even
 
 def _apply(
     state: State,
-    events: list[EventColumns],
-    orders: list[OrderColumns],
+    events: Sequence[EventColumns],
+    orders: Sequence[OrderColumns],
     after: int,
     up_to: int,
+    first: int,
     counts: ArchiveCounts,
 ) -> None:
+    """Apply the records of a range that begins at `first`, of those the ones known after one time, up to another.
+
+    Of events with one id, the earliest is first.
+    """
     for batch in events:
         part = where(batch, (batch.ts > after) & (batch.ts <= up_to))
-        counts.duplicates += len(part) - state.apply_events(part).applied
+        counts.duplicates += len(part) - state.apply_events(part, since=max(first, after + 1)).applied
     for changes in orders:
         state.apply_orders(where(changes, (changes.updated_ts > after) & (changes.updated_ts <= up_to)))

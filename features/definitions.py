@@ -19,7 +19,7 @@ from polars import col
 from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, Field
 from features.state.int48 import read_int48
 from features.state.session_counts import gather, session_counts, top_categories
-from features.state.state import NOTHING_YET, PLACED, State
+from features.state.state import NOTHING_YET, PLACED, RETURNED, State
 from features.state.tables import Int32, Rows, take
 
 Source = Literal["orders", "sessions", "row"]
@@ -94,6 +94,7 @@ def money(cents: pl.Expr) -> pl.Expr:
 
 # --- declarations -----------------------------------------------------------------------------------------------------
 _PLACED = col("placed")
+_RETURNED = col("returned")
 _CART = col("n_add_to_cart") > 0
 _CONVERTED = col("n_purchase") > 0
 _ABANDONED = _CART & ~_CONVERTED & (col("idle_ms") >= ABANDONED_AFTER_MS)
@@ -189,7 +190,7 @@ DECLARED: Final[tuple[Feature, ...]] = (
     _int(
         "returns_365d",
         "orders",
-        count_where(~_PLACED & within(365)),
+        count_where(_RETURNED & within(365)),
         "number of orders of any status with ts in the last 365 days whose winning status is cancelled or refunded",
     ),
     _time("last_seen_ts", "row", col("last_seen"), "latest ts of the customer's events; null if none"),
@@ -325,6 +326,7 @@ def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
             "age_ms": as_of - ts,
             "cents": read_int48(rows, "cents"),
             "placed": rows["status"] == PLACED,
+            "returned": np.isin(rows["status"], RETURNED),
         }
     )
 

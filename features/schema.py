@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from features.errors import UsageError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Part of every checkpoint and model bundle; increased when the meaning of stored state or of a feature changes."""
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -53,13 +53,16 @@ ORDER_LINES_MAX: Final = 10_000
 # --- vocabularies ---------------------------------------------------------------------------------------------------
 EventType = Literal["page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase"]
 Device = Literal["mobile", "desktop", "tablet"]
-Status = Literal["placed", "cancelled", "refunded"]
+Status = Literal["placed", "cancelled", "refunded", "void"]
 Stage = Literal["visit", "view", "cart", "checkout", "purchase"]
 
 EVENT_TYPES: Final[tuple[str, ...]] = typing.get_args(EventType)
 DEVICES: Final[tuple[str, ...]] = typing.get_args(Device)
 STATUSES: Final[tuple[str, ...]] = typing.get_args(Status)
 """Statuses in the order that breaks a tie between records of equal updated_ts: the later status wins."""
+RETURNED_STATUSES: Final = ("cancelled", "refunded")
+VOID_STATUS: Final = "void"
+"""Status of an order that the customer does not have, or has no longer, and of a line that its order has no longer."""
 STAGES: Final[tuple[str, ...]] = typing.get_args(Stage)
 STAGE_EVENT: Final = {"view": "product_view", "cart": "add_to_cart", "checkout": "checkout", "purchase": "purchase"}
 """Event type that moves a session to each stage after `visit`."""
@@ -102,7 +105,7 @@ class Item(msgspec.Struct, gc=False, frozen=True):
 
 
 class Order(msgspec.Struct, gc=False, frozen=True):
-    """One change of an order. The record with the highest updated_ts wins."""
+    """One change of an order, which is identified by customer_id and order_id. The highest updated_ts wins."""
 
     order_id: Id
     customer_id: Id
@@ -277,8 +280,6 @@ ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
 )
 """Fields of a document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price. Status `void` marks
 a line that the order's newest record no longer has."""
-
-VOID_STATUS: Final = "void"
 
 FORECAST_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),

@@ -25,6 +25,7 @@ OTHER_CATEGORIES: Final = "(other)"
 WHOLE_DAY_MS: Final = 23 * HOUR_MS
 """A last day without records from this hour on counts as incomplete."""
 
+ORDER_KEY: Final = ("customer_id", "order_id")
 _ORDER: Final = {
     "order_id": pl.String(),
     "customer_id": pl.String(),
@@ -51,15 +52,16 @@ def valid_orders(
         on_day: callback before each day is read.
 
     Returns:
-        order_id, customer_id, ts (epoch ms), cents, country, channel, items; ordered by ts, order_id.
+        order_id, customer_id, ts (epoch ms), cents, country, channel, items; ordered by ts, order_id, customer_id.
     """
     parts = [pl.DataFrame(schema=_ORDER)]
     for day in days:
         on_day(day)
         parts += [_records(table) for table in read_day("orders", day)]
-    won = pl.concat(parts).sort("updated_ts", "status", "cents").unique("order_id", keep="last", maintain_order=True)
+    ordered = pl.concat(parts).sort("updated_ts", "status", "cents")
+    won = ordered.unique(ORDER_KEY, keep="last", maintain_order=True)
     placed = won.filter(col("status") == STATUSES.index("placed"))
-    return placed.drop("updated_ts", "status").sort("ts", "order_id")
+    return placed.drop("updated_ts", "status").sort("ts", "order_id", "customer_id")
 
 
 def _records(table: pa.Table) -> pl.DataFrame:
@@ -141,13 +143,13 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
 
 def _shares(orders: pl.DataFrame) -> pl.DataFrame:
     """Return number, category and amount of each line; an order without lines is one line of unknown category."""
-    lines = orders.select("order_id", "number", "cents", "items").explode("items", keep_nulls=True, empty_as_null=True)
+    lines = orders.select(*ORDER_KEY, "number", "cents", "items").explode("items", keep_nulls=True, empty_as_null=True)
     item = col("items").struct
     lines = lines.with_columns(
         item.field("category").fill_null(NOT_KNOWN).alias("category"),
         (item.field("quantity").fill_null(1) * item.field("unit_price").fill_null(0.0)).fill_null(0.0).alias("price"),
     )
-    price, count = col("price").sum().over("order_id"), pl.len().over("order_id")
+    price, count = col("price").sum().over(ORDER_KEY), pl.len().over(ORDER_KEY)
     share = pl.when(price > 0).then(col("price") / price).otherwise(1 / count)
     return lines.select("number", "category", (col("cents") / 100 * share).alias("amount"))
 

@@ -30,7 +30,7 @@ from connectors.elasticsearch.mappings import (
     write_index,
 )
 from features.errors import ShopstreamError
-from features.schema import check_run, index_name
+from features.schema import SCHEMA_VERSION, check_run, index_name
 
 ANCHOR_INDEX: Final = "customers"
 """Index whose alias decides which run an alias set points to. Exists from a run's start, not split by month."""
@@ -159,6 +159,7 @@ def _create(client: Elasticsearch, name: str) -> None:
 def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
     expected = mapping(definition)
     with translate_errors(f"The mapping of {names[0]}"):
+        _check_version(client, names)
         try:
             client.indices.put_mapping(
                 index=list(names),
@@ -171,6 +172,17 @@ def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefini
                 f"The index {names[0]} was created with another schema: {error.message}: {_reason(error)}.",
                 "Use a new run (`--run NAME`) and promote it after it has caught up.",
             ) from error
+
+
+def _check_version(client: Elasticsearch, names: Sequence[str]) -> None:
+    response = client.indices.get_mapping(index=list(names), filter_path="*.mappings._meta.schema_version")
+    for name, entry in sorted(response.body.items()):
+        version = entry["mappings"]["_meta"]["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ShopstreamError(
+                f"The index {name} is of schema version {version}, this program writes {SCHEMA_VERSION}.",
+                "Replay the history into a new run (`--run NAME`) and promote it.",
+            )
 
 
 def _reason(error: elasticsearch.ApiError) -> str:

@@ -169,9 +169,9 @@ def _order_docs(
     for record, total, order_index, item_index, lines_ever in orders:
         items = record.items or []
         body = {**msgspec.structs.asdict(record), "total": total / 100, "items": len(items)}
-        yield Doc(order_index, document_id(record.order_id), msgspec.json.encode(body), version)
+        yield Doc(order_index, document_id(record.customer_id, record.order_id), msgspec.json.encode(body), version)
         for line in range(1, max(lines_ever, len(items)) + 1):
-            key = document_id(f"{record.order_id}#{line}")
+            key = document_id(record.customer_id, record.order_id, str(line))
             item = _item_fields(items[line - 1], next(unit_cents)) if line <= len(items) else {}
             yield Doc(item_index, key, msgspec.json.encode(_item_body(record, line, item)), version)
 

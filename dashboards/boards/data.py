@@ -6,7 +6,7 @@ from typing import Final
 
 from dashboards.conditions import Is, Where
 from dashboards.panels import Control, Data, Measure, Ratio
-from features.schema import STAGES, STATUSES
+from features.schema import RETURNED_STATUSES, STAGES, STATUSES
 from features.scores.score import REASONED_RISKS
 
 CUSTOMERS: Final = Data("customers", None, "the newest row of a customer")
@@ -26,11 +26,11 @@ DATA: Final = (
 )  # fmt: skip
 
 STANDING: Final = STATUSES[0]
-"""Status of the orders and lines that count as revenue: neither cancelled nor refunded."""
+"""Status of the orders and lines that count as revenue: neither cancelled, refunded nor void."""
 SOLD: Final[Where] = (Is("status", (STANDING,)),)
-RETURNED: Final[Where] = (Is("status", STATUSES[1:]),)
-ORDERED: Final[Where] = (Is("status", STATUSES),)
-"""Lines of an order, whatever its status. A line that the newest record of the order lacks is void."""
+RETURNED: Final[Where] = (Is("status", RETURNED_STATUSES),)
+ORDERED: Final[Where] = (Is("status", (STANDING, *RETURNED_STATUSES)),)
+"""Orders and lines, whatever became of them. A void order is none, nor is a line that its order has no longer."""
 AT_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
 """Customers of the two highest bands of churn risk."""
 

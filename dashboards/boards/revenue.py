@@ -10,6 +10,7 @@ from dashboards.boards.data import (
     FORECAST,
     ORDER_COUNT,
     ORDER_ITEMS,
+    ORDERED,
     ORDERS,
     RETURNED,
     REVENUE,
@@ -20,7 +21,7 @@ from dashboards.boards.data import (
 from dashboards.conditions import AtLeast, Is
 from dashboards.panels import Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
 
-_ALL_ORDERS: Final = Measure("All orders", "count")
+_ALL_ORDERS: Final = Measure("All orders", "count", where=ORDERED)
 _RETURNED_AMOUNT: Final = Measure("Returned", "sum", "total", RETURNED, "money")
 _RETURNED_SHARE: Final = Ratio("Share returned", Measure("Returned", "count", where=RETURNED), _ALL_ORDERS)
 

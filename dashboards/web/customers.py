@@ -17,7 +17,7 @@ from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
 from features.definitions import FEATURES
 from features.errors import UsageError
-from features.schema import CONTACT_FIELDS, DAY_MS, record_fields
+from features.schema import CONTACT_FIELDS, DAY_MS, VOID_STATUS, record_fields
 from features.schema import Customer as Profile
 from features.scores.score import SCORE_FIELDS
 
@@ -162,7 +162,7 @@ def customers_csv(data: Json) -> str:
 
 
 def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int) -> Json:
-    """Return the history of a customer: newest row, sessions, orders, alerts, weeks of the last year.
+    """Return the history of a customer: newest row, sessions, orders without void ones, alerts, weeks of the last year.
 
     Args:
         parameters: parameter `id`.
@@ -175,12 +175,13 @@ def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: i
     """
     customer_id = single_value(parameters, "id")
     by_customer = {"bool": {"filter": [{"term": {"customer_id": customer_id}}]}}
+    orders_of = {"bool": {**by_customer["bool"], "must_not": [{"term": {"status": VOID_STATUS}}]}}
     known, sessions, orders, alerts = complete(
         search.many(
             [
                 ("customers", {"size": 1, "_source": list(SHOWN), "query": by_customer}),
                 ("sessions", _newest(by_customer, "start_ts", HISTORY_MAX) | _weekly("start_ts", {})),
-                ("orders", _newest(by_customer, "ts", HISTORY_MAX) | _weekly("ts", {"v": {"sum": {"field": "total"}}})),
+                ("orders", _newest(orders_of, "ts", HISTORY_MAX) | _weekly("ts", {"v": {"sum": {"field": "total"}}})),
                 ("alerts", _newest(by_customer, "ts", ALERTS_MAX)),
             ]
         )

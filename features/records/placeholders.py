@@ -22,6 +22,10 @@ BLANKS: Final = "".join(
 """White space of Unicode. Python's `strip` removes four control characters more."""
 
 
+RESERVED: Final = "~"
+"""First character of the ids that Shopstream makes, such as those of guests. No customer of a source has such an id."""
+
+
 def is_placeholder(text: str) -> bool:
     """Return whether the text is a placeholder in any spelling, or has only zeros and dashes (an all-zero UUID)."""
     folded = text.strip(BLANKS).casefold()

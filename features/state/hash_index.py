@@ -17,6 +17,12 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFF_FFFF)
 _HOUR_BITS = np.uint64((1 << 20) - 1)
+_WORD_BITS = np.uint64(6)
+_IN_WORD = np.uint64(63)
+_ONE = np.uint64(1)
+_HOURS = np.int64(1 << 20)
+_HALF_HOURS = np.int64(1 << 19)
+_HOURS_MASK = np.int64((1 << 20) - 1)
 
 
 @numba.njit(inline="always")
@@ -157,32 +163,58 @@ def rebuild_string_slots(slots, ends, store, count):
 
 
 @numba.njit(inline="always")
-def remember(ids, low, high):
-    """Put an event id into the table; return False for a known id."""
+def _hours_since(high, hour):
+    """Return the hours from `hour` to the hour in an id, both modulo 2^20; negative if the id is earlier."""
+    hours = (np.int64(high & _HOUR_BITS) - hour) & _HOURS_MASK
+    return hours - _HOURS if hours >= _HALF_HOURS else hours
+
+
+@numba.njit(inline="always")
+def find_id(ids, low, high):
+    """Return the slot of an event id, whatever its hour, or the empty slot for it, and whether it is empty."""
     count = len(ids)
     slot = home(low, count)
-    new = True
+    is_empty = False
     while True:
-        if ids[slot].low == low and ids[slot].high == high:
-            new = False
+        if ids[slot].low == low and ((ids[slot].high ^ high) & ~_HOUR_BITS) == np.uint64(0):
             break
         if ids[slot].low == np.uint64(0) and ids[slot].high == np.uint64(0):
-            ids[slot].low = low
-            ids[slot].high = high
+            is_empty = True
             break
         slot += 1
         if slot == count:
             slot = 0
-    return new
+    return slot, is_empty
+
+
+@numba.njit(inline="always")
+def remember(ids, low, high, hour_min):
+    """Put an event id into the table.
+
+    An id whose hour is before `hour_min` is forgotten: the new event takes over its slot.
+
+    Returns:
+        Whether the event is new, and whether it took an empty slot.
+    """
+    slot, is_empty = find_id(ids, low, high)
+    is_new = is_empty or _hours_since(ids[slot].high, hour_min) < 0
+    if is_new:
+        ids[slot].low = low
+        ids[slot].high = high
+    return is_new, is_empty
 
 
 @numba.njit(cache=True, nogil=True)
 def remember_all(ids, new):
-    """Put many event ids into the table (restore, growth); return the number of new ones."""
+    """Put many event ids into the table (restore, growth); return the number of new ones.
+
+    Of an id with several hours the latest is kept: the others were forgotten before it.
+    """
     added = 0
     for i in range(len(new)):
-        if remember(ids, new[i].low, new[i].high):
-            added += 1
+        hour = np.int64(new[i].high & _HOUR_BITS)
+        _, is_empty = remember(ids, new[i].low, new[i].high, hour)
+        added += is_empty
     return added
 
 
@@ -193,8 +225,31 @@ def live_ids(ids, hour_min, out):
     for slot in range(len(ids)):
         if ids[slot].low == np.uint64(0) and ids[slot].high == np.uint64(0):
             continue
-        age = (np.int64(ids[slot].high & _HOUR_BITS) - hour_min) & np.int64((1 << 20) - 1)
-        if age < (1 << 19):
+        if _hours_since(ids[slot].high, hour_min) >= 0:
             out[count] = ids[slot]
             count += 1
     return count
+
+
+@numba.njit(cache=True, nogil=True)
+def mark_ids(offsets, data, words, low, high):
+    """Hash the ids, and set the bit of each: in words[0] for the first id that has it, in words[1] for the others."""
+    mask = np.uint64(words.shape[1] * 64 - 1)
+    for i in range(len(low)):
+        low[i], high[i] = murmur3_128(data, np.int64(offsets[i]), np.int64(offsets[i + 1]))
+        at = low[i] & mask
+        bit = _ONE << (at & _IN_WORD)
+        word = at >> _WORD_BITS
+        words[1, word] |= words[0, word] & bit
+        words[0, word] |= bit
+
+
+@numba.njit(cache=True, nogil=True)
+def marked_twice(words, low):
+    """Return which ids share their bit with another one."""
+    mask = np.uint64(words.shape[1] * 64 - 1)
+    twice = np.empty(len(low), np.bool_)
+    for i in range(len(low)):
+        at = low[i] & mask
+        twice[i] = (words[1, at >> _WORD_BITS] >> (at & _IN_WORD)) & _ONE != np.uint64(0)
+    return twice

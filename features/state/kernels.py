@@ -14,6 +14,7 @@ from features.state.int48 import high_part, joined, low_part
 
 _HOUR_MS = np.int64(3_600_000)
 _HOUR_BITS = np.uint64((1 << 20) - 1)
+_REMEMBERED_HOURS = np.int64(48)  # schema.EVENT_LATENESS_MS, checked by a test
 _PRODUCT_VIEW, _ADD_TO_CART, _CHECKOUT, _PURCHASE = 2, 3, 5, 6  # positions in schema.EVENT_TYPES, checked by a test
 _COUNT_MAX = 65_535
 _OPEN_CART, _SEEN, _CARRIED = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -61,24 +62,33 @@ def apply_events(
     event_id_offsets, event_id_data, session_id_offsets, session_id_data,
     customers, sessions, next_session, session_slots, session_count, views, next_view, view_count,
     recent, recent_count, recent_bytes, recent_size, ids, new_ids, new_id_count, open_carts, open_count,
-    touched_customers, touched_sessions,
+    touched_customers, touched_sessions, clock, is_log,
 ):  # fmt: skip
     """Apply a batch of events; return the new counts.
 
-    Uses only sums, minima and maxima, so neither the order of records nor batch boundaries affect the result.
+    The first event of an id counts. For all others only sums, minima and maxima are used, so neither their order nor
+    batch boundaries affect the result. `clock` is the highest ts before the batch. In a log it follows the records, and
+    ids are forgotten by it. Otherwise each record is its own clock.
     """
     bits = row_bits(session_slots)
     customers_touched = 0
     sessions_touched = 0
     applied = 0
+    ids_added = 0
     for i in range(len(ts)):
         low, high = murmur3_128(event_id_data, event_id_offsets[i], event_id_offsets[i + 1])
         at = ts[i]
-        high = (high & ~_HOUR_BITS) | (np.uint64(at // _HOUR_MS) & _HOUR_BITS)
+        hour = at // _HOUR_MS
+        high = (high & ~_HOUR_BITS) | (np.uint64(hour) & _HOUR_BITS)
         if low == np.uint64(0):
             low = np.uint64(1)
-        if not remember(ids, low, high):
+        if not is_log or at > clock:
+            clock = at
+        # an event that is too late, which only tests apply, repeats those of its own hour and of later ones
+        is_new, is_empty = remember(ids, low, high, min(clock // _HOUR_MS - _REMEMBERED_HOURS, hour))
+        if not is_new:
             continue
+        ids_added += is_empty
         new_ids[new_id_count].low = low
         new_ids[new_id_count].high = high
         new_id_count += 1
@@ -214,7 +224,7 @@ def apply_events(
         sessions[touched_sessions[i]].marks &= ~_SEEN
     return (
         applied, session_count, view_count, recent_count, recent_size, new_id_count, open_count,
-        customers_touched, sessions_touched,
+        customers_touched, sessions_touched, ids_added,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from features.schema import (
     EVENT_LATENESS_MS,
     HOUR_MS,
     ORDER_LATENESS_MS,
+    RETURNED_STATUSES,
     SESSION_RETENTION_MS,
     STATUSES,
 )
@@ -49,6 +50,7 @@ from features.state.tables import (
 SCAN_ROWS_MIN: Final = 16_384
 """Rows of a table below which it is not searched for expired rows."""
 PLACED: Final = STATUSES.index("placed")
+RETURNED: Final = tuple(STATUSES.index(status) for status in RETURNED_STATUSES)
 NOTHING_YET: Final = {
     "first_seen": NEVER_MIN, "last_seen": NEVER_MAX, "settled_first": NEVER_MIN, "settled_last": NEVER_MAX,
 }  # fmt: skip
@@ -126,8 +128,14 @@ class State:
         """Highest ts / updated_ts applied so far; 0 if there is none."""
         return max(self.high_events, self.high_orders)
 
-    def apply_events(self, batch: EventColumns) -> Touched:
-        """Apply a batch of valid events that are not too late; duplicates change nothing."""
+    def apply_events(self, batch: EventColumns, *, since: int | None = None) -> Touched:
+        """Apply a batch of valid events that are not too late; events of a remembered id change nothing.
+
+        Args:
+            batch: events in the order of their log, or of an archive.
+            since: for events of an archive: their time range begins here, epoch ms, and all events before were applied.
+                Within the range the events may be in any order, but of one id the earliest is first.
+        """
         n = len(batch)
         if n == 0:
             return Touched(_NO_ROWS)
@@ -138,7 +146,7 @@ class State:
         text = (
             int(event_id_offsets[-1]) - int(event_id_offsets[0]) + int(session_id_offsets[-1] - session_id_offsets[0])
         )
-        self._reserve_for_events(n, text)
+        self._reserve_for_events(n, text, self.high_events if since is None else since)
         touched_customers, touched_sessions = np.empty(n, np.int32), np.empty(n, np.int32)
         (
             applied,
@@ -150,6 +158,7 @@ class State:
             self.open_count,
             customers_touched,
             sessions_touched,
+            ids_added,
         ) = kernels.apply_events(
             batch.ts, batch.event_type, batch.device, category, channel, country, codes,
             event_id_offsets, event_id_data, session_id_offsets, session_id_data,
@@ -157,9 +166,9 @@ class State:
             self.views, self.next_view, self.view_count,
             self.recent, self.recent_count, self.recent_bytes, self.recent_size,
             self.ids, self.new_ids, self.new_id_count, self.open_carts, self.open_count,
-            touched_customers, touched_sessions,
+            touched_customers, touched_sessions, self.high_events, since is None,
         )  # fmt: skip
-        self.id_count += applied
+        self.id_count += ids_added
         self.high_events = max(self.high_events, int(batch.ts.max()))
         return Touched(touched_customers[:customers_touched], touched_sessions[:sessions_touched], applied=applied)
 
@@ -287,9 +296,9 @@ class State:
         return state
 
     def remember(self, ids: Rows) -> None:
-        """Restore event ids from a checkpoint; expired ids are dropped."""
+        """Restore event ids from a checkpoint; of an id with several hours the latest is kept."""
         if (self.id_count + len(ids)) * 4 > len(self.ids) * 3:
-            self._resize_ids(len(ids))
+            self._resize_ids(len(ids), self.high_events)
         self.id_count += hash_index.remember_all(self.ids, ids)
 
     def session_ids(self, rows: Int32) -> list[str]:
@@ -336,7 +345,7 @@ class State:
         category, channel, country = (codes[column] for column in columns)
         return category, channel, country
 
-    def _reserve_for_events(self, n: int, text: int) -> None:
+    def _reserve_for_events(self, n: int, text: int, clock: int) -> None:
         self.sessions = grown(self.sessions, self.session_count, self.session_count + n)
         self.next_session = grown(self.next_session, self.session_count, self.session_count + n)
         if crowded(self._session_slots, self.session_count + n):
@@ -349,18 +358,18 @@ class State:
         self.open_carts = grown(self.open_carts, self.open_count, self.open_count + n)
         self.new_ids = grown(self.new_ids, self.new_id_count, self.new_id_count + n)
         if (self.id_count + n) * 4 > len(self.ids) * 3:
-            self._resize_ids(n)
+            self._resize_ids(n, clock)
 
-    def _resize_ids(self, room: int) -> None:
-        """Resize the id table so that the live ids and `room` more fill six tenths: space for a quarter more."""
+    def _resize_ids(self, room: int, clock: int) -> None:
+        """Resize the id table so that the ids live at `clock` and `room` more fill six tenths: a quarter more fits."""
         living = np.empty(self.id_count, EVENT_ID)
-        count = hash_index.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, living)
+        count = hash_index.live_ids(self.ids, (clock - EVENT_LATENESS_MS) // HOUR_MS, living)
         self.ids = np.zeros(max((count + room) * 5 // 3 + 1, 1024), EVENT_ID)
         self.id_count = hash_index.remember_all(self.ids, living[:count])
 
     def _expire_ids(self) -> None:
         if self.id_count >= self._scan_at.get("ids", SCAN_ROWS_MIN):
-            self._resize_ids(self.id_count // 8)
+            self._resize_ids(self.id_count // 8, self.high_events)
             self._scan_at["ids"] = max(SCAN_ROWS_MIN, self.id_count + self.id_count // 2)
 
     def _expire_orders(self, busy: Int32) -> Int32 | None:

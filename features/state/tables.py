@@ -118,7 +118,7 @@ RECENT: Final = np.dtype(
 )
 EVENT_ID: Final = np.dtype([("low", "u8"), ("high", "u8")])
 """128 bits of the hash of an event_id, the lowest 20 of `high` replaced by the UTC hour of ts modulo 2^20. (0, 0) is an
-empty slot. 108 bits remain to distinguish ids."""
+empty slot. 108 bits distinguish ids; the hour limits how long an id is remembered."""
 
 
 def carried_word(event_type: int) -> int:

@@ -20,6 +20,7 @@ from connectors.messages.envelopes import scaled_text
 from connectors.tables.batches import POSITION
 from connectors.tables.file_format import FileFormat
 from features.errors import UsageError
+from features.records.placeholders import RESERVED
 from producers.importing.lookups import Lookups
 from producers.importing.mapping import Time
 from producers.importing.sources import (
@@ -37,8 +38,6 @@ from producers.importing.sources import (
 _EXACT: Final = pl.Decimal(38, 18)
 _EXACT_WHOLE_DIGITS: Final = 20
 """Digits before the point of _EXACT."""
-GUEST_MARK: Final = "~"
-"""First character of the ids that Shopstream makes for guests."""
 NO_TEXT: Final = pl.lit(None, pl.String)
 _NO_TIME: Final = pl.struct(ms=pl.lit(None, pl.Int64), is_date=pl.lit(None, pl.Boolean), reason=pl.lit(None, pl.String))
 _TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
@@ -315,9 +314,17 @@ def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | pl.E
     return pl.when(text.is_not_null()).then(replaced_text)
 
 
+def without_guests(source: Source | None) -> Source | None:
+    """Return a source without the alternatives that make ids of guests; None if there are no others."""
+    if source is None:
+        return None
+    own = tuple(one for one in alternatives(source) if not (isinstance(one, Selection) and one.guest))
+    return own or None
+
+
 def guest_id(text: str, salt: bytes) -> str:
     """Return the id of a guest: `~` and 16 hexadecimal digits of HMAC-SHA256 of the trimmed text in small letters."""
-    return GUEST_MARK + hmac.digest(salt, text.strip().lower().encode(), "sha256").hex()[:16]
+    return RESERVED + hmac.digest(salt, text.strip().lower().encode(), "sha256").hex()[:16]
 
 
 def label(source: Source | None) -> list[str]:

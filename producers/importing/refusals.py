@@ -101,6 +101,7 @@ class FileReport:
 _REMEDIES: Final = (
     ("no order id", "Correct the rows, or leave them out: left_out: {reason: no order id, column: …, missing: true}."),
     ("no customer", "Leave guests out: left_out: {reason: guest, column: …, missing: true}; ids.allow keeps a word."),
+    ("customer id that begins", "Shopstream makes ids that begin with ~. Give these customers other ids."),
     ("no readable time", "Write time.format, time.zone or time.zones for these times."),
     ("time before 1970", "Write time.format with the unit of the numbers: epoch_s, epoch_ms, epoch_us or epoch_ns."),
     ("time ahead of now", "Correct the rows: consumers refuse times more than a day ahead."),

@@ -15,6 +15,7 @@ import polars as pl
 from connectors.formats.ids import read_ids
 from connectors.formats.numbers import read_decimals
 from connectors.tables.batches import LINE, POSITION
+from features.records.placeholders import RESERVED
 from features.records.rejections import form_of
 from features.schema import (
     AMOUNT_MAX,
@@ -28,7 +29,7 @@ from features.schema import (
     Item,
     Order,
 )
-from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
+from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced, without_guests
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
@@ -190,6 +191,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         name: columns.text(source, required=name in needed, number=name in _NUMBERS) for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
+    texts["\0own_customer"] = columns.text(without_guests(order.customer))
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
     if order.lines is not None and order.lines.left_out is not None:
         texts["\0not_a_line"] = columns.holds(order.lines.left_out)
@@ -215,6 +217,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
             "no customer", "customer_id",
             _unreadable_id("customer_id") if grouped else _bad_id("customer_id"), _id_reason("customer_id"),
         ),
+        _reserved_check(),
         *_time_checks(grouped=grouped, now_ms=now_ms),
         Check("no readable time", "updated_ts", _updated_reason().is_not_null(), _updated_reason()),
         Check("time ahead of now", "updated_ts", _struct("updated", "ms") > now_ms + AHEAD_MS_MAX),
@@ -338,6 +341,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
+    texts["\0own_customer"] = columns.text(without_guests(sources["customer_id"]))
     if mapping.identity is not None:
         texts["\0visitor"] = columns.text(mapping.identity.visitor)
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
@@ -357,6 +361,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
             "no customer" if mapping.identity is None else "no user and no visitor", "customer_id",
             _bad_id("customer_id"), _id_reason("customer_id"),
         ),
+        _reserved_check(),
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(EVENT_BYTES_MAX, texts),
@@ -535,6 +540,10 @@ def _bad_id(name: str) -> pl.Expr:
 
 def _is_placeholder(name: str) -> pl.Expr:
     return _id_reason(name).str.starts_with("placeholder").fill_null(False)
+
+
+def _reserved_check() -> Check:
+    return Check("customer id that begins with ~", "customer_id", pl.col("\0own_customer").str.starts_with(RESERVED))
 
 
 def _optional_id_checks(*names: str) -> list[Check]:

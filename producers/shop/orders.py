@@ -14,7 +14,7 @@ from producers.shop.clicks import PURCHASE, Clicks
 from producers.shop.population import COUNTRY_NAMES, Code, Float, Index, Population
 from producers.shop.visits import Visits
 
-PLACED, CANCELLED, REFUNDED = range(len(STATUSES))
+PLACED, CANCELLED, REFUNDED = map(STATUSES.index, ("placed", "cancelled", "refunded"))
 
 PAYMENT_METHODS: Final = ("card", "paypal", "invoice", "bank_transfer", "wallet")
 _PAYMENT_DEFAULT: Final = (46, 26, 4, 8, 16)

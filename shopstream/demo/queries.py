@@ -55,8 +55,9 @@ SEGMENTS: Final = Panel(
     (Terms("segment", "segment", 100, by="customers"),),
 )  # fmt: skip
 
-_VALID: Final[dict[str, dict[str, Any]]] = {"order-items": {"bool": {"must_not": {"term": {"status": VOID_STATUS}}}}}
-_ORDER_LINES: Final = {"size": 0, "aggs": {"lines": {"sum": {"field": "items"}}}}
+_NOT_VOID: Final[dict[str, Any]] = {"bool": {"must_not": {"term": {"status": VOID_STATUS}}}}
+_VALID: Final[dict[str, dict[str, Any]]] = {"order-items": _NOT_VOID}
+_ORDER_LINES: Final = {"size": 0, "query": _NOT_VOID, "aggs": {"lines": {"sum": {"field": "items"}}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ class DocumentCounts:
     """Document counts of a run.
 
     Attributes:
-        indices: documents by index, without the run's name; void lines are not counted.
+        indices: documents by index, without the run's name; void lines are not counted, void orders are.
         with_profile: number of customers whose document has a profile.
-        order_lines: sum of the line counts in the order documents.
+        order_lines: sum of the line counts in the order documents, without void orders.
         trends: documents computed from archives, by index.
         alerts: number of alerts, of every bundle.
         scored: number of customers with scores of the current bundle; None: there is no bundle.

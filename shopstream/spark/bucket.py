@@ -305,12 +305,9 @@ class Bucket:
     # --- event ids ---
 
     def _load_ids(self, partition: PartitionState) -> None:
-        """Load the event ids of the new events' hours into the state."""
-        times = [chunk.columns.ts for chunk in partition.buffers["events"].chunks]
-        hours = np.unique(np.concatenate(times) // HOUR_MS % _HOURS).tolist() if times else []
-        known = set(self._stored.hours)
-        for hour in hours:
-            if hour in known:
+        """Load every remembered event id into the state, if there are events: a repetition may have any hour."""
+        if partition.buffers["events"].chunks:
+            for hour in self._stored.hours:
                 partition.state.remember(np.frombuffer(self.store.ids(hour), EVENT_ID))
 
     def _store_ids(self, partition: PartitionState) -> None:

@@ -51,6 +51,42 @@ def test_an_order_has_one_customer(clean):
     assert done.rules() == {("orders", "order id used twice"): 1}
 
 
+def moved(customer, at, status="placed", **fields):
+    return order(1, ts=T0, updated_ts=at, customer_id=customer, status=status, **fields)
+
+
+@pytest.mark.parametrize("order_of_rows", [1, -1])
+@pytest.mark.parametrize(
+    ("records", "dropped"),
+    [
+        # the former customer's record is void, then the order is another one's, with all its later changes
+        ([("ann", 0, "placed"), ("ann", 5, "void"), ("bob", 5, "placed"), ("bob", 9, "refunded")], []),
+        ([("ann", 0, "placed"), ("ann", 5, "void"), ("bob", 7, "placed")], []),
+        # there and back again
+        (
+            [("ann", 0, "placed"), ("ann", 5, "void"), ("bob", 5, "placed"), ("bob", 7, "void"), ("ann", 7, "placed")],
+            [],
+        ),
+        # of records at one time the void one wins
+        ([("ann", 0, "placed"), ("ann", 5, "refunded"), ("ann", 5, "void"), ("bob", 5, "placed")], []),
+        # nobody gave it away
+        ([("ann", 0, "placed"), ("bob", 5, "placed")], [("bob", 5)]),
+        ([("ann", 0, "placed"), ("bob", 5, "placed"), ("ann", 6, "void"), ("bob", 9, "placed")], [("bob", 5)]),
+        # two at once: the first in byte order has it
+        ([("ann", 0, "placed"), ("ann", 5, "void"), ("bob", 5, "placed"), ("cat", 5, "placed")], [("cat", 5)]),
+        # a void record takes nothing from anybody
+        ([("ann", 0, "placed"), ("bob", 5, "void")], []),
+    ],
+)
+def test_an_order_passes_to_another_customer_when_the_former_record_is_void(clean, records, dropped, order_of_rows):
+    rows = [moved(customer, T0 + hours * HOUR, status) for customer, hours, status in records]
+    done = clean(orders=rows[::order_of_rows])
+    kept = sorted((r["customer_id"], r["updated_ts"], r["status"]) for r in done.orders())
+    wanted = [(c, h, s) for c, h, s in records if (c, h) not in dropped]
+    assert kept == sorted((c, at(f"2025-05-01T{h:02d}:00:00"), s) for c, h, s in wanted)
+    assert done.rules().get(("orders", "order id used twice"), 0) == len(dropped)
+
+
 # --- times ------------------------------------------------------------------------------------------------------------
 def test_rows_with_impossible_times_are_dropped(clean):
     bad = [event(2, ts=None), event(3, ts=0), event(4, ts=-DAY), event(5, ts=NOW_MS + DAY + 1)]

@@ -33,6 +33,8 @@ from consumers.dead_letters import store as dead_letter_store
 from consumers.dead_letters.review import plan_replay
 from consumers.index.month_identities import digests, unpack
 from consumers.index.partition_progress import read_metadata
+from features.errors import ShopstreamError
+from features.schema import SCHEMA_VERSION
 from shopstream.demo.demo import demo_state
 from shopstream.embedded import state_file
 from shopstream.jobs import schedule, seed_history
@@ -43,11 +45,16 @@ from shopstream.spark.query_log import QueryLog
 GENERATIONS = sorted(Path(__file__).with_name("generations").glob("*.zip"), key=lambda path: int(path.stem))
 
 
+SCHEMA_VERSION_OF = {"1": 2}
+"""Generations of an earlier schema: their checkpoints and bundles are refused, everything else is read."""
+
+
 class Generation:
     """What one version wrote: its files below a folder, and the values that it recorded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
+        self.schema_version = SCHEMA_VERSION_OF.get(name, SCHEMA_VERSION)
         self.expected: dict[str, Any] = json.loads((folder / "expected.json").read_text("utf-8"))
 
     @property
@@ -64,7 +71,23 @@ def written(request, tmp_path_factory) -> Generation:
     else:
         with zipfile.ZipFile(request.param) as file:
             file.extractall(folder)
-    return Generation(folder)
+    return Generation(folder, getattr(request.param, "stem", request.param))
+
+
+@pytest.fixture
+def current(written) -> Generation:
+    """A generation of the present schema."""
+    if written.schema_version != SCHEMA_VERSION:
+        pytest.skip("its schema is refused, which another test checks")
+    return written
+
+
+@pytest.fixture
+def older(written) -> Generation:
+    """A generation of an earlier schema."""
+    if written.schema_version == SCHEMA_VERSION:
+        pytest.skip("its schema is the present one")
+    return written
 
 
 def differences(got: object, wanted: object, where: str = "", rel_tol: float = 1e-9) -> list[str]:
@@ -100,7 +123,8 @@ def test_an_archive_gives_the_recorded_feature_rows(written):
         assert differences(features_of(written.folder / "archive", int(as_of)), rows) == []
 
 
-def test_a_bundle_gives_the_recorded_scores(written):
+def test_a_bundle_gives_the_recorded_scores(current):
+    written = current
     if not written.has_models:
         pytest.skip("this version's own bundles are tested in tests/training")
     rows = pl.DataFrame(max(written.expected["features"].items())[1], infer_schema_length=None)
@@ -117,6 +141,13 @@ def test_clusters_assign_the_recorded_personas(written):
     assigned = clusters_of(written.folder / "clusters.json", customers)
     assert differences(assigned, written.expected["clusters"]) == []
     assert len({row["cluster"] for row in assigned}) > 1
+
+
+def test_a_bundle_of_an_earlier_schema_is_refused_with_the_remedy(older):
+    rows = pl.DataFrame(max(older.expected["features"].items())[1], infer_schema_length=None)
+    with pytest.raises(ShopstreamError, match="trained on other features") as refused:
+        scores_of(older.folder / "bundle", rows)
+    assert "Train" in refused.value.remedy
 
 
 # --- checkpoint -------------------------------------------------------------------------------------------------------
@@ -136,17 +167,23 @@ def recovered(written: Generation, *, contact: bool = True):
     return partition
 
 
-def test_a_checkpoint_gives_the_recorded_state(written):
-    wanted = written.expected["state"]
+def test_a_checkpoint_gives_the_recorded_state(current):
+    wanted = current.expected["state"]
     assert wanted["documents"]
     assert all(wanted["pending"][f"dirty.{name}"] for name in ("customers.elastic", "sessions", "orders"))
-    assert differences(state_of(recovered(written)), wanted) == []
+    assert differences(state_of(recovered(current)), wanted) == []
 
 
-def test_checkpoint_resumes_to_the_recorded_final_state(written):
+def test_a_checkpoint_of_an_earlier_schema_is_refused_with_the_remedy(older):
+    with pytest.raises(ShopstreamError, match=f"schema version {older.schema_version}") as refused:
+        recovered(older)
+    assert "Replay the history into a new run" in refused.value.remedy
+
+
+def test_checkpoint_resumes_to_the_recorded_final_state(current):
     """Records before the checkpoint come again, as after a crash of the producer: their ids are remembered."""
-    partition = recovered(written)
-    wire = json.loads((written.folder / "wire.json").read_text("utf-8"))
+    partition = recovered(current)
+    wire = json.loads((current.folder / "wire.json").read_text("utf-8"))
     at, messages = wire["checkpoint_at"], wire["messages"]
     # what the recorded version did before it read on
     state_of(partition)
@@ -157,16 +194,16 @@ def test_checkpoint_resumes_to_the_recorded_final_state(written):
         start=at,
         at_end=True,
     )
-    got, wanted = state_of(partition), written.expected["state_at_the_end"]
+    got, wanted = state_of(partition), current.expected["state_at_the_end"]
     got["offsets"]["events"] -= len(again)
     assert differences(got, wanted) == []
 
 
-def test_restore_without_contact_removes_names_and_addresses(written):
-    profiles = recovered(written, contact=False).profiles
-    assert len(profiles) == len(written.expected["state"]["profiles"])
+def test_restore_without_contact_removes_names_and_addresses(current):
+    profiles = recovered(current, contact=False).profiles
+    assert len(profiles) == len(current.expected["state"]["profiles"])
     assert not any(b'"email":' in body or b'"name":' in body for body in profiles.values())
-    assert strip_contact(recovered(written)) == len(profiles)
+    assert strip_contact(recovered(current)) == len(profiles)
 
 
 def test_owner_of_a_recorded_state_folder_is_read(written):

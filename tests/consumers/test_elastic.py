@@ -23,7 +23,7 @@ from connectors.elasticsearch.documents import Doc, ItemResult, Outcome, SendErr
 from connectors.elasticsearch.verdicts import request_verdict
 from consumers.index_definitions import index_definitions
 from features.errors import ShopstreamError, UsageError
-from features.schema import Event, Field, check_run, record_fields
+from features.schema import SCHEMA_VERSION, Event, Field, check_run, record_fields
 
 FAST = SinkOptions(connections=2, docs_max=3, pause_s=0.001, pause_max_s=0.01)
 
@@ -397,6 +397,20 @@ def test_install_is_idempotent_and_drop_removes_everything(client, run_name):
     dropped = aliases_module.drop(client, run_name, definitions)
     assert f"{run_name}-customers-000001" in dropped
     assert not client.indices.exists_index_template(name=f"{run_name}-customers")
+
+
+def test_an_index_of_another_schema_version_is_refused_with_the_remedy(client, run_name, monkeypatch):
+    """Its documents have other ids and meanings; they stay as they are."""
+    definitions = index_definitions(())
+    monkeypatch.setattr(mappings, "SCHEMA_VERSION", SCHEMA_VERSION - 1)
+    aliases_module.install(client, run_name, definitions)
+    monkeypatch.undo()
+    before = client.indices.get_mapping(index=f"{run_name}-*").body
+    with pytest.raises(ShopstreamError, match=f"is of schema version {SCHEMA_VERSION - 1}") as refused:
+        aliases_module.install(client, run_name, definitions)
+    assert "new run" in refused.value.remedy
+    assert client.indices.get_mapping(index=f"{run_name}-*").body == before
+    aliases_module.drop(client, run_name, definitions)
 
 
 def test_run_named_like_an_index_of_another_run_is_separate(client, run_name):

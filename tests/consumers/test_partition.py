@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.loops import loop_rows
+from oracle.loops import in_log, loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.strategies import streams
@@ -140,7 +140,9 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
         assert {at for at in reference.letters if at[1] < partition.buffers[at[0]].position} == sent
         if partition.state.max_event_time:
             rows = evaluate_all(partition.state, partition.state.max_event_time)
-            oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], reference.stream_time)
+            oracle = loop_rows(
+                reference.accepted["events"], reference.accepted["orders"], reference.stream_time, in_log
+            )
             assert_same_rows(rows, feature_frame(oracle))
     assert partition.dry
     assert sorted(dead_letters_of(partition)) == sorted(reference.letters)
@@ -190,7 +192,7 @@ def test_restart_from_any_position_loses_nothing(data):
     # everything was received before it was judged there; the verdicts are the same
     assert set(safe + sent) == set(reference.letters)
     as_of = partition.state.max_event_time
-    oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], as_of)
+    oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], as_of, in_log)
     assert_same_rows(evaluate_all(partition.state, as_of), feature_frame(oracle))
 
 

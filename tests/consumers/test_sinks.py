@@ -177,6 +177,31 @@ def test_documents_of_an_order_hold_its_winning_record(partition):
     assert partition.order_records == {}
 
 
+def test_an_order_that_passes_to_another_customer_has_two_documents(partition):
+    """The void one and its lines stay those of the former customer."""
+    sink = HandSink()
+    sinks = Sinks("r", sink, None, None)
+    order(partition, "o", DAY, lines=1)
+    order(partition, "o", DAY + 5, lines=1, status="void")
+    order(partition, "o", DAY + 5, lines=1, customer_id="b")
+    sinks.emit(partition, 2 * DAY)
+    sink.land()
+    found = [(doc["customer_id"], doc.get("line"), doc["status"]) for doc in sink.land()]
+    assert sorted(found, key=repr) == [("a", 1, "void"), ("a", None, "void"), ("b", 1, "placed"), ("b", None, "placed")]
+
+
+def test_ids_of_order_documents_are_unique_by_customer_order_and_line(partition):
+    """Ids that look alike when they are joined."""
+    sink = Roomy(room=1_000)
+    sinks = Sinks("r", sink, None, None)
+    pairs = [("a", "b|c"), ("a|b", "c"), ("a", "b"), ("a|b", "1"), ("a", "b|1"), ("b", "a")]
+    for customer, name in pairs:
+        order(partition, name, DAY, lines=2, customer_id=customer)
+    sinks.emit(partition, 2 * DAY)
+    docs = [doc for docs, _ in sink.taken for doc in docs if "-order" in doc.index]
+    assert len({(doc.index.split("-order")[1][:2], doc.id) for doc in docs}) == len(docs) == 3 * len(pairs)
+
+
 def test_lines_of_a_losing_record_leave_no_document(partition):
     sink = HandSink()
     order(partition, "o", DAY + 5, lines=1)
@@ -274,7 +299,7 @@ def test_order_that_changes_while_it_is_submitted_is_rewritten_with_a_higher_ver
             newest[doc.id] = max(newest.get(doc.id, (0, {})), (doc.version, json.loads(doc.body)), key=lambda x: x[0])
         sink.land_all()
     status = {name: body["status"] for name, (_, body) in newest.items()}
-    assert status == {"o": "refunded", "o#1": "refunded"} | {f"o#{n}": "void" for n in range(2, 51)}
+    assert status == {"a|o": "refunded", "a|o|1": "refunded"} | {f"a|o|{n}": "void" for n in range(2, 51)}
     assert partition.order_records == {}
 
 

@@ -10,12 +10,17 @@ import nbformat
 import numpy as np
 import polars as pl
 import pytest
+from oracle.adversarial import adversarial
+from oracle.files import write_plain
+from oracle.loops import in_archive
 
 from producers.archive.archive import day_start_ms
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
+from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.explore import explore_archive
 from training.exploration import customers, panels, shopping
+from training.exploration.dataset import _EventCounts, _joined
 from training.exploration.notebook import notebook
 from training.exploration.page import SECTIONS, make_panels, render
 
@@ -47,8 +52,8 @@ def events(archive) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def placed(archive) -> pl.DataFrame:
     orders = pl.read_parquet(archive / "orders" / "**" / "*.parquet", hive_partitioning=False)
-    rank = pl.col("status").replace_strict({"placed": 0, "cancelled": 1, "refunded": 2})
-    won = orders.sort("updated_ts", rank, "total").unique("order_id", keep="last")
+    rank = pl.col("status").replace_strict({"placed": 0, "cancelled": 1, "refunded": 2, "void": 3})
+    won = orders.sort("updated_ts", rank, "total").unique(("customer_id", "order_id"), keep="last")
     return won.filter(pl.col("status") == "placed")
 
 
@@ -175,3 +180,14 @@ def test_hostile_path_is_quoted_in_the_notebook():
     book = json.loads(notebook("'); import os; ('", "UTC"))
     compiled = compile("".join(book["cells"][1]["source"]), "cell", "exec")
     assert "os" not in compiled.co_names
+
+
+def test_repeated_events_count_once_over_days(tmp_path):
+    """Of one id the earliest counts, for 48 hours."""
+    records = adversarial(3)
+    days, read_day = archive_days(write_plain(tmp_path, records.events, []))
+    counts = _EventCounts()
+    for day in days:
+        for table in _joined(read_day, day):
+            counts.add(table)
+    assert counts.sessions()["events"].sum() == len(in_archive(records.events)) < len(records.events)

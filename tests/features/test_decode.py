@@ -162,7 +162,7 @@ WRONG = [
     ("events", {"event_type": "click"}, "`event_type`: expected one of add_to_cart, checkout, page_view, "),
     ("events", {"event_type": "Purchase"}, "got the string 'Purchase'"),
     ("events", {"device": "tv"}, "`device`: expected one of desktop, mobile, tablet, got the string 'tv'"),
-    ("orders", {"status": "lost"}, "`status`: expected one of cancelled, placed, refunded, got"),
+    ("orders", {"status": "lost"}, "`status`: expected one of cancelled, placed, refunded, void, got"),
     ("orders", {"status": ""}, "`status`: expected one of"),
     ("events", {"ts": 0}, "`ts`: expected an integer of at least 1, got 0"),
     ("events", {"ts": -5}, "`ts`: expected an integer of at least 1, got -5"),

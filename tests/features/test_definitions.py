@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from oracle.adversarial import adversarial
-from oracle.by_hand import ANN, AS_OF, BOB, EVENTS, ORDERS
+from oracle.by_hand import ANN, AS_OF, BOB, CAT, EVENTS, ORDERS
 from oracle.loops import loop_rows
 from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame
 from oracle.shop import DAY, WINDOWS
@@ -21,7 +21,7 @@ from features.state.state import State
 @pytest.fixture(scope="module")
 def shop():
     records = adversarial(21)
-    known = [e for e in records.events if e["ts"] <= records.as_of]
+    known = sorted((e for e in records.events if e["ts"] <= records.as_of), key=lambda e: e["ts"])
     changes = [o for o in records.orders if o["updated_ts"] <= records.as_of]
     state = State()
     state.apply_events(as_events(known))
@@ -44,9 +44,9 @@ def test_every_feature_is_explained_and_declared_once():
 
 def test_rows_equal_values_worked_out_by_hand():
     state = State()
-    state.apply_events(as_events([e for e in EVENTS if e["ts"] <= AS_OF]))
+    state.apply_events(as_events(sorted((e for e in EVENTS if e["ts"] <= AS_OF), key=lambda e: e["ts"])))
     state.apply_orders(as_orders([o for o in ORDERS if o["updated_ts"] <= AS_OF]))
-    assert_same_rows(evaluate_all(state, AS_OF), feature_frame([ANN, BOB]))
+    assert_same_rows(evaluate_all(state, AS_OF), feature_frame([ANN, BOB, CAT]))
 
 
 @pytest.mark.parametrize("later", [0, 1, *(days * DAY + step for days in WINDOWS for step in (-1, 0, 1)), 3_000 * DAY])

@@ -29,7 +29,7 @@ EVENT_TYPES: Final = {*("page_view", "search", "product_view", "add_to_cart", "r
     "purchase"
 }
 DEVICES: Final = {"mobile", "desktop", "tablet"}
-STATUSES: Final = {"placed", "cancelled", "refunded"}
+STATUSES: Final = {"placed", "cancelled", "refunded", "void"}
 
 _NUMBER: Final = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?)(\d+))?")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)

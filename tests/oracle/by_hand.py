@@ -3,9 +3,12 @@
 as_of = 2024-03-31 00:00 UTC
 "ann" in days before as_of:
 
-400       100         40      30+1ms   20             10       1h  20min       as_of
- o1        o2          o3       s0      s1             s2       s3   s4           |
-                                                 o4 placed 12, refunded 1 after   |  o5 is not known yet
+400       100         40      30+1ms   20     17      10       1h  20min       as_of
+ o1        o2          o3       s0      s1     s5      s2       s3   s4           |
+                            o6 placed 25, void 5      o4 placed 12, refunded 1    |  o5 is not known yet
+                                              o7 placed 6, moved to "bob" 2       |
+e1 counts again after three days, in s5; e5 was sent again after a day, which does not count, neither does s6.
+Of "cat" there is a void order only.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ EVENTS: list[Row] = [
     _event(9, "s4", 20 * MINUTE, "add_to_cart"),  # not yet
     _event(9, "s4", 20 * MINUTE, "add_to_cart"),
     _event(10, "s4", -1, "purchase"),
+    _event(5, "s6", 9 * DAY - 20 * MINUTE, "search", "desktop"),
+    _event(1, "s5", 17 * DAY, "page_view", "desktop"),
 ]
 ORDERS: list[Row] = [
     _order("o1", 400, 10.0),
@@ -54,7 +59,14 @@ ORDERS: list[Row] = [
     _order("o4", 12, 99.0, "refunded", 1),
     _order("o4", 12, 99.0, "placed", 2),
     _order("o5", 1, 5.0, changed_days=-1),
+    _order("o6", 25, 50.0, "void", 5),
+    _order("o6", 25, 60.0, "refunded", 5),
+    _order("o6", 25, 50.0),
+    _order("o7", 6, 30.0),
+    _order("o7", 6, 30.0, "void", 2),
+    _order("o7", 6, 30.0, "placed", 2, "bob"),
     _order("x", 3, 7.0, "cancelled", customer="bob"),
+    _order("y", 8, 4.0, "void", 7, "cat"),
 ]
 
 ANN: Row = {
@@ -81,11 +93,11 @@ ANN: Row = {
     "last_seen_ts": AS_OF - 20 * MINUTE,
     "days_since_visit": 20 / 1440,
     "sessions_7d": 2,
-    "sessions_30d": 4,
-    "sessions_90d": 5,
-    "events_30d": 9,
-    "events_per_session_30d": 2.25,
-    "session_duration_mean_30d": 1050.0,
+    "sessions_30d": 5,
+    "sessions_90d": 6,
+    "events_30d": 10,
+    "events_per_session_30d": 2.0,
+    "session_duration_mean_30d": 840.0,
     "product_views_30d": 3,
     "searches_30d": 1,
     "add_to_carts_30d": 3,
@@ -93,17 +105,21 @@ ANN: Row = {
     "abandoned_carts_30d": 1,
     "cart_abandon_rate_30d": 1 / 3,
     "converted_sessions_30d": 1,
-    "conversion_rate_30d": 0.25,
-    "mobile_share_30d": 0.75,
-    "visit_trend": 2 / (4 * 7 / 30),
+    "conversion_rate_30d": 0.2,
+    "mobile_share_30d": 0.6,
+    "visit_trend": 2 / (5 * 7 / 30),
     "top_category_90d": "b",
     "top_category_share_90d": 0.5,
 }
-NULL_FOR_BOB = (
+NULL_FOR_CAT = (
     *("last_order_ts", "recency_days", "avg_order_value_365d", "order_gap_mean_days", "recency_ratio"),
     *("last_seen_ts", "days_since_visit", "events_per_session_30d", "session_duration_mean_30d"),
     *("cart_abandon_rate_30d", "conversion_rate_30d", "mobile_share_30d", "visit_trend"),
     *("top_category_90d", "top_category_share_90d"),
 )
-BOB: Row = {name: 0.0 if isinstance(value, float) else 0 for name, value in ANN.items()} | dict.fromkeys(NULL_FOR_BOB)
-BOB |= {"customer_id": "bob", "as_of": AS_OF, "first_seen_ts": AS_OF - 3 * DAY, "tenure_days": 3.0, "returns_365d": 1}
+CAT: Row = {name: 0.0 if isinstance(value, float) else 0 for name, value in ANN.items()} | dict.fromkeys(NULL_FOR_CAT)
+CAT |= {"customer_id": "cat", "as_of": AS_OF, "first_seen_ts": AS_OF - 8 * DAY, "tenure_days": 8.0}
+BOB: Row = CAT | {"customer_id": "bob", "first_seen_ts": AS_OF - 6 * DAY, "tenure_days": 6.0, "returns_365d": 1}
+BOB |= {"last_order_ts": AS_OF - 6 * DAY, "recency_days": 6.0, "orders_total": 1, "revenue_total": 30.0}
+BOB |= {f"orders_{days}d": 1 for days in (7, 30, 90, 365)} | {f"revenue_{days}d": 30.0 for days in (7, 30, 90, 365)}
+BOB |= {"avg_order_value_365d": 30.0}

@@ -62,7 +62,7 @@ AND (quantity IS NULL OR isnan(quantity) OR (isfinite(quantity) AND quantity >= 
 """,
     "orders": f"""
 order_id <> '' AND customer_id <> ''
-AND status IN ('placed', 'cancelled', 'refunded')
+AND status IN ('placed', 'cancelled', 'refunded', 'void')
 AND ts >= 1 AND updated_ts BETWEEN ts AND ts + 400 * 86400000::BIGINT
 AND total BETWEEN 0 AND 1e12
 {_bounded(ID_BYTES_MAX, "order_id", "customer_id", "session_id")}
@@ -82,10 +82,18 @@ one is not."""
 
 RECORDS: Final = {
     "events": f"""
-SELECT * FROM raw_events WHERE {VALID["events"]} QUALIFY row_number() OVER (PARTITION BY event_id) = 1
+WITH RECURSIVE valid AS (SELECT *, ts // 3600000 AS hour FROM raw_events WHERE {VALID["events"]}),
+counting AS (
+  SELECT event_id, min(ts) AS ts FROM valid GROUP BY event_id
+  UNION ALL
+  SELECT event_id, min(valid.ts) AS ts FROM valid JOIN counting USING (event_id)
+  WHERE valid.hour > counting.ts // 3600000 + 48 GROUP BY event_id
+)
+SELECT * EXCLUDE hour FROM valid SEMI JOIN counting USING (event_id, ts)
+QUALIFY row_number() OVER (PARTITION BY event_id, ts) = 1
 """,
     "orders": f"""
-SELECT *, cents(total) AS total_cents, list_position(['placed', 'cancelled', 'refunded'], status) AS status_rank
+SELECT *, cents(total) AS total_cents, list_position(['placed', 'cancelled', 'refunded', 'void'], status) AS status_rank
 FROM raw_orders WHERE {VALID["orders"]}
 """,
 }
@@ -93,7 +101,9 @@ FROM raw_orders WHERE {VALID["orders"]}
 WINNERS: Final = """
 winners AS (
   SELECT * FROM orders WHERE updated_ts <= $as_of
-  QUALIFY row_number() OVER (PARTITION BY order_id ORDER BY updated_ts DESC, status_rank DESC, total_cents DESC) = 1
+  QUALIFY row_number() OVER (
+    PARTITION BY customer_id, order_id ORDER BY updated_ts DESC, status_rank DESC, total_cents DESC
+  ) = 1
 )
 """
 
@@ -272,7 +282,7 @@ class ArchiveOracle:
             f"""WITH {WINNERS}
             SELECT order_id, customer_id, ts, updated_ts, status, total_cents / 1e2 AS total, session_id, channel,
               country, payment_method, coalesce(len(items), 0) AS items
-            FROM winners ORDER BY order_id""",
+            FROM winners ORDER BY customer_id, order_id""",
             as_of,
         )
 
@@ -286,7 +296,7 @@ class ArchiveOracle:
               cents(nullif(items[line].unit_price, 'NaN'::DOUBLE)) AS unit_cents FROM lines)
             SELECT order_id, line, customer_id, ts, status, items.product_id AS product_id, items.category AS category,
               quantity, unit_cents / 1e2 AS unit_price, quantity * unit_cents / 1e2 AS amount, channel, country
-            FROM typed ORDER BY order_id, line""",
+            FROM typed ORDER BY customer_id, order_id, line""",
             as_of,
         )
 

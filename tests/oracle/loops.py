@@ -2,32 +2,64 @@
 
 A record is a dict with the fields of the wire (times in epoch milliseconds, a missing optional field reads as None).
 The lists may be in any order and hold duplicates. Every function recomputes from nothing.
+
+Which of the events with one id counts depends on where they are: `in_archive` takes them by time, `in_log` by place.
+`all_of` is for events of which the repeated ones were dropped before.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from oracle.rows import Record, Row, cents
 
-DAY = 86_400_000
-STATUSES = ["placed", "cancelled", "refunded"]
+HOUR = 3_600_000
+DAY = 24 * HOUR
+STATUSES = ["placed", "cancelled", "refunded", "void"]
 TYPES = ["page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase"]
 
+Counting: TypeAlias = Callable[[Iterable[Record]], list[Record]]
+"""Drops the repeated events."""
 
-def loop_rows(events: Iterable[Record], orders: Iterable[Record], as_of: int) -> list[Row]:
+
+def in_archive(events: Iterable[Record]) -> list[Record]:
+    """The events of an archive that count: of those with one id the earliest, and one of over 48 hours after it."""
+    return in_log(sorted(events, key=lambda e: (e["ts"], e["event_id"].encode())))
+
+
+def in_log(events: Iterable[Record]) -> list[Record]:
+    """The events that count, of one partition in the order of its log; none of them is late."""
+    counting, hour_of, high = [], {}, 0
+    for event in events:
+        high = max(high, event["ts"])
+        if event["event_id"] not in hour_of or high // HOUR - hour_of[event["event_id"]] > 48:
+            hour_of[event["event_id"]] = event["ts"] // HOUR
+            counting.append(event)
+    return counting
+
+
+def all_of(events: Iterable[Record]) -> list[Record]:
+    """All events."""
+    return list(events)
+
+
+def loop_rows(
+    events: Iterable[Record], orders: Iterable[Record], as_of: int, counting: Counting = in_archive
+) -> list[Row]:
     """One feature row for each customer seen by `as_of`, in byte order of customer_id."""
+    events = known_events(events, as_of, counting)
     orders = list(orders)
     first_seen: dict[str, int] = {}
     last_seen: dict[str, int] = {}
-    for record in (*known_events(events, as_of), *(o for o in orders if o["updated_ts"] <= as_of)):
+    for record in (*events, *(o for o in orders if o["updated_ts"] <= as_of)):
         customer = record["customer_id"]
         first_seen[customer] = min(record["ts"], first_seen.get(customer, record["ts"]))
         if "event_id" in record:
             last_seen[customer] = max(record["ts"], last_seen.get(customer, 0))
     sessions, winners = defaultdict(list), defaultdict(list)
-    for (customer, _), session in _sessions(events, as_of).items():
+    for (customer, _), session in _sessions(events).items():
         sessions[customer].append(session)
     for order in winning_orders(orders, as_of):
         winners[order["customer_id"]].append(order)
@@ -40,24 +72,24 @@ def loop_rows(events: Iterable[Record], orders: Iterable[Record], as_of: int) ->
     ]
 
 
-def known_events(events: Iterable[Record], as_of: int) -> list[Record]:
+def known_events(events: Iterable[Record], as_of: int, counting: Counting = in_archive) -> list[Record]:
     """The events known at `as_of`, each once, the earliest first; a tie by the bytes of event_id."""
-    once = {event["event_id"]: event for event in events if event["ts"] <= as_of}
-    return sorted(once.values(), key=lambda e: (e["ts"], e["event_id"].encode()))
+    known = [event for event in events if event["ts"] <= as_of]
+    return sorted(counting(known), key=lambda e: (e["ts"], e["event_id"].encode()))
 
 
 def winning_orders(orders: Iterable[Record], as_of: int) -> list[Record]:
-    """The winning record of each order known at `as_of`."""
-    winner: dict[str, Record] = {}
+    """The winning record of each order of each customer known at `as_of`."""
+    winner: dict[tuple[str, str], Record] = {}
     for o in sorted(orders, key=lambda o: (o["updated_ts"], STATUSES.index(o["status"]), cents(o["total"]))):
         if o["updated_ts"] <= as_of:
-            winner[o["order_id"]] = o
+            winner[o["customer_id"], o["order_id"]] = o
     return list(winner.values())
 
 
-def _sessions(events: Iterable[Record], as_of: int) -> dict[tuple[str, str], list[Record]]:
+def _sessions(events: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
     sessions = defaultdict(list)
-    for event in known_events(events, as_of):
+    for event in events:
         sessions[event["customer_id"], event["session_id"]].append(event)
     return dict(sessions)
 
@@ -77,7 +109,7 @@ def _order_features(winners: list[Record], as_of: int) -> Row:
     within = {days: [o for o in placed if o["ts"] > as_of - days * DAY] for days in (7, 30, 90, 365)}
     row |= {f"orders_{days}d": len(one) for days, one in within.items()}
     row |= {f"revenue_{days}d": _sum(one) for days, one in within.items()}
-    returned = [o for o in winners if o["status"] != "placed" and o["ts"] > as_of - 365 * DAY]
+    returned = [o for o in winners if o["status"] in ("cancelled", "refunded") and o["ts"] > as_of - 365 * DAY]
     return row | {
         "avg_order_value_365d": _over(row["revenue_365d"], row["orders_365d"]),
         "order_gap_mean_days": gap,
@@ -117,10 +149,10 @@ def _session_features(sessions: list[list[Record]], as_of: int) -> Row:
     }
 
 
-def loop_sessions(events: Iterable[Record], as_of: int) -> list[Row]:
+def loop_sessions(events: Iterable[Record], as_of: int, counting: Counting = in_archive) -> list[Row]:
     """The document of every session known at `as_of`; times in epoch milliseconds."""
     rows = []
-    for (customer, session), clicks in _sessions(events, as_of).items():
+    for (customer, session), clicks in _sessions(known_events(events, as_of, counting)).items():
         first, last = clicks[0], clicks[-1]
         reached = {
             stage: min((e["ts"] for e in clicks if e["event_type"] == event_type), default=None)

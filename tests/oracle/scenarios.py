@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from oracle.loops import STATUSES
 from oracle.shop import AWKWARD_AMOUNTS, AWKWARD_TEXT, DAY, DEVICES, HOUR, MINUTE, WINDOWS, Shop
 
 BORDERS: Final = (*(-days * DAY for days in WINDOWS), 0)
@@ -92,6 +93,55 @@ def competing_orders_by_total(shop: Shop, customer: str) -> None:
 def a_refund_of_less_beats_a_sale(shop: Shop, customer: str) -> None:
     order = shop.order(customer, shop.as_of - 2 * DAY, shop.as_of, total=1e12)
     shop.change(order, shop.as_of, "refunded", total=0.0)
+
+
+def voided_orders(shop: Shop, customer: str) -> None:
+    for status in (*STATUSES, None):
+        order = shop.order(customer, shop.as_of - shop.between(1, 20) * DAY)
+        at = shop.as_of - shop.between(0, 2)
+        shop.change(order, at, "void", total=0.0)
+        if status is not None:
+            shop.change(order, at, status, total=1e6)
+
+
+def voided_then_placed_again(shop: Shop, customer: str) -> None:
+    order = shop.order(customer, shop.as_of - 5 * DAY, status="void")
+    shop.change(order, order["ts"] + 1, "placed")
+
+
+def voided_around_as_of(shop: Shop, customer: str) -> None:
+    for step in (-DAY, -1, 0, 1):
+        order = shop.order(customer, shop.as_of - 5 * DAY, status=shop.random_status())
+        shop.change(order, shop.as_of + step, "void")
+
+
+def only_a_void_order(shop: Shop, customer: str) -> None:
+    shop.order(customer, shop.as_of - shop.between(1, 500) * DAY, status="void")
+
+
+def orders_that_pass_to_another_customer(shop: Shop, customer: str) -> None:
+    other = shop.name("c")
+    for step in (-2 * DAY, 0, 1):
+        order = shop.order(customer, shop.as_of - shop.between(3, 40) * DAY)
+        shop.change(order, shop.as_of + step, "void")
+        shop.orders.append(order | {"customer_id": other, "updated_ts": shop.as_of + step})
+
+
+def events_sent_again_at_another_time(shop: Shop, customer: str) -> None:
+    """Each in a session of its own, since a session lasts for a day at most."""
+    for later in (1, HOUR - 1, HOUR, DAY, 48 * HOUR, 49 * HOUR - 1, 49 * HOUR, 50 * HOUR):
+        ts = shop.as_of - shop.between(3, 35) * DAY
+        event = shop.event(customer, shop.name("s"), ts // HOUR * HOUR, "product_view", category="first")
+        again = {"session_id": shop.name("s"), "ts": event["ts"] + later, "category": "again"}
+        shop.events.append(event | again)
+
+
+def events_sent_again_and_again(shop: Shop, customer: str) -> None:
+    """The second does not count, so the third is measured by the first."""
+    ts = (shop.as_of - 5 * DAY) // DAY * DAY
+    event = shop.event(customer, shop.name("s"), ts - 47 * HOUR, "add_to_cart")
+    for later in (47 * HOUR, 49 * HOUR, 50 * HOUR):
+        shop.events.append(event | {"session_id": shop.name("s"), "ts": event["ts"] + later})
 
 
 def refunds_around_as_of(shop: Shop, customer: str) -> None:
@@ -250,6 +300,13 @@ SCENARIOS: Final[tuple[Callable[[Shop, str], None], ...]] = (
     competing_orders_by_status,
     competing_orders_by_total,
     a_refund_of_less_beats_a_sale,
+    voided_orders,
+    voided_then_placed_again,
+    voided_around_as_of,
+    only_a_void_order,
+    orders_that_pass_to_another_customer,
+    events_sent_again_at_another_time,
+    events_sent_again_and_again,
     refunds_around_as_of,
     refunded_then_cancelled,
     cancelled_then_placed_again,

@@ -113,7 +113,7 @@ class Shop:
         return session
 
     def random_status(self) -> str:
-        """One of the three."""
+        """One of the four."""
         return str(self.pick(STATUSES))
 
     def _maybe(self, value: Any) -> Any:

@@ -32,6 +32,8 @@ OFFSETS: Final = (0, 0, 0, 1, 2, 30 * MINUTE - 1, 30 * MINUTE, HOUR, DAY)
 DELAYS: Final = (0, 0, 1, HOUR, DAY, 400 * DAY)
 """From an order's placing to a record of it."""
 STEPS: Final = (-HOUR, -1, 0, 0, 0, 1)
+AGAIN: Final = (1, HOUR, DAY, 48 * HOUR, 49 * HOUR - 1, 49 * HOUR, 50 * HOUR, 100 * HOUR)
+"""From an event to the same event at another time, which is a new event after 48 hours."""
 _Click: TypeAlias = tuple[tuple[str, str], int, str, str, str | None, str]
 _BORDERS: Final = tuple(-days * DAY + step for days in (0, *WINDOWS) for step in STEPS)
 
@@ -42,7 +44,7 @@ class Stream:
 
     Attributes:
         events: dicts with the fields of the wire.
-        orders: likewise; records of one order agree on customer_id and ts.
+        orders: likewise; records of one order_id agree on ts. An order may pass to another customer.
         as_of: a time to ask about, often on a border; records may lie after it.
     """
 
@@ -125,15 +127,34 @@ def _orders(customers: tuple[str, ...], max_size: int) -> st.SearchStrategy[list
 
 @st.composite
 def streams(
-    draw: st.DrawFn, max_events: int = 14, max_orders: int = 8, customers: tuple[str, ...] = CUSTOMERS
+    draw: st.DrawFn,
+    max_events: int = 14,
+    max_orders: int = 8,
+    customers: tuple[str, ...] = CUSTOMERS,
+    *,
+    again: bool = True,
 ) -> Stream:
-    """A small stream; shrinks towards few records, one customer and equal times."""
+    """A small stream; shrinks towards few records, one customer and equal times.
+
+    Args:
+        again: whether an event may come again with another ts, so that its place in the log decides.
+    """
     events = draw(_events(customers, max_events))
     orders = draw(_orders(customers, max_orders))
     if events:
         events += [dict(e) for e in draw(st.lists(st.sampled_from(events), max_size=3))]
+        repeats = st.tuples(st.sampled_from(events), st.sampled_from(range(len(AGAIN))))
+        for event, number in draw(st.lists(repeats, max_size=4 if again else 0)):
+            # a session lasts a day at most, so the repetition has one of its own
+            other = {"ts": event["ts"] + AGAIN[number], "session_id": f"{event['session_id']}{number}"}
+            events.append(event | other | {"event_type": TYPES[number % len(TYPES)]})
     if orders:
         orders += [dict(o) for o in draw(st.lists(st.sampled_from(orders), max_size=3))]
+        moves = st.lists(st.tuples(st.sampled_from(orders), st.sampled_from(customers)), max_size=3)
+        for order, former in draw(moves):
+            if former != order["customer_id"]:
+                moved = order | {"customer_id": former, "status": "placed", "updated_ts": order["ts"]}
+                orders += [moved, order | {"customer_id": former, "status": "void"}]
     as_of = EPOCH + draw(st.sampled_from((0, -1, 1, 7 * DAY, 30 * DAY - 1, -90 * DAY, 365 * DAY)))
     return Stream(tuple(events), tuple(orders), as_of)
 

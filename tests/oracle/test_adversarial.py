@@ -11,21 +11,22 @@ from oracle.strategies import streams
 
 
 def broken_promises(events, orders):
-    by_id, sessions, placed, deciding = {}, defaultdict(list), {}, {}
+    by_id, owner, sessions, placed, deciding = {}, {}, defaultdict(list), {}, {}
     for event in events:
-        if by_id.setdefault(event["event_id"], event) != event:
-            yield f"event_id {event['event_id']!r} stands for two events"
+        if by_id.setdefault((event["event_id"], event["ts"]), event) != event:
+            yield f"event_id {event['event_id']!r} stands for two events of one time"
+        if owner.setdefault(event["event_id"], event["customer_id"]) != event["customer_id"]:
+            yield f"event_id {event['event_id']!r} is of two customers"
         sessions[event["customer_id"], event["session_id"]].append(event["ts"])
     for key, times in sessions.items():
         if max(times) - min(times) > DAY:
             yield f"session {key!r} is longer than a day"
     for order in orders:
-        same = (order["customer_id"], order["ts"])
-        if placed.setdefault(order["order_id"], same) != same:
-            yield f"order {order['order_id']!r} is of two customers or times"
+        if placed.setdefault(order["order_id"], order["ts"]) != order["ts"]:
+            yield f"order {order['order_id']!r} is of two times"
         if not 1 <= order["ts"] <= order["updated_ts"] <= order["ts"] + 400 * DAY:
             yield f"order {order['order_id']!r} is out of its time"
-        rank = (order["order_id"], order["updated_ts"], order["status"], cents(order["total"]))
+        rank = (order["customer_id"], order["order_id"], order["updated_ts"], order["status"], cents(order["total"]))
         rest = {name: value for name, value in order.items() if name != "total"}
         if deciding.setdefault(rank, rest) != rest:
             yield f"no rule decides between two records of order {order['order_id']!r}"
@@ -46,9 +47,12 @@ def test_violated_invariant_is_detected():
     event = {"event_id": "e", "customer_id": "c", "session_id": "s", "ts": 5}
     order = {"order_id": "o", "customer_id": "c", "ts": 5, "updated_ts": 5, "status": "placed", "total": 1.0}
     assert list(broken_promises([event, event], [order, order])) == []
-    assert len(list(broken_promises([event, event | {"ts": 6}], []))) == 1
+    assert list(broken_promises([event, event | {"ts": 6}], [])) == []
+    assert len(list(broken_promises([event, event | {"session_id": "t"}], []))) == 1
+    assert len(list(broken_promises([event, event | {"ts": 6, "customer_id": "d"}], []))) == 1
     assert len(list(broken_promises([event, event | {"event_id": "f", "ts": 6 + DAY}], []))) == 1
-    assert len(list(broken_promises([], [order, order | {"customer_id": "d"}]))) == 2
+    assert len(list(broken_promises([], [order, order | {"ts": 4}]))) == 2
+    assert list(broken_promises([], [order, order | {"customer_id": "d", "status": "void"}])) == []
     assert len(list(broken_promises([], [order | {"updated_ts": 4}]))) == 1
     assert len(list(broken_promises([], [order, order | {"channel": "mail"}]))) == 1
 

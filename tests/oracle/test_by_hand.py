@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from oracle.by_hand import ANN, AS_OF, BOB, EVENTS, ORDERS
+from oracle.by_hand import ANN, AS_OF, BOB, CAT, EVENTS, ORDERS
 from oracle.duckdb_oracle import oracle_rows
 from oracle.files import write_plain
 from oracle.loops import loop_rows
@@ -11,7 +11,7 @@ from oracle.rows import assert_same_rows, feature_frame
 
 @pytest.fixture(scope="module")
 def expected() -> pl.DataFrame:
-    return feature_frame([ANN, BOB])
+    return feature_frame([ANN, BOB, CAT])
 
 
 def test_loop_oracle_equals_values_worked_out_by_hand(expected):

@@ -15,6 +15,7 @@ from oracle.strategies import streams
 from features.schema import ORDER_FIELDS, ORDER_ITEM_FIELDS, SESSION_FIELDS
 
 SEEDS = range(4)
+ORDER_KEY = ("customer_id", "order_id")
 
 
 @pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed{seed}")
@@ -37,8 +38,8 @@ def test_documents_of_both_oracles_agree(archive):
         for as_of in records.as_ofs[:3]:
             for got, expected, key in (
                 (oracle.sessions(as_of), loop_sessions(records.events, as_of), ("customer_id", "session_id")),
-                (oracle.orders(as_of), loop_orders(records.orders, as_of), ("order_id",)),
-                (oracle.order_items(as_of), loop_order_items(records.orders, as_of), ("order_id", "line")),
+                (oracle.orders(as_of), loop_orders(records.orders, as_of), ORDER_KEY),
+                (oracle.order_items(as_of), loop_order_items(records.orders, as_of), (*ORDER_KEY, "line")),
             ):
                 assert_same_rows(got, pl.DataFrame(expected, schema=got.schema), key, f"as_of {as_of}")
 

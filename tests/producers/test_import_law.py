@@ -165,6 +165,12 @@ def test_placeholders_are_no_customers(tmp_path, word):
     assert "placeholder" in report.files[0].examples["no customer"][0].detail
 
 
+def test_no_customer_has_an_id_that_shopstream_makes(tmp_path):
+    report = import_text(tmp_path, "id,who,day,total\n1,ann~,2024-03-01,1\n2,~ann,2024-03-01,1\n", ORDERS)
+    assert report.refused == {"customer id that begins with ~": 1}
+    assert orders_of(tmp_path / "a", "customer_id") == [("ann~",)]
+
+
 def test_a_mapping_adds_and_removes_placeholders(tmp_path):
     mapping = ORDERS + "ids: {never: [tester], allow: ['0']}\n"
     report = import_text(tmp_path, "id,who,day,total\n1,0,2024-03-01,1\n2,tester,2024-03-01,1\n", mapping)

@@ -8,7 +8,7 @@ import time
 
 import polars as pl
 import pytest
-from oracle.loops import loop_rows
+from oracle.loops import all_of, loop_rows
 from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame, same_value
 from oracle.shop import DAY
 from scores.scorers import BREAKS, THRESHOLDS, by_tenure, rows_of
@@ -44,7 +44,7 @@ def run_again(world: World, scoring: Scoring | None) -> None:
 def check_rows(world: World) -> None:
     """Index and topic hold the oracle's rows with the scores that batch gives them."""
     scene, scoring = world.scene, world.role.scorings[world.role.scorings_seen]
-    features = feature_frame(loop_rows(scene.events, scene.orders, world.as_of))
+    features = feature_frame(loop_rows(scene.events, scene.orders, world.as_of, all_of))
     profiles = pl.DataFrame({"customer_id": sorted(scene.profiles)}).with_columns(
         pl.lit(value).alias(name) for name, value in PROFILE.items()
     )

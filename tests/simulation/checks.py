@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from oracle.loops import loop_rows
+from oracle.loops import in_log, loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from pyarrow import fs
 from simulation.boundary import Bystander
@@ -50,7 +50,7 @@ def check_prefix(
     if as_of:
         everyone = np.arange(partition.state.customer_count, dtype=np.int32)
         got = evaluate(partition.state, everyone, as_of)
-        expected = feature_frame(loop_rows(read["events"], read["orders"], as_of))
+        expected = feature_frame(loop_rows(read["events"], read["orders"], as_of, in_log))
         assert_same_rows(got.select(expected.columns), expected, note=f"in checkpoint {name}")
         to_come = {row["customer_id"] for where, stop in offsets.items() for row in scene.counting[where][stop:] if row}
         if index is not None:

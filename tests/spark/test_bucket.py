@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.loops import loop_rows
+from oracle.loops import in_log, loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.strategies import cuts, streams
@@ -198,8 +198,9 @@ def test_final_rows_equal_the_oracle(data):
     writes, _ = process(store, {}, as_of)
     rows = [json.loads(write.body) for write in writes if write.kind == "row"]
     got = pl.DataFrame(rows, schema={**ROW_SCHEMA, "version": pl.Int64}) if rows else pl.DataFrame(schema=ROW_SCHEMA)
+    log = sorted(stream.events, key=lambda r: r["ts"])
     if stream.end:
-        assert_same_rows(got.select(ROW_SCHEMA.keys()), feature_frame(loop_rows(stream.events, stream.orders, as_of)))
+        assert_same_rows(got.select(ROW_SCHEMA.keys()), feature_frame(loop_rows(log, stream.orders, as_of, in_log)))
 
 
 START = 1_700_000_000_000 // DAY * DAY

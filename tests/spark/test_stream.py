@@ -17,7 +17,7 @@ import psutil
 import pytest
 from oracle.adversarial import adversarial
 from oracle.files import write_plain
-from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
+from oracle.loops import all_of, loop_order_items, loop_orders, loop_rows, loop_sessions
 from oracle.real_logs import (
     LOGS,
     assert_figures,
@@ -26,8 +26,9 @@ from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.wire import bad_messages, in_time, wire_message
 from spark.clusters import MASTERS, MEMORY, SHOPSTREAM, executors
-from stream.bench import Bench, same_documents
+from stream.bench import Bench, counting_events, same_documents
 from stream.feeding import message
+from stream.scene import ORDER_KEY, winning_lines
 
 from connectors.kafka.client import open_admin
 from connectors.kafka.offsets import topic_ids
@@ -78,11 +79,14 @@ def streamed(spark, what: StreamOptions, as_of: int | None = None):
 
 
 def publish(bench: Bench, records, seed: int, jitter_ms: int = 47 * HOUR):
+    """Returns the messages by their place, and the events that count."""
     rng = np.random.default_rng(seed)
-    messages = []
+    messages, arrivals = [], {}
     for topic, rows in (("events", records.events), ("orders", records.orders)):
-        messages += [wire_message(topic, row, rng) for row in in_time(topic, rows, rng, jitter_ms)]
-    return bench.publish((m.topic, m.key, m.value) for m in messages)
+        arrivals[topic] = in_time(topic, rows, rng, jitter_ms)
+        messages += [wire_message(topic, row, rng) for row in arrivals[topic]]
+    placed = bench.publish((m.topic, m.key, m.value) for m in messages)
+    return placed, counting_events(placed, arrivals["events"])
 
 
 def end_of(records) -> int:
@@ -98,24 +102,24 @@ def newest_rows(position: str) -> pl.DataFrame:
 
 def check(bench: Bench, folder: Path, events, orders, as_of: int) -> None:
     """Every sink has what the oracle counts."""
-    expected = feature_frame(loop_rows(events, orders, as_of))
+    expected = feature_frame(loop_rows(events, orders, as_of, all_of))
     assert_same_rows(bench.feature_frame(), expected, note=f"in the index, at {as_of}")
     assert_same_rows(bench.topic_frame(), expected, note=f"on the topic, at {as_of}")
     assert_same_rows(newest_rows(str(folder / "rows")), expected, note=f"in Parquet, at {as_of}")
-    same_documents(bench.documents("sessions"), loop_sessions(events, as_of), ("customer_id", "session_id"))
-    same_documents(bench.documents("orders"), loop_orders(orders, as_of), ("order_id",))
-    lines = [doc for doc in bench.documents("order-items") if doc["status"] != "void"]
-    same_documents(lines, loop_order_items(orders, as_of), ("order_id", "line"))
+    same_documents(bench.documents("sessions"), loop_sessions(events, as_of, all_of), ("customer_id", "session_id"))
+    same_documents(bench.documents("orders"), loop_orders(orders, as_of), ORDER_KEY)
+    lines = winning_lines(bench.documents("order-items"), orders, as_of)
+    same_documents(lines, loop_order_items(orders, as_of), (*ORDER_KEY, "line"))
 
 
 def test_every_sink_equals_the_oracle_at_several_times(spark, bench, tmp_path):
-    """Records full of traps in every spelling and out of order, in small batches; then later times, without records."""
+    """Records full of traps in every spelling, in small batches in order of time; then later times, without records."""
     records = adversarial(11, customers=6)
-    publish(bench, records, 11)
-    events, orders, end = records.events, records.orders, end_of(records)
+    _, events = publish(bench, records, 11, 0)
+    orders, end = records.orders, end_of(records)
     done = streamed(spark, streaming(bench, tmp_path, records_max=200))
     assert done.batches > 3
-    assert done.counts.consumed == len(events) + len(orders)
+    assert done.counts.consumed == len(records.events) + len(orders)
     assert done.counts.consumed == done.counts.applied + done.counts.duplicates
     check(bench, tmp_path, events, orders, end)
     later = records.as_of + 30 * DAY
@@ -123,7 +127,7 @@ def test_every_sink_equals_the_oracle_at_several_times(spark, bench, tmp_path):
     done = streamed(spark, streaming(bench, tmp_path), later)
     assert (done.batches, done.counts.consumed) == (1, 0)
     check(bench, tmp_path, events, orders, later)
-    directory = write_plain(tmp_path / "archive", events, orders)
+    directory = write_plain(tmp_path / "archive", records.events, orders)
     for _, alone in rows_at(*archive_days(directory), [later], ArchiveCounts()):
         assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone, note="the single machine")
     with pytest.raises(UsageError, match="max event time is"):
@@ -133,9 +137,9 @@ def test_every_sink_equals_the_oracle_at_several_times(spark, bench, tmp_path):
 def test_stream_and_consumers_resume_from_each_other(spark, bench, tmp_path):
     """Either engine writes the same indices: three thirds, of which the query has the middle one."""
     records = adversarial(12, customers=6)
-    placed = publish(bench, records, 12)
+    placed, events = publish(bench, records, 12)
     ends = bench.ends()
-    events, orders, end = records.events, records.orders, end_of(records)
+    orders, end = records.orders, end_of(records)
     bench.consume(until={where: offset // 3 for where, offset in ends.items()})
     before = bench.by_id("customers")
     streamed(spark, streaming(bench, tmp_path), end)
@@ -143,8 +147,8 @@ def test_stream_and_consumers_resume_from_each_other(spark, bench, tmp_path):
     assert bench.by_id("customers").keys() >= before.keys()
     bench.consume(end + 1, until=ends)
     assert len(placed) == sum(ends.values())
-    assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(events, orders, end + 1)))
-    same_documents(bench.documents("sessions"), loop_sessions(events, end + 1), ("customer_id", "session_id"))
+    assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(events, orders, end + 1, all_of)))
+    same_documents(bench.documents("sessions"), loop_sessions(events, end + 1, all_of), ("customer_id", "session_id"))
 
 
 def test_invalid_record_becomes_a_dead_letter(spark, bench, tmp_path):

@@ -13,7 +13,8 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from elasticsearch.helpers import scan
-from oracle.rows import FEATURE_DTYPES, feature_frame, same_value
+from oracle.loops import in_log
+from oracle.rows import FEATURE_DTYPES, Row, feature_frame, same_value
 
 from connectors.elasticsearch import aliases
 from connectors.elasticsearch import client as elastic
@@ -192,6 +193,20 @@ class Agreement:
             if owners < min(self.workers, self.partitions) or sorted(partitions) != list(range(self.partitions)):
                 return None
             return self.as_of if self.as_of is not None else max(at for at, _ in self._reached.values())
+
+
+def counting_events(placed: Mapping[tuple[str, int, int], Any], arrived: Iterable[Row]) -> list[Row]:
+    """The events that count: of those with one id the first in the log of their partition.
+
+    Args:
+        placed: what `publish` returned.
+        arrived: the events in the order of publishing; none is late.
+    """
+    partition_of = {key: partition for (_, partition, _), (key, _) in placed.items()}
+    logs: dict[int, list[Row]] = defaultdict(list)
+    for event in arrived:
+        logs[partition_of[event["customer_id"].encode()]].append(event)
+    return [dict(event) for log in logs.values() for event in in_log(log)]
 
 
 def same_documents(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from oracle.adversarial import adversarial
-from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
+from oracle.loops import all_of, in_log, loop_order_items, loop_orders, loop_rows, loop_sessions
 from oracle.rows import FEATURE_DTYPES, Row, assert_same_rows, feature_frame, same_value
 from oracle.shop import HOUR
 from oracle.wire import BadMessage, bad_messages, in_time, split_late
@@ -19,6 +19,7 @@ from connectors.kafka.source import Partition
 from consumers.dead_letters.producer import DeadLetter
 
 PARTITIONS = 3
+ORDER_KEY = ("customer_id", "order_id")
 PROFILE = {"country": "DE", "premium": True}
 
 
@@ -72,7 +73,10 @@ class Scene:
         good = rows = self._doubled(where, rows)
         if where.topic != "customers":
             good, late = split_late(where.topic, rows)
-            (self.events if where.topic == "events" else self.orders).extend(good)
+            # of the events of one id the first of the log counts, before any message is late by its place
+            (self.events if where.topic == "events" else self.orders).extend(
+                in_log(good) if where.topic == "events" else good
+            )
             is_late = {id(row) for row in late}
         broken = broken_messages(where.topic)
         log, counting = self.logs[where], self.counting[where]
@@ -109,7 +113,7 @@ class Scene:
             as_of: of the final rows.
             refused: customer and session of documents that the index refuses for good.
         """
-        expected = feature_frame(loop_rows(self.events, self.orders, as_of))
+        expected = feature_frame(loop_rows(self.events, self.orders, as_of, all_of))
         profiles = {}
         entries = []
         for body in world.index("customers"):
@@ -119,26 +123,44 @@ class Scene:
         assert profiles == {c: PROFILE if c in self.profiles else {} for c in expected["customer_id"]}
         topic_rows = world.newest_rows().values()
         assert_same_rows(feature_frame([{n: row[n] for n in FEATURE_DTYPES} for row in topic_rows]), expected)
-        sessions = [s for s in loop_sessions(self.events, as_of) if (s["customer_id"], s["session_id"]) not in refused]
+        sessions = [
+            s for s in loop_sessions(self.events, as_of, all_of) if (s["customer_id"], s["session_id"]) not in refused
+        ]
         same_documents(world.index("sessions"), sessions, ("customer_id", "session_id"))
-        same_documents(world.index("orders"), loop_orders(self.orders, as_of), ("order_id",))
-        lines = [line for line in world.index("order-items") if line["status"] != "void"]
-        same_documents(lines, loop_order_items(self.orders, as_of), ("order_id", "line"))
+        same_documents(world.index("orders"), loop_orders(self.orders, as_of), ORDER_KEY)
+        lines = self.winning_lines(world.index("order-items"), as_of)
+        same_documents(lines, loop_order_items(self.orders, as_of), (*ORDER_KEY, "line"))
         self.check_void_lines(world)
         sent = [(at.topic, at.partition, at.offset, at.key, at.value) for at in world.letters if at.offset >= 0]
         assert sorted(set(sent), key=repr) == sorted(self.letters, key=repr)
 
     def check_void_lines(self, world: Left) -> None:
         """What is void is a line that some record of the order had, and that its winner has not."""
-        longest, winner = (
-            defaultdict(int),
-            {row["order_id"]: row["items"] for row in loop_orders(self.orders, self.end)},
-        )
+        longest = defaultdict(int)
         for order in self.orders:
-            longest[order["order_id"]] = max(longest[order["order_id"]], len(order.get("items") or []))
-        for line in world.index("order-items"):
-            if line["status"] == "void":
-                assert winner[line["order_id"]] < line["line"] <= longest[line["order_id"]]
+            longest[key_of(order)] = max(longest[key_of(order)], len(order.get("items") or []))
+        documents = world.index("order-items")
+        winning = {id(line) for line in self.winning_lines(documents, self.end)}
+        for line in documents:
+            assert line["line"] <= longest[key_of(line)]
+            assert id(line) in winning or line["status"] == "void"
+
+    def winning_lines(self, documents: Sequence[Row], as_of: int) -> list[Row]:
+        """The documents of lines that the winning record of their order has."""
+        return winning_lines(documents, self.orders, as_of)
+
+
+def key_of(row: Row) -> tuple[str, ...]:
+    """What identifies an order."""
+    return tuple(row[name] for name in ORDER_KEY)
+
+
+def winning_lines(documents: Sequence[Row], orders: Sequence[Row], as_of: int) -> list[Row]:
+    """The documents of lines that the winning record of their order has; all others must be void."""
+    items = {key_of(row): row["items"] for row in loop_orders(orders, as_of)}
+    surplus = [line for line in documents if line["line"] > items[key_of(line)]]
+    assert all(line["status"] == "void" for line in surplus)
+    return [line for line in documents if line["line"] <= items[key_of(line)]]
 
 
 @cache

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import duckdb
 import polars as pl
 import pytest
+from oracle.by_hand import EVENTS, ORDERS
+from oracle.files import write_plain
 from polars import col
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
@@ -28,8 +30,8 @@ LOST_AFTER = 30
 WON = """
 CREATE VIEW won AS SELECT * FROM (
   SELECT *, row_number() OVER (
-    PARTITION BY order_id
-    ORDER BY updated_ts DESC, list_position(['placed', 'cancelled', 'refunded'], status) DESC, total DESC
+    PARTITION BY customer_id, order_id
+    ORDER BY updated_ts DESC, list_position(['placed', 'cancelled', 'refunded', 'void'], status) DESC, total DESC
   ) AS place FROM read_parquet('{archive}/orders/*/*.parquet', hive_partitioning = false)
 ) WHERE place = 1 AND status = 'placed'
 """
@@ -334,3 +336,22 @@ def test_valid_orders_are_sorted_by_time(archive, sql):
     found = valid_orders(*archive_days(archive))
     assert found.height == sql("SELECT 1 FROM won").height
     assert found.equals(found.sort("ts", "order_id"))
+
+
+def test_an_order_counts_at_the_customer_who_has_it(tmp_path):
+    """A void order counts nowhere; one that passed to another customer counts there."""
+    found = valid_orders(*archive_days(write_plain(tmp_path, EVENTS, ORDERS)))
+    pairs = sorted(found.select("customer_id", "order_id").iter_rows())
+    assert pairs == [("ann", "o1"), ("ann", "o2"), ("ann", "o3"), ("ann", "o5"), ("bob", "o7")]
+
+
+def test_the_lines_of_two_customers_with_one_order_id_are_apart(tmp_path):
+    """Both have it for a while: the shares of the lines are those of each order."""
+    items = [{"product_id": "p", "category": c, "quantity": 1, "unit_price": 1.0} for c in "ab"]
+    row = {"order_id": "o", "ts": 10 * DAY_MS, "updated_ts": 10 * DAY_MS, "status": "placed"}
+    orders = [
+        row | {"customer_id": "ann", "total": 10.0, "items": items},
+        row | {"customer_id": "bob", "total": 4.0, "items": items[:1]},
+    ]
+    sales = daily_sales(valid_orders(*archive_days(write_plain(tmp_path, [], orders))), 10, 10)
+    assert {name: day.tolist() for name, day in sales.categories.items()} == {"a": [9.0], "b": [5.0]}

@@ -15,10 +15,14 @@ import numpy.typing as npt
 import polars as pl
 from polars import col
 
+from features.schema import STATUSES, VOID_STATUS
 from training.cleaning.change_log import ChangeLog
 
 UInt64 = npt.NDArray[np.uint64]
 KEY_COLUMNS: Final = {"events": ("event_id",), "orders": ("order_id", "updated_ts")}
+FOREIGN: Final = {"order_id": pl.String, "customer_id": pl.String, "ts": pl.Int64, "updated_ts": pl.Int64}
+"""Columns that identify a record of an order."""
+_RANK: Final = {status: rank for rank, status in enumerate(STATUSES)}
 _ORDER: Final = {"events": ("ts",), "orders": ("updated_ts", "ts")}
 
 
@@ -88,42 +92,63 @@ class DuplicateFinder:
         return same, other
 
 
-def first_records(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return the customer and time of each order's earliest record.
+def foreign_records(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the records that belong to another order of the same id.
+
+    An order has the time of its earliest record. It has one customer at a time: another one may have it once the record
+    of the former customer is void.
 
     Args:
-        parts: order_id, customer_id, ts, updated_ts of valid records.
+        parts: FOREIGN and `status` of valid records.
 
     Returns:
-        order_id, customer_id and ts of the orders whose records disagree on them.
+        FOREIGN of the records to leave out.
     """
-    empty = pl.DataFrame(
-        schema={"order_id": pl.String, "customer_id": pl.String, "ts": pl.Int64, "updated_ts": pl.Int64}
-    )
-    records = pl.concat([empty, *(part.select(empty.columns) for part in parts)])
+    schema = {**FOREIGN, "status": pl.String}
+    records = pl.concat([pl.DataFrame(schema=schema), *(part.select(list(schema)) for part in parts)])
     mixed = (
         records.group_by("order_id")
         .agg(col("customer_id").n_unique().alias("customers"), col("ts").n_unique().alias("times"))
         .filter((col("customers") > 1) | (col("times") > 1))
         .select("order_id")
     )
-    return (
-        records.join(mixed, on="order_id", how="semi")
-        .sort("updated_ts", "ts", "customer_id")
-        .unique("order_id", keep="first", maintain_order=True)
-        .drop("updated_ts")
+    foreign: list[tuple[Any, ...]] = []
+    suspects = records.join(mixed, on="order_id", how="semi")
+    for _, order in suspects.sort("updated_ts", "ts", "customer_id").group_by("order_id", maintain_order=True):
+        foreign += _foreign(order)
+    return pl.DataFrame(foreign, schema=FOREIGN, orient="row").unique(maintain_order=True)
+
+
+def _foreign(records: pl.DataFrame) -> list[tuple[Any, ...]]:
+    """Return FOREIGN of the records of one id that do not belong to its order; the earliest record comes first."""
+    placed_ts, holder = records["ts"][0], records["customer_id"][0]
+    # of a customer's records of one time the last status counts, and who gives an order away comes first
+    changes = (
+        records.with_columns(col("status").replace_strict(_RANK, return_dtype=pl.Int64).alias("_rank"))
+        .group_by(list(FOREIGN))
+        .agg(col("_rank").max())
+        .sort((col("_rank") == _RANK[VOID_STATUS]).not_(), "customer_id")
+        .sort("updated_ts", maintain_order=True)
     )
+    foreign = []
+    for order_id, customer_id, ts, updated_ts, rank in changes.select(*FOREIGN, "_rank").iter_rows():
+        is_void = rank == _RANK[VOID_STATUS]
+        if ts != placed_ts or (customer_id != holder and holder is not None and not is_void):
+            foreign.append((order_id, customer_id, ts, updated_ts))
+        elif not is_void:
+            holder = customer_id
+        elif customer_id == holder:
+            holder = None
+    return foreign
 
 
-def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
-    """Return the order records that agree with the earliest record of their order; see `first_records`."""
-    if mixed.is_empty():
+def of_one_order(rows: pl.DataFrame, foreign: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
+    """Return the order records without those of `foreign_records`."""
+    if foreign.is_empty():
         return rows
-    truth = mixed.rename({"customer_id": "_customer", "ts": "_ts"})
-    joined = rows.join(truth, on="order_id", how="left", maintain_order="left")
-    wrong = joined.select(
-        ((col("_customer") != col("customer_id")) | (col("_ts") != col("ts"))).fill_null(value=False)
-    ).to_series()
-    log.drop("orders", "order id used twice", "an order has one customer and one time: those of its earliest record",
+    keys = list(FOREIGN)
+    marked = rows.join(foreign.with_columns(_foreign=True), on=keys, how="left", maintain_order="left")
+    wrong = marked["_foreign"].fill_null(value=False)
+    log.drop("orders", "order id used twice", "an order has one time, that of its earliest record, and one customer",
                 "key", rows.filter(wrong))  # fmt: skip
     return rows.filter(~wrong)

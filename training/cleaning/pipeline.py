@@ -176,7 +176,7 @@ class _Cleaning:
     ) -> pl.DataFrame:
         rows = self.valid(topic, files)
         if topic == "orders":
-            rows = duplicates.of_one_order(rows, self.profile.mixed_orders(), self.log)
+            rows = duplicates.of_one_order(rows, self.profile.foreign_records(), self.log)
         rows = finder.without(rows, self.log)
         return assignment.renamed(topic, rows, self.log)
 

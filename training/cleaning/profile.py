@@ -43,7 +43,7 @@ class DataProfile:
     _customers: set[str] = field(default_factory=set)
     _amounts: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     _profiles: pl.DataFrame | None = None
-    _mixed: pl.DataFrame | None = None
+    _foreign: pl.DataFrame | None = None
     _bounds: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     # --- counting -----------------------------------------------------------------------------------------------------
@@ -113,11 +113,11 @@ class DataProfile:
         """Return the hashes of keys that occur more than once."""
         return duplicates.repeated(self._hashes.get(topic, []))
 
-    def mixed_orders(self) -> pl.DataFrame:
-        """Return the earliest records of mixed orders; see `duplicates.first_records`."""
-        if self._mixed is None:
-            self._mixed = duplicates.first_records(self._orders)
-        return self._mixed
+    def foreign_records(self) -> pl.DataFrame:
+        """Return the records that belong to another order of the same id; see `duplicates.foreign_records`."""
+        if self._foreign is None:
+            self._foreign = duplicates.foreign_records(self._orders)
+        return self._foreign
 
     def purchases(self) -> pl.DataFrame:
         """Return customer_id, country, ts: the first placed order of each customer and country."""

@@ -1,7 +1,7 @@
 """Reads the data of an exploration in one pass: sessions from events, valid orders, profiles and feature rows.
 
 The rule of this file: a record counts as everywhere (`features.records.archive_rows`, the winning record of an order).
-Memory grows with sessions, orders and customers, not with events.
+Memory grows with sessions, orders and customers, and holds the event ids of three days.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from polars import col
 from features.backfill import ReadDay, rows_at
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows
-from features.schema import DAY_MS, DEVICES, EVENT_TYPES, SECOND_MS, STAGE_EVENT, STAGES
+from features.schema import (
+    DAY_MS,
+    DEVICES,
+    EVENT_LATENESS_MS,
+    EVENT_TYPES,
+    HOUR_MS,
+    SECOND_MS,
+    STAGE_EVENT,
+    STAGES,
+)
 from training.sales import last_whole_day, valid_orders
 from training.segments.cohorts import ArchivePeriod, cohorts, markets
 
@@ -28,6 +37,7 @@ _SESSION: Final = {
     "events": pl.Int32, **dict.fromkeys(_COUNTS, pl.Int32),
 }  # fmt: skip
 _PRODUCT: Final = {"product_id": pl.String, "category": pl.String, "views": pl.Int64, "carts": pl.Int64}
+_REMEMBERED: Final = {"event_id": pl.String, "hour": pl.Int64}
 PARTS_MAX: Final = 64
 """Number of partial product tables that are merged into one."""
 
@@ -133,6 +143,8 @@ class _EventCounts:
 
     _sessions: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_SESSION)])
     _products: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_PRODUCT)])
+    _remembered: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_REMEMBERED))
+    """Ids of the events of the last days that count, with the hour of their ts."""
 
     def add(self, table: pa.Table) -> None:
         valid = event_rows(table)
@@ -150,11 +162,27 @@ class _EventCounts:
                 "category": pl.Series(pl.from_arrow(products.column("category"))),
             },
             schema_overrides={"product_id": pl.String, "category": pl.String},
-        ).unique("event_id")
+        )
+        frame = self._once(frame)
         self._sessions.append(_partial_sessions(frame))
         self._products.append(_of_products(frame))
         if len(self._products) > PARTS_MAX:
             self._products = [_summed(self._products)]
+
+    def _once(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the events of the next day without repeated ones: of those with one id the earliest counts."""
+        if frame.is_empty():
+            return frame
+        hours = EVENT_LATENESS_MS // HOUR_MS
+        known = frame.with_columns(hour=col("ts") // HOUR_MS).join(
+            self._remembered, on="event_id", how="left", suffix="_known"
+        )
+        is_new = col("hour_known").is_null() | (col("hour") - col("hour_known") > hours)
+        counting = known.filter(is_new).sort("ts").unique("event_id", keep="first", maintain_order=True)
+        remembered = pl.concat([self._remembered, counting.select(list(_REMEMBERED))])
+        last_hour = int(frame["ts"].to_numpy().max()) // HOUR_MS
+        self._remembered = remembered.filter(col("hour") >= last_hour - hours)
+        return counting.drop("hour", "hour_known")
 
     def sessions(self) -> pl.DataFrame:
         """Return a row per session, in the order of their start."""

@@ -33,7 +33,7 @@ export function draw(main, declared, data) {
     reasons(declared, row),
     h("div", { class: "charts" },
       part("Churn probability over time", "At each alert, and now.", score(data, declared.palette)),
-      part("Revenue by week", "Orders of any status, by the week of placement.", weekly(data.weeks.revenue, "Revenue", "money", declared.palette)),
+      part("Revenue by week", "Placed, cancelled and refunded orders, by the week of placement.", weekly(data.weeks.revenue, "Revenue", "money", declared.palette)),
       part("Visits by week", "Sessions, by their start.", weekly(data.weeks.sessions, "Visits", "count", declared.palette))),
     part(`Orders: ${more(data.orders, data.orders_total)}`, "", listed(ORDERS, data.orders, "orders", redraw)),
     part(`Visits: ${more(data.sessions, data.sessions_total)}`, "", listed(SESSIONS, data.sessions, "sessions", redraw)),
