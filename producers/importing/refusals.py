@@ -111,6 +111,7 @@ _REMEDIES: Final = (
     ("unknown device", 'Add the word to click.devices; "*" stands for the other words.'),
     ("amount below 0", "Leave refunds out by left_out, or write order.negative: net if they are lines of their order."),
     ("quantity not above 0", "Leave the rows out by left_out, or write order.negative: net for returned lines."),
+    ("quantity and unit_price are", 'If these are returns, write unit_price: {path: …, match: "^-?(.*)$"}.'),
     (
         "no readable quantity",
         "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty.",

@@ -224,6 +224,10 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         *([
             Check("no readable unit_price", "unit_price", has_line & pl.col("unit_price").is_null()),
             Check("no readable quantity", "quantity", has_line & pl.col("quantity").is_null()),
+            Check(
+                BOTH_BELOW_0, "quantity", has_line & (_number("quantity") < 0) & (_number("unit_price") < 0),
+                pl.format("unit_price is {}", pl.col("unit_price")),
+            ),
         ] if sums else []),
         *([] if grouped else [_change_check()]),
         *_unread_checks(columns),
@@ -535,6 +539,8 @@ def _change_check() -> Check:
     return Check(CHANGED, "updated_ts", (ahead_ms < 0) | (ahead_ms > ORDER_CHANGE_MS_MAX))
 
 
+BOTH_BELOW_0: Final = "quantity and unit_price are both below 0"
+"""Reason of a line whose product is a sale, although sources that write both below 0 mean a return."""
 CHANGED: Final = "changed before it was placed, or more than 400 days after"
 
 
