@@ -35,3 +35,36 @@ def test_remedy_of_quantity_and_price_below_0_makes_the_line_a_return(tmp_path):
 def test_line_with_one_of_quantity_and_price_below_0_is_a_return(tmp_path, row):
     report = import_text(tmp_path, f"{HEADER}{row}\n1,ann,2024-01-01,cup,1,7\n", LINES % "price")
     assert (report.refused, report.revenue_cents) == ({}, 200)
+
+
+# --- lines that differ in status --------------------------------------------------------------------------------------
+STATUSES = """\
+kind: orders
+file: {format: csv}
+time: {column: day}
+order:
+  rows: line
+  id: id
+  customer: who
+  product: sku
+  quantity: n
+  unit_price: price
+  status: kind
+  statuses: {paid: placed, cancelled: cancelled, returned: refunded}
+  mixed_status: net
+"""
+KINDS = "id,who,day,sku,n,price,kind\n"
+
+
+def test_lines_that_do_not_count_are_no_items(tmp_path):
+    rows = "1,ann,2024-01-01,mug,1,5,paid\n1,ann,2024-01-01,cup,1,7,cancelled\n"
+    import_text(tmp_path, KINDS + rows, STATUSES)
+    [(status, total, items)] = orders_of(tmp_path / "a", "status", "total", "items")
+    assert (status, total, [item["product_id"] for item in items]) == ("placed", 5.0, ["mug"])
+
+
+def test_order_whose_lines_are_all_cancelled_keeps_its_items(tmp_path):
+    rows = "1,ann,2024-01-01,mug,1,5,cancelled\n1,ann,2024-01-01,cup,1,7,cancelled\n"
+    import_text(tmp_path, KINDS + rows, STATUSES)
+    [(status, total, items)] = orders_of(tmp_path / "a", "status", "total", "items")
+    assert (status, total, len(items)) == ("cancelled", 12.0, 2)
