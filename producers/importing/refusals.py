@@ -126,6 +126,7 @@ _REMEDIES: Final = (
     ),
     ("order id used twice", "Make ids unique with order.id: {join: …}; changes of an order need order.updated."),
     ("order with different totals", "Write order.negative: net if each row has its own amount, or sum the lines."),
+    ("order whose rows differ in status, and", "Give the words of the order one status in order.statuses."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),
     ("row of a table without", "Correct the rows: a row of a table in `tables` needs its key."),

@@ -13,6 +13,7 @@ order: {rows: line, id: id, customer: who, product: sku, quantity: n, unit_price
 """
 HEADER = "id,who,day,sku,n,price\n"
 BOTH = "quantity and unit_price are both below 0"
+NONE_PLACED = "order whose rows differ in status, and none is placed"
 
 
 # --- quantities and prices below 0 ------------------------------------------------------------------------------------
@@ -68,3 +69,10 @@ def test_order_whose_lines_are_all_cancelled_keeps_its_items(tmp_path):
     import_text(tmp_path, KINDS + rows, STATUSES)
     [(status, total, items)] = orders_of(tmp_path / "a", "status", "total", "items")
     assert (status, total, len(items)) == ("cancelled", 12.0, 2)
+
+
+def test_order_of_cancelled_and_refunded_lines_is_refused_for_its_status(tmp_path):
+    rows = "1,ann,2024-01-01,mug,1,5,cancelled\n1,ann,2024-01-01,cup,1,7,returned\n2,bob,2024-01-01,mug,1,5,paid\n"
+    report = import_text(tmp_path, KINDS + rows, STATUSES)
+    assert report.refused == {NONE_PLACED: 2}
+    assert "order.statuses" in remedy(NONE_PLACED)
