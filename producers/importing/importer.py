@@ -51,7 +51,7 @@ class ImportReport:
         customers: ids of all customers.
         first_ms: lowest ts of a record, epoch ms.
         last_ms: highest ts of a record.
-        revenue_cents: sum of the totals of order records with status `placed`.
+        revenue_cents: sum of the totals of orders whose winning record is `placed`.
         dates_only: whether no time of the log has an hour.
     """
 
@@ -365,5 +365,13 @@ def _note(report: ImportReport, topic: str, records: pl.DataFrame) -> None:
     report.first_ms = first if report.first_ms is None else min(report.first_ms, first)
     report.last_ms = last if report.last_ms is None else max(report.last_ms, last)
     if topic == "orders":
-        placed = records.filter(pl.col("status") == STATUSES[0])["total"]
+        placed = _winning(records).filter(pl.col("status") == STATUSES[0])["total"]
         report.revenue_cents += int((placed * 100).round().cast(pl.Int64).sum())
+
+
+def _winning(records: pl.DataFrame) -> pl.DataFrame:
+    """Return status and total of the winning record of each order. All records of an order are among the records."""
+    several = pl.col("order_id").is_duplicated()
+    found = records.select("order_id", "updated_ts", pl.col("status").cast(pl.Enum(STATUSES)), "total", several=several)
+    changed = found.filter("several").sort("updated_ts", "status", "total").unique("order_id", keep="last")
+    return pl.concat([found.filter(~pl.col("several")), changed]).select("status", "total")
