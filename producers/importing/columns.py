@@ -53,6 +53,7 @@ class Columns:
         unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
         formats: table -> its format, in which its numbers are written.
         lines_table: table whose columns begin with a point.
+        positions: whether `{i}` in a `join` is the position of a line; otherwise it is a column.
         looked_up: table and key of each lookup, in the order of the plan.
     """
 
@@ -66,6 +67,7 @@ class Columns:
     unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
     formats: Mapping[str, FileFormat] = field(default_factory=dict)
     lines_table: str | None = None
+    positions: bool = False
     looked_up: list[tuple[str, pl.Expr]] = field(default_factory=list)
 
     def text(self, source: Source | None, *, required: bool = False, number: bool = False) -> pl.Expr:
@@ -233,13 +235,23 @@ class Columns:
         return text if one.missing is None else text.fill_null(one.missing)
 
     def joined(self, join: str, own: Mapping[str, pl.Expr] = MappingProxyType({})) -> pl.Expr:
-        """Return a text with the values of its names in braces; null if one of them is missing. {i} is the position.
+        """Return a text with the values of its names in braces; null if one of them is missing.
 
         Args:
-            join: text with names in braces.
+            join: text with names in braces. {i} is the position of the line, or a column where records have no lines.
             own: name -> value, for names that are no columns.
+
+        Raises:
+            UsageError: {i} is neither.
         """
-        own = {ELEMENT: pl.col(POSITION).cast(pl.String), **own}
+        if self.positions:
+            own = {ELEMENT: pl.col(POSITION).cast(pl.String), **own}
+        elif ELEMENT in names_in(join) and self.names is not None and ELEMENT not in self.names:
+            raise UsageError(
+                f"{self.file} has no column {ELEMENT}, and {{{ELEMENT}}} of {join!r} is the position of a line, "
+                "but the mapping has no list of lines.",
+                "Write columns of the file in the braces.",
+            )
         before, *after = literals_in(join)
         parts = [pl.lit(before)]
         for name, literal in zip(names_in(join), after, strict=True):

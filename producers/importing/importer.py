@@ -216,7 +216,7 @@ class _Reading:
         how = mapping.file
         columns = Columns(
             file_report.file, schema, names, tables.lookups, how.decimal, how.grouping,
-            formats=tables.formats, lines_table=tables.lines_table,
+            formats=tables.formats, lines_table=tables.lines_table, positions=mapping.positions,
         )  # fmt: skip
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
             mapping, columns, self._now_ms

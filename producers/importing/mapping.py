@@ -318,9 +318,14 @@ class _Common(Part):
         lines = None if self.fields.lines is None else self.fields.lines.list
         return lines if self.each is None else f"{self.each}[*]{lines}" if lines else self.each
 
+    @property
+    def positions(self) -> bool:
+        """Whether records have a list of lines, so that `{i}` is the position of a line."""
+        return self.fields.lines is not None and self.fields.lines.list is not None
+
     def paths(self) -> set[str]:
         """Return every column or path that the mapping reads. Those of lines begin with a dot."""
-        paths = {path for source in self.sources() for path in paths_of(source)}
+        paths = {path for source in self.sources() for path in paths_of(source, positions=self.positions)}
         lines = self.fields.lines
         rules = self.left_out
         if isinstance(self.fields, OrderColumns):

@@ -305,3 +305,21 @@ click: {id: i, customer: who, type: {value: product_view}}
     report = imported(tmp_path, mapping, f"i,who,at\n{row}\n{row}\n8,ann,2026-05-01T10:00:00Z\n")
     assert [event["event_id"] for event in records(tmp_path / "a")] == ["7", "8"]
     assert report.left_out == {"repeats a record": 1}
+
+
+JOINED = """
+kind: orders
+file: {format: csv}
+time: {column: at}
+order: {rows: order, id: {join: "{id}-{i}"}, customer: who, total: total}
+"""
+
+
+def test_column_called_i_is_read_in_a_join_where_records_have_no_lines(tmp_path):
+    report = imported(tmp_path, JOINED, "id,i,who,at,total\n1,0,ann,2026-05-01,5\n1,1,ann,2026-05-01,6\n")
+    assert (report.refused, totals(tmp_path)) == ({}, {"1-0": 5.0, "1-1": 6.0})
+
+
+def test_position_in_a_join_without_lines_is_an_error_of_the_mapping(tmp_path):
+    with pytest.raises(UsageError, match=r"no column i, and \{i\} of .* is the position of a line"):
+        imported(tmp_path, JOINED, "id,who,at,total\n1,ann,2026-05-01,5\n")
