@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from connectors.formats.country_codes import country_codes
 from connectors.formats.ids import read_ids
 from connectors.formats.numbers import read_decimals
 from connectors.tables.batches import LINE, POSITION
@@ -453,7 +454,7 @@ def _uncounted(name: str, words: Mapping[str, str | None]) -> list[tuple[str, pl
 
 def _country(text: pl.Expr, countries: Mapping[str, str | None]) -> pl.Expr:
     named = replaced(text, countries, text)
-    return pl.when(named.str.contains("^[A-Z]{2}$")).then(named)
+    return pl.when(named.is_in(sorted(country_codes()))).then(named)
 
 
 def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Expr, pl.Expr]:
@@ -520,7 +521,7 @@ def _optional_drops(*names: str) -> list[tuple[str, pl.Expr]]:
 def _country_drops(mapping: OrderMapping | ClickMapping) -> list[tuple[str, pl.Expr]]:
     named = [name for name, code in mapping.countries.items() if code is None]
     lost = pl.col("country").is_not_null() & pl.col("v_country").is_null() & ~pl.col("country").is_in(named)
-    return [("country without an entry in `countries`: the record has none", lost)]
+    return [("country without a code: the record has none", lost)]
 
 
 def _time_checks(*, grouped: bool, now_ms: int) -> list[Check]:
