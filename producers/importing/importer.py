@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ import polars as pl
 
 from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import POSITION, Batch, Refusal
-from connectors.tables.log_files import LogFile, log_files, named_twice
+from connectors.tables.log_files import LogFile, choice_of_members, log_files, named_twice
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError
 from features.schema import STATUSES, TS_MAX
@@ -126,7 +127,8 @@ def import_logs(
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
                 file_report = FileReport(shown, name, "orders" if isinstance(mapping, OrderMapping) else "events")
-                reading.read(file, file_report, mapping.model_copy(update={"file": how}))
+                with _advised_by(file):
+                    reading.read(file, file_report, mapping.model_copy(update={"file": how}))
         reading.count_tables()
         for topic, records in reading.assembled(rows_max):
             _note(report, topic, records)
@@ -136,6 +138,16 @@ def import_logs(
         refused = dict(sorted(report.refused.items()))
         archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused))
     return report
+
+
+@contextmanager
+def _advised_by(file: LogFile) -> Iterator[None]:
+    """Add the choice of other members to the remedy of an error about a member of a zip file."""
+    try:
+        yield
+    except ShopstreamError as error:
+        error.remedy = " ".join(filter(None, [error.remedy, choice_of_members(file)]))
+        raise
 
 
 def every_file(logs: Sequence[Log]) -> Iterator[tuple[LogFile, str, OrderMapping | ClickMapping]]:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -249,3 +250,15 @@ def test_answer_that_no_mapping_asks_for_is_refused(call):
 def test_expression_that_cannot_be_read_is_an_error_of_the_mapping(match):
     with pytest.raises(UsageError, match=r"line 4.*match is an expression that is not read"):
         parse_mapping(PLAIN % ("", f"{{path: total, match: '{match}'}}"), "m.yaml")
+
+
+def test_a_member_of_a_zip_file_that_is_no_log_is_refused_with_the_way_to_choose_members(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("README.txt", "hello\nworld\n")
+        for month in ("01", "02"):
+            packed.writestr(f"out/{month}.csv", f"id,who,day,total\n{month},ann,2024-{month}-01,5\n")
+    mapping = parse_mapping(PLAIN % ("", "total"), "m")
+    with pytest.raises(UsageError, match=r'README\.txt has no column .* such as ".*x\.zip/\*\*/\*\.csv"'):
+        import_logs([(tmp_path / "x.zip", "m", mapping)], tmp_path / "a")
+    report = import_logs([(f"{tmp_path}/x.zip/**/*.csv", "m", mapping)], tmp_path / "a")
+    assert (len(report.files), report.rows_used) == (2, 2)
