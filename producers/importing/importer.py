@@ -7,6 +7,7 @@ rows of their customer (orders: of their order) are read, so memory holds about 
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +31,14 @@ from producers.importing.events import event_records, event_rows, event_spill, s
 from producers.importing.lookups import MappingTables, TableReader
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import MADE_ID_END, Assembled, order_records
-from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
+from producers.importing.refusals import REFUSAL_SCHEMA, FileReport, remedy
 from producers.importing.rows import Plan, click_plan, judge, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
 from producers.importing.unread_lines import trimmed, unread_lines
 
 ROWS_MAX: Final = 1_500_000
 BATCH_ROWS: Final = 200_000
+_REASONS_SHOWN: Final = 4
 Log = tuple[str | Path, str, OrderMapping | ClickMapping]
 """File, folder or glob; name of its mapping; mapping."""
 Refused = Callable[[FileReport, pl.DataFrame], None]
@@ -354,16 +356,17 @@ def _int(value: object) -> int:
 
 
 def _no_record(report: ImportReport) -> ShopstreamError:
-    reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in (report.refused + report.left_out).most_common(4))
+    """Return the error about a log without a record, with an example and the advice of each of the first reasons."""
+    reasons = (report.refused + report.left_out).most_common(_REASONS_SHOWN)
+    counts = "; ".join(f"{reason}: {rows:,}" for reason, rows in reasons)
     names = ", ".join(file.file for file in report.files[:3]) + (", …" if len(report.files) > 3 else "")
-    examples = [
-        f"\n  {file.file}, {example.position()}"
-        for file in report.files
-        for reason in list(file.examples)[:4]
-        for example in file.examples[reason][:1]
-    ]
+    lines = [""]
+    for reason, _ in reasons:
+        examples = ((file, one) for file in report.files for one in file.examples.get(reason, ()))
+        lines += [f"  {file.file}, {example.position()}" for file, example in itertools.islice(examples, 1)]
+        lines += [f"    {reason}: {remedy(reason)}"] if reason in report.refused else []
     return ShopstreamError(
-        f"No row of {names} is a record{f' ({reasons})' if reasons else ''}.{''.join(examples[:4])}",
+        f"No row of {names} is a record{f' ({counts})' if counts else ''}." + "\n".join(lines),
         "Correct the mapping; `shopstream inspect` describes the file.",
     )
 

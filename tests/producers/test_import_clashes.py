@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from features.errors import ShopstreamError, UsageError
 from producers.importing.importer import import_logs
 from producers.importing.mapping import parse_mapping
+from producers.importing.refusals import remedy
 from shopstream.cli.app import build_app
 
 ORDERS = """\
@@ -262,3 +263,15 @@ def test_a_member_of_a_zip_file_that_is_no_log_is_refused_with_the_way_to_choose
         import_logs([(tmp_path / "x.zip", "m", mapping)], tmp_path / "a")
     report = import_logs([(f"{tmp_path}/x.zip/**/*.csv", "m", mapping)], tmp_path / "a")
     assert (len(report.files), report.rows_used) == (2, 2)
+
+
+def test_log_of_which_every_row_is_refused_gets_the_advice_of_each_reason(tmp_path):
+    rows = "1,ann,2024-03-01,x\n2,ann,2024-03-01,y\n3,ann,soon,5\n4,guest,2024-03-01,5\n"
+    mapping = PLAIN % ("", "total") + "left_out: [{reason: own order, column: id, equals: '5'}]\n"
+    with pytest.raises(ShopstreamError, match="No row of") as error:
+        import_text(tmp_path, f"id,who,day,total\n{rows}5,ann,2024-03-01,5\n", mapping)
+    for reason in ("no readable total", "no readable time", "no customer"):
+        assert f"    {reason}: {remedy(reason)}" in error.value.message.splitlines()
+    assert f"{tmp_path}/log.csv, line 2, total = 'x': x is no number" in error.value.message
+    assert "own order: 1" in error.value.message
+    assert "own order: Correct" not in error.value.message
