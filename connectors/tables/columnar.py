@@ -46,7 +46,7 @@ def parquet_header(log: LogFile) -> list[str]:
 
 
 def parquet_types(log: LogFile) -> dict[str, str]:
-    """Return column -> Arrow type of a Parquet file, for a struct of its values: columns of `read_parquet` without names.
+    """Return column -> Arrow type of a Parquet file, for a struct of its values: the columns that `read_parquet` reads.
 
     Raises:
         ShopstreamError: the file is damaged.

@@ -230,7 +230,7 @@ class _Reading:
         how = mapping.file
         columns = Columns(
             file_report.file, schema, names, tables.lookups, how.decimal, how.grouping,
-            formats=tables.formats, lines_table=tables.lines_table, positions=mapping.positions,
+            formats=tables.formats, lines_table=tables.lines_table, positions=mapping.positions, keys=tables.keys,
         )  # fmt: skip
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
             mapping, columns, self._now_ms

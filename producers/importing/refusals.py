@@ -129,6 +129,7 @@ _REMEDIES: Final = (
     ("order whose rows differ in status, and", "Give the words of the order one status in order.statuses."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),
+    ("order without a row", "Add its rows to the table, leave the order out by left_out, or write order.total."),
     ("row of a table without", "Correct the rows: a row of a table in `tables` needs its key."),
     ("event id of different events", "Make event ids unique, or remove click.id from the mapping."),
 )

@@ -29,7 +29,7 @@ from features.schema import (
     Item,
     Order,
 )
-from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
+from producers.importing.columns import MISSED, MISSED_KEY, NO_TEXT, Columns, label, rates_of, replaced
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, OrderColumns, OrderMapping
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
@@ -150,6 +150,11 @@ def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         check = plan.checks[int(str(number))]
         named = check.field if check.field in plan.labels else None
         detail = NO_TEXT if check.detail is None else check.detail
+        value = pl.col(named) if named else NO_TEXT
+        if named and MISSED.format(named) in part.columns:
+            empty = pl.col(named).is_null()
+            detail = pl.when(empty).then(pl.col(MISSED.format(named))).otherwise(detail)
+            value = pl.when(empty).then(pl.col(MISSED_KEY.format(named))).otherwise(value)
         if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
             detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
         parts.append(
@@ -157,7 +162,7 @@ def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
                 pl.col(LINE).cast(pl.Int64).alias("line"),
                 pl.lit(check.reason).alias("reason"),
                 pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
-                (pl.col(named).str.head(VALUE_CHARACTERS_MAX) if named else NO_TEXT).alias("value"),
+                value.str.head(VALUE_CHARACTERS_MAX).alias("value"),
                 detail.alias("detail"),
             )
         )
@@ -184,7 +189,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     }  # fmt: skip
     needed = {"order_id", "customer_id", "total"} | ({"quantity", "unit_price"} if sums else set())
     texts = {
-        name: columns.text(source, required=name in needed, number=name in _NUMBERS) for name, source in sources.items()
+        name: columns.text(source, required=name in needed, number=name in _NUMBERS, name=name)
+        for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
@@ -194,7 +200,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         texts[TABLE_POSITION] = pl.col(TABLE_POSITION)
     texts |= _whole_order_rules(order, columns)
     rules = _rules(mapping, columns)
-    texts |= _unread_columns(columns)
+    texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "order_id", "session_id", "product_id"),
         **_decimals(columns, "total", "quantity", "unit_price"),
@@ -231,12 +237,14 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
             ),
         ] if sums else []),
         *([] if grouped else [_change_check()]),
+        *([Check(reason, "order_id", fails) for reason, fails in _without_rows(order)] if sums else []),
         *_unread_checks(columns),
     ]  # fmt: skip
     return Plan(
         texts, _labels(sources, mapping, order), values, rules,
         _uncounted("status", order.statuses), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)],
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
+         *columns.missed_drops(), *([] if sums else _without_rows(order))],
         _order_output(order, has_line),
     )  # fmt: skip
 
@@ -333,13 +341,13 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         "quantity": click.quantity, "channel": click.channel, "country": click.country,
     }  # fmt: skip
     texts = {
-        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS)
+        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS, name=name)
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
     rules = _rules(mapping, columns)
-    texts |= _unread_columns(columns)
+    texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
@@ -377,7 +385,8 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     return Plan(
         texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
         _uncounted("event_type", click.types), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)], output,
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
+         *columns.missed_drops()], output,
     )  # fmt: skip
 
 
@@ -392,7 +401,9 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
     for name, source in own.items():
         if source is not None:
-            texts[name] = pl.when(has_lines).then(columns.text(source, number=name in _NUMBERS)).otherwise(texts[name])
+            texts[name] = (
+                pl.when(has_lines).then(columns.text(source, number=name in _NUMBERS, name=name)).otherwise(texts[name])
+            )
     ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
     texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
     texts["\0first_counts"] = has_lines & pl.lit(lines.repeats == "first")
@@ -478,6 +489,12 @@ def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple
 
 def _unread_columns(columns: Columns) -> dict[str, pl.Expr]:
     return {f"\0unread{number}": unread for number, (_, unread) in enumerate(columns.unread)}
+
+
+def _without_rows(order: OrderColumns) -> list[tuple[str, pl.Expr]]:
+    """Return the reason of an order that has no row in the table of the lines, and its condition."""
+    table = None if order.lines is None else order.lines.table
+    return [] if table is None else [(f"order without a row in tables.{table}", pl.col(TABLE_POSITION).is_null())]
 
 
 def _labels(
