@@ -131,12 +131,12 @@ def log_files(paths: Sequence[str | Path]) -> list[LogFile]:
             continue
         packed = _zip_file_above(Path(given))
         for path in _expanded(Path(given)) if packed is None else [packed]:
-            found = _logs_of(path) if packed is None else _chosen_members(packed, Path(given))
+            chosen = _logs_of(path) if packed is None else _chosen_members(packed, Path(given))
             if packed is None:
                 _name_once(str(path), _inode(path) or path.resolve(), named)
-            for member, log in {log.member: log for log in found if log.member is not None}.items():
+            for member, log in {log.member: log for log in chosen if log.member is not None}.items():
                 _name_once(log.name, (_inode(path) or path.resolve(), member), named)
-            logs.extend(found)
+            logs.extend(chosen)
     if not logs:
         raise UsageError("No log is given.", "Name the files to read.")
     return logs
@@ -265,17 +265,17 @@ def _chosen_members(file: Path, path: Path) -> list[LogFile]:
     except _FAULTS as error:
         raise _damaged(log.name, error) from None
     parts = path.relative_to(file).parts
-    found = [one for one in members if one.member == "/".join(parts)] or [
+    chosen = [one for one in members if one.member == "/".join(parts)] or [
         one for one in members if one.member is not None and _is_chosen(PurePosixPath(one.member).parts, parts)
     ]
-    if not found:
+    if not chosen:
         names = ", ".join(one.member or "" for one in members[:_MEMBERS_SHOWN])
         more = ", …" if len(members) > _MEMBERS_SHOWN else ""
         raise UsageError(
             f"The zip file {file} has no member {'/'.join(parts)}; it has {names or 'no logs'}{more}.",
             "Name its members.",
         )
-    return found
+    return chosen
 
 
 def _is_chosen(member: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -117,7 +117,7 @@ class Columns:
     def missed_texts(self) -> dict[str, pl.Expr]:
         """Return the keys that their tables lack, and the sentences about them: the columns MISSED_KEY and MISSED."""
         keys = {MISSED_KEY.format(name): key for name, (key, _) in self.missed.items()}
-        return keys | {MISSED.format(name): told for name, (_, told) in self.missed.items()}
+        return keys | {MISSED.format(name): message for name, (_, message) in self.missed.items()}
 
     def missed_drops(self) -> list[tuple[str, pl.Expr]]:
         """Return reason and condition, over the texts of fields, of values that a missed key leaves empty."""

@@ -387,6 +387,8 @@ def _note(report: ImportReport, topic: str, records: pl.DataFrame) -> None:
 def _winning(records: pl.DataFrame) -> pl.DataFrame:
     """Return status and total of the winning record of each order. All records of an order are among the records."""
     several = pl.col("order_id").is_duplicated()
-    found = records.select("order_id", "updated_ts", pl.col("status").cast(pl.Enum(STATUSES)), "total", several=several)
-    changed = found.filter("several").sort("updated_ts", "status", "total").unique("order_id", keep="last")
-    return pl.concat([found.filter(~pl.col("several")), changed]).select("status", "total")
+    totals = records.select(
+        "order_id", "updated_ts", pl.col("status").cast(pl.Enum(STATUSES)), "total", several=several
+    )
+    changed = totals.filter("several").sort("updated_ts", "status", "total").unique("order_id", keep="last")
+    return pl.concat([totals.filter(~pl.col("several")), changed]).select("status", "total")

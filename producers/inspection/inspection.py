@@ -198,13 +198,13 @@ def _form(log: LogFile, kind: FileKind) -> Form:
 def _unnamed_columns(types: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
     """Return the warning about columns of Parquet that a mapping cannot name: repeated names and patterns."""
     own = [name for name in names if name not in types]
-    places = [name.strip("\0") for name in types if name.startswith("\0")]
-    if not places or len(own) != len(places):  # a struct has several names
-        called = places
+    positions = [name.strip("\0") for name in types if name.startswith("\0")]
+    if not positions or len(own) != len(positions):  # a struct has several names
+        called = positions
     else:
-        called = [f"{place} is called {name!r}" for place, name in zip(places, own, strict=True)]
-    them = "it" if len(places) == 1 else "them"
-    return (f"{', '.join(called)}: a mapping cannot name {them}. Rename {them}.",) if places else ()
+        called = [f"{position} is called {name!r}" for position, name in zip(positions, own, strict=True)]
+    them = "it" if len(positions) == 1 else "them"
+    return (f"{', '.join(called)}: a mapping cannot name {them}. Rename {them}.",) if positions else ()
 
 
 def _text_form(described: Dialect, encoding: str | None) -> Form:

@@ -21,13 +21,13 @@ def imported(tmp_path, countries, mapping=ORDERS):
     return [country for (country,) in orders_of(tmp_path / "a", "country")], report
 
 
-def test_two_letters_that_are_no_code_are_dropped_and_counted(tmp_path):
+def test_two_characters_that_are_no_code_are_dropped_and_counted(tmp_path):
     found, report = imported(tmp_path, ["GB", "UK", "GR", "EL", "EU", "AN", "XX", "gb", ""])
     assert found == ["GB", None, "GR", None, None, None, None, None, None]
     assert (report.dropped, report.refused) == ({NO_CODE: 6}, {})
 
 
-def test_two_letters_of_the_file_may_stand_for_a_code(tmp_path):
+def test_two_characters_of_the_file_may_stand_for_a_code(tmp_path):
     found, report = imported(tmp_path, ["GB", "UK", "EL", "EU"], ORDERS + "countries: {UK: GB, EL: GR, EU: null}\n")
     assert found == ["GB", "GB", "GR", None]
     assert report.dropped == {}
