@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from connectors.formats.country_codes import country_codes
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from connectors.formats.time_patterns import EPOCHS
 from connectors.formats.timestamps import time_format, zone_name
@@ -59,6 +60,12 @@ def _exact_rate(given: Any) -> Any:
 def _known_format(pattern: str) -> str:
     time_format(pattern)
     return pattern
+
+
+def _country_code(code: str) -> str:
+    if code not in country_codes():
+        raise ValueError(f"there is no code {code} in ISO 3166 alpha-2: write null for a country without one")
+    return code
 
 
 Rate = Annotated[Decimal, BeforeValidator(_exact_rate)]
@@ -295,8 +302,8 @@ class _Common(Part):
     time: Annotated[Times, Field(min_length=1)]
     ids: Ids = Ids()
     tables: dict[str, Table] = Field(default_factory=dict)
-    countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = Field(default_factory=dict)
-    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null, counted."""
+    countries: dict[str, Annotated[str, AfterValidator(_country_code)] | None] = Field(default_factory=dict)
+    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other texts become null, counted."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
 
@@ -318,9 +325,14 @@ class _Common(Part):
         lines = None if self.fields.lines is None else self.fields.lines.list
         return lines if self.each is None else f"{self.each}[*]{lines}" if lines else self.each
 
+    @property
+    def positions(self) -> bool:
+        """Whether records have a list of lines, so that `{i}` is the position of a line."""
+        return self.fields.lines is not None and self.fields.lines.list is not None
+
     def paths(self) -> set[str]:
         """Return every column or path that the mapping reads. Those of lines begin with a dot."""
-        paths = {path for source in self.sources() for path in paths_of(source)}
+        paths = {path for source in self.sources() for path in paths_of(source, positions=self.positions)}
         lines = self.fields.lines
         rules = self.left_out
         if isinstance(self.fields, OrderColumns):

@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from connectors.formats.country_codes import country_codes
 from connectors.formats.ids import read_ids
 from connectors.formats.numbers import read_decimals
 from connectors.tables.batches import LINE, POSITION
@@ -29,7 +30,7 @@ from features.schema import (
     Item,
     Order,
 )
-from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced
+from producers.importing.columns import MISSED, MISSED_KEY, NO_TEXT, Columns, label, rates_of, replaced
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, OrderColumns, OrderMapping
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
@@ -150,6 +151,11 @@ def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         check = plan.checks[int(str(number))]
         named = check.field if check.field in plan.labels else None
         detail = NO_TEXT if check.detail is None else check.detail
+        value = pl.col(named) if named else NO_TEXT
+        if named and MISSED.format(named) in part.columns:
+            empty = pl.col(named).is_null()
+            detail = pl.when(empty).then(pl.col(MISSED.format(named))).otherwise(detail)
+            value = pl.when(empty).then(pl.col(MISSED_KEY.format(named))).otherwise(value)
         if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
             detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
         parts.append(
@@ -157,7 +163,7 @@ def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
                 pl.col(LINE).cast(pl.Int64).alias("line"),
                 pl.lit(check.reason).alias("reason"),
                 pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
-                (pl.col(named).str.head(VALUE_CHARACTERS_MAX) if named else NO_TEXT).alias("value"),
+                value.str.head(VALUE_CHARACTERS_MAX).alias("value"),
                 detail.alias("detail"),
             )
         )
@@ -172,7 +178,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         UsageError: the file lacks a column that orders need.
     """
     order, line = mapping.order, mapping.order.lines or mapping.order
-    sums = order.total is None
+    sums, grouped = order.total is None, order.grouped
     ts_text, ts = columns.time(mapping.time, required=True)
     updated_text, updated = columns.time(order.updated)
     rate_text, rate = _rate(mapping, columns)
@@ -184,7 +190,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     }  # fmt: skip
     needed = {"order_id", "customer_id", "total"} | ({"quantity", "unit_price"} if sums else set())
     texts = {
-        name: columns.text(source, required=name in needed, number=name in _NUMBERS) for name, source in sources.items()
+        name: columns.text(source, required=name in needed, number=name in _NUMBERS, name=name)
+        for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
@@ -194,18 +201,18 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         texts[TABLE_POSITION] = pl.col(TABLE_POSITION)
     texts |= _whole_order_rules(order, columns)
     rules = _rules(mapping, columns)
-    texts |= _unread_columns(columns)
+    texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "order_id", "session_id", "product_id"),
         **_decimals(columns, "total", "quantity", "unit_price"),
-        "v_status": _words(order.statuses, "status", "placed"),
+        # a row without a status has that of its order, unless each line has a status of its own
+        "v_status": _words(order.statuses, "status", None if grouped and order.mixed_status == "refuse" else "placed"),
         "v_country": _country(pl.col("country"), mapping.countries),
     }  # fmt: skip
     has_line = _has_line(sources)
     if "\0not_a_line" in texts:
         has_line &= ~pl.col("\0not_a_line")
     net = order.negative == "net"
-    grouped = order.grouped
     checks = [
         *([Check("no order id", "order_id", _bad_id("order_id"), _id_reason("order_id"))] if order.id else []),
         Check(
@@ -226,14 +233,20 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         *([
             Check("no readable unit_price", "unit_price", has_line & pl.col("unit_price").is_null()),
             Check("no readable quantity", "quantity", has_line & pl.col("quantity").is_null()),
+            Check(
+                BOTH_BELOW_0, "quantity", has_line & (_number("quantity") < 0) & (_number("unit_price") < 0),
+                pl.format("unit_price is {}", pl.col("unit_price")),
+            ),
         ] if sums else []),
         *([] if grouped else [_change_check()]),
+        *([Check(reason, "order_id", fails) for reason, fails in _without_rows(order)] if sums else []),
         *_unread_checks(columns),
     ]  # fmt: skip
     return Plan(
         texts, _labels(sources, mapping, order), values, rules,
         _uncounted("status", order.statuses), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)],
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
+         *columns.missed_drops(), *([] if sums else _without_rows(order))],
         _order_output(order, has_line),
     )  # fmt: skip
 
@@ -330,13 +343,13 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         "quantity": click.quantity, "channel": click.channel, "country": click.country,
     }  # fmt: skip
     texts = {
-        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS)
+        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS, name=name)
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
     rules = _rules(mapping, columns)
-    texts |= _unread_columns(columns)
+    texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
@@ -375,7 +388,8 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     return Plan(
         texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
         _uncounted("event_type", click.types), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)], output,
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
+         *columns.missed_drops()], output,
     )  # fmt: skip
 
 
@@ -390,7 +404,9 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
     for name, source in own.items():
         if source is not None:
-            texts[name] = pl.when(has_lines).then(columns.text(source, number=name in _NUMBERS)).otherwise(texts[name])
+            texts[name] = (
+                pl.when(has_lines).then(columns.text(source, number=name in _NUMBERS, name=name)).otherwise(texts[name])
+            )
     ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
     texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
     texts["\0first_counts"] = has_lines & pl.lit(lines.repeats == "first")
@@ -452,7 +468,7 @@ def _uncounted(name: str, words: Mapping[str, str | None]) -> list[tuple[str, pl
 
 def _country(text: pl.Expr, countries: Mapping[str, str | None]) -> pl.Expr:
     named = replaced(text, countries, text)
-    return pl.when(named.str.contains("^[A-Z]{2}$")).then(named)
+    return pl.when(named.is_in(sorted(country_codes()))).then(named)
 
 
 def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Expr, pl.Expr]:
@@ -476,6 +492,12 @@ def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple
 
 def _unread_columns(columns: Columns) -> dict[str, pl.Expr]:
     return {f"\0unread{number}": unread for number, (_, unread) in enumerate(columns.unread)}
+
+
+def _without_rows(order: OrderColumns) -> list[tuple[str, pl.Expr]]:
+    """Return the reason of an order that has no row in the table of the lines, and its condition."""
+    table = None if order.lines is None else order.lines.table
+    return [] if table is None else [(f"order without a row in tables.{table}", pl.col(TABLE_POSITION).is_null())]
 
 
 def _labels(
@@ -523,7 +545,7 @@ def _optional_drops(*names: str) -> list[tuple[str, pl.Expr]]:
 def _country_drops(mapping: OrderMapping | ClickMapping) -> list[tuple[str, pl.Expr]]:
     named = [name for name, code in mapping.countries.items() if code is None]
     lost = pl.col("country").is_not_null() & pl.col("v_country").is_null() & ~pl.col("country").is_in(named)
-    return [("country without an entry in `countries`: the record has none", lost)]
+    return [("country without a code: the record has none", lost)]
 
 
 def _time_checks(*, grouped: bool, now_ms: int) -> list[Check]:
@@ -542,6 +564,8 @@ def _change_check() -> Check:
     return Check(CHANGED, "updated_ts", (ahead_ms < 0) | (ahead_ms > ORDER_CHANGE_MS_MAX))
 
 
+BOTH_BELOW_0: Final = "quantity and unit_price are both below 0"
+"""Reason of a line whose product is a sale, although sources that write both below 0 mean a return."""
 CHANGED: Final = "changed before it was placed, or more than 400 days after"
 
 
