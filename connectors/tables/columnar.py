@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, shown, without_faults
+from connectors.tables.batches import LINE, POSITION, UNNAMED, Batch, Refusal, is_name_pattern, shown, without_faults
 from connectors.tables.delimited import column_positions, without_missing
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import Path, write_path
@@ -46,9 +46,13 @@ def parquet_header(log: LogFile) -> list[str]:
 
 
 def parquet_types(log: LogFile) -> dict[str, str]:
-    """Return column -> Arrow type of a Parquet file; for a struct of its values. Raises ShopstreamError."""
+    """Return column -> Arrow type of a Parquet file, for a struct of its values: the columns that `read_parquet` reads.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+    """
     with _opened(log) as file:
-        return {name: str(kind) for one in file.schema_arrow for name, kind in _leaf_types(one)}
+        return {name: str(kind) for name, kind in _all_types(file.schema_arrow)}
 
 
 def read_parquet(
@@ -149,12 +153,18 @@ def _leaf_types(one: pa.Field) -> Iterator[tuple[str, Any]]:
 
 
 def _all_columns(schema: pa.Schema) -> list[str]:
+    return [name for name, _ in _all_types(schema)]
+
+
+def _all_types(schema: pa.Schema) -> Iterator[tuple[str, Any]]:
+    """Yield name and type of each column, for a struct of each value. A column without a unique name has UNNAMED."""
     names = schema.names
-    return [
-        leaf if name and names.count(name) == 1 else UNNAMED.format(position + 1)
-        for position, name in enumerate(names)
-        for leaf in _leaf_names(schema.field(position))
-    ]
+    for position, name in enumerate(names):
+        one = schema.field(position)
+        if name and names.count(name) == 1 and not is_name_pattern(name):
+            yield from ((leaf, kind) for leaf, kind in _leaf_types(one) if not is_name_pattern(leaf))
+        else:
+            yield UNNAMED.format(position + 1), one.type
 
 
 def _source(log: LogFile, schema: pa.Schema, name: str) -> _Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import glob
 import gzip
 import io
@@ -14,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Final, Literal
 
 import pyarrow as pa
@@ -43,6 +45,7 @@ _BUFFER_BYTES: Final = 1 << 18
 _DOCUMENT_MEMBERS: Final = frozenset({"[Content_Types].xml", "mimetype"})
 """Members by which a zip file is an Office document and not a folder of logs."""
 
+_MEMBERS_SHOWN: Final = 5
 _UNPACKED: Final = frozenset({"_SUCCESS"})
 _FAULTS: Final = (
     OSError,
@@ -113,22 +116,27 @@ def log_files(paths: Sequence[str | Path]) -> list[LogFile]:
 
     Args:
         paths: files, folders, patterns such as data/*.csv, or "-" for standard input. Hidden files of a folder are no
-            logs. A zip file is a folder of its members.
+            logs. A zip file is a folder of its members: export.zip/out/*.csv.
 
     Raises:
         UsageError: a path leads to no file, or a file is named twice: by its path, a link or a folder.
     """
     logs: list[LogFile] = []
-    named: dict[Path | str | tuple[int, int], str] = {}
+    named: dict[object, str] = {}
     for given in paths:
         if str(given) == STDIN:
             inode = _stdin_inode()
             _name_once(STDIN, inode or STDIN, named)
             logs.extend(_members(_spooled("standard input", sys.stdin.buffer, inode, Path())))
             continue
-        for path in _expanded(Path(given)):
-            _name_once(str(path), _inode(path) or path.resolve(), named)
-            logs.extend(_logs_of(path))
+        packed = _zip_file_above(Path(given))
+        for path in _expanded(Path(given)) if packed is None else [packed]:
+            chosen = _logs_of(path) if packed is None else _chosen_members(packed, Path(given))
+            if packed is None:
+                _name_once(str(path), _inode(path) or path.resolve(), named)
+            for member, log in {log.member: log for log in chosen if log.member is not None}.items():
+                _name_once(log.name, (_inode(path) or path.resolve(), member), named)
+            logs.extend(chosen)
     if not logs:
         raise UsageError("No log is given.", "Name the files to read.")
     return logs
@@ -140,7 +148,34 @@ def named_twice(name: str, former: str) -> UsageError:
     return UsageError(f"{name} is named twice{other}; its rows would count twice.", "Name each file once.")
 
 
-def _name_once(name: str, file: Path | str | tuple[int, int], named: dict[Path | str | tuple[int, int], str]) -> None:
+def paths_in_a_call(logs: Sequence[LogFile]) -> list[str]:
+    """Return the paths by which a call names logs: the zip file if all of its members are among them.
+
+    Raises:
+        UsageError: a file is gone.
+    """
+    chosen: dict[Path, set[str | None]] = {}
+    for log in logs:
+        chosen.setdefault(log.path, set()).add(log.member)
+    whole = {path for path, members in chosen.items() if {log.member for log in _logs_of(path)} <= members}
+    names = (STDIN if log.spool is not None else _path_of(log, whole=log.path in whole) for log in logs)
+    return list(dict.fromkeys(names))
+
+
+def _path_of(log: LogFile, *, whole: bool) -> str:
+    return str(log.path) if whole or log.member is None else f"{log.path}/{log.member}"
+
+
+def choice_of_members(log: LogFile) -> str:
+    """Return the advice to name members of a zip file of several; empty for another file."""
+    if log.member is None or len(_logs_of(log.path)) < 2:
+        return ""
+    if log.spool is not None:
+        return "Or unpack the zip file and name its files."
+    return f'Or name the members that are logs, such as "{log.path}/**/*.csv".'
+
+
+def _name_once(name: str, file: object, named: dict[object, str]) -> None:
     if file in named:
         raise named_twice(name, named[file])
     named[file] = name
@@ -208,6 +243,52 @@ def _members(log: LogFile) -> list[LogFile]:
     if _DOCUMENT_MEMBERS.intersection(names):
         return [log]
     return [replace(log, name=f"{log.name}: {name}", member=name) for name in sorted(names) if _is_log(name)] or [log]
+
+
+def _zip_file_above(path: Path) -> Path | None:
+    """Return the zip file whose members a path names."""
+    if path.exists():
+        return None
+    file = next((parent for parent in path.parents if parent.is_file()), None)
+    if file is None:
+        return None
+    with contextlib.suppress(ShopstreamError):  # without access it is a missing file, as any other
+        return file if _packing(_first_bytes(LogFile(str(file), file))) == "zip" else None
+    return None
+
+
+def _chosen_members(file: Path, path: Path) -> list[LogFile]:
+    """Return the members of a zip file that a path names: a member, a folder, or a pattern such as out/*.csv."""
+    log = LogFile(str(file), file, inode=_inode(file), folder=file.parent)
+    try:
+        members = [one for one in _members(log) if one.member is not None]
+    except _FAULTS as error:
+        raise _damaged(log.name, error) from None
+    parts = path.relative_to(file).parts
+    chosen = [one for one in members if one.member == "/".join(parts)] or [
+        one for one in members if one.member is not None and _is_chosen(PurePosixPath(one.member).parts, parts)
+    ]
+    if not chosen:
+        names = ", ".join(one.member or "" for one in members[:_MEMBERS_SHOWN])
+        more = ", …" if len(members) > _MEMBERS_SHOWN else ""
+        raise UsageError(
+            f"The zip file {file} has no member {'/'.join(parts)}; it has {names or 'no logs'}{more}.",
+            "Name its members.",
+        )
+    return chosen
+
+
+def _is_chosen(member: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether parts of a path are below those of a name, or match those of a pattern; ** is any folders."""
+    if tuple(member[: len(pattern)]) == tuple(pattern):
+        return True
+    if not pattern or not member:
+        return False
+    if pattern[0] == "**":
+        return any(_is_chosen(member[at:], pattern[1:]) for at in range(len(member)))
+    if len(pattern) == 1 and len(member) > 1:
+        return False
+    return fnmatch.fnmatchcase(member[0], pattern[0]) and _is_chosen(member[1:], pattern[1:])
 
 
 def _is_log(member: str) -> bool:

@@ -22,7 +22,6 @@ from connectors.tables.file_format import FileFormat
 from features.errors import UsageError
 from features.records.placeholders import RESERVED
 from producers.importing.lookups import Lookups
-from producers.importing.mapping import Time
 from producers.importing.sources import (
     ANY_WORD,
     ELEMENT,
@@ -34,10 +33,15 @@ from producers.importing.sources import (
     literals_in,
     names_in,
 )
+from producers.importing.time_sources import Time
 
 _EXACT: Final = pl.Decimal(38, 18)
 _EXACT_WHOLE_DIGITS: Final = 20
 """Digits before the point of _EXACT."""
+MISSED_KEY: Final = "\0missed key {}"
+"""Column of a field's key that its table lacks."""
+MISSED: Final = "\0missed {}"
+"""Column of a field with the sentence about such a key."""
 NO_TEXT: Final = pl.lit(None, pl.String)
 _NO_TIME: Final = pl.struct(ms=pl.lit(None, pl.Int64), is_date=pl.lit(None, pl.Boolean), reason=pl.lit(None, pl.String))
 _TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
@@ -58,6 +62,9 @@ class Columns:
         unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
         formats: table -> its format, in which its numbers are written.
         lines_table: table whose columns begin with a point.
+        positions: whether `{i}` in a `join` is the position of a line; otherwise it is a column.
+        keys: table of lookups -> its keys.
+        missed: field -> key that no row of its table has, and the sentence about it; both null where there is none.
         looked_up: table and key of each lookup, in the order of the plan.
     """
 
@@ -72,15 +79,21 @@ class Columns:
     unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
     formats: Mapping[str, FileFormat] = field(default_factory=dict)
     lines_table: str | None = None
+    positions: bool = False
+    keys: Mapping[str, pl.Series] = field(default_factory=dict)
+    missed: dict[str, tuple[pl.Expr, pl.Expr]] = field(default_factory=dict)
     looked_up: list[tuple[str, pl.Expr]] = field(default_factory=list)
 
-    def text(self, source: Source | None, *, required: bool = False, number: bool = False) -> pl.Expr:
+    def text(
+        self, source: Source | None, *, required: bool = False, number: bool = False, name: str | None = None
+    ) -> pl.Expr:
         """Return the text of a source; null where it has no value.
 
         Args:
             source: source of a field.
             required: whether the table must have one of its columns.
             number: whether the field is a number. Those of a table of the mapping are written as the log writes them.
+            name: field whose missed keys are noted.
 
         Raises:
             UsageError: the source is required and the table has none of its columns.
@@ -89,7 +102,38 @@ class Columns:
             return NO_TEXT
         if required:
             self.require(label(source))
-        return pl.coalesce(*(self._one(one, number) for one in alternatives(source)))
+        before = len(self.looked_up)
+        text = pl.coalesce(*(self._one(one, number) for one in alternatives(source)))
+        if name is not None and len(self.looked_up) > before:
+            self._note_missed(name, self.looked_up[before:])
+        return text
+
+    def _note_missed(self, name: str, looked_up: Sequence[tuple[str, pl.Expr]]) -> None:
+        """Note the keys of a field's lookups that their tables lack."""
+        missed = [(table, key, ~key.is_in(self.keys[table].implode())) for table, key in looked_up]
+        former = self.missed.get(name, (NO_TEXT, NO_TEXT))
+        self.missed[name] = (
+            pl.coalesce(*(pl.when(absent).then(key) for _, key, absent in missed), former[0]),
+            pl.coalesce(
+                *(pl.when(absent).then(key + f" is no key of tables.{table}") for table, key, absent in missed),
+                former[1],
+            ),
+        )
+
+    def missed_texts(self) -> dict[str, pl.Expr]:
+        """Return the keys that their tables lack, and the sentences about them: the columns MISSED_KEY and MISSED."""
+        keys = {MISSED_KEY.format(name): key for name, (key, _) in self.missed.items()}
+        return keys | {MISSED.format(name): message for name, (_, message) in self.missed.items()}
+
+    def missed_drops(self) -> list[tuple[str, pl.Expr]]:
+        """Return reason and condition, over the texts of fields, of values that a missed key leaves empty."""
+        return [
+            (
+                f"{name} by a key that its table lacks",
+                pl.col(MISSED.format(name)).is_not_null() & pl.col(name).is_null(),
+            )
+            for name in self.missed
+        ]
 
     def require(self, paths: Sequence[str]) -> None:
         """Raise UsageError if paths are given and the table has none of them as columns."""
@@ -253,13 +297,23 @@ class Columns:
         return functools.reduce(lambda text, other: self._combined(text, other, 1), others, first)
 
     def joined(self, join: str, own: Mapping[str, pl.Expr] = MappingProxyType({})) -> pl.Expr:
-        """Return a text with the values of its names in braces; null if one of them is missing. {i} is the position.
+        """Return a text with the values of its names in braces; null if one of them is missing.
 
         Args:
-            join: text with names in braces.
+            join: text with names in braces. {i} is the position of the line, or a column where records have no lines.
             own: name -> value, for names that are no columns.
+
+        Raises:
+            UsageError: {i} is neither.
         """
-        own = {ELEMENT: pl.col(POSITION).cast(pl.String), **own}
+        if self.positions:
+            own = {ELEMENT: pl.col(POSITION).cast(pl.String), **own}
+        elif ELEMENT in names_in(join) and self.names is not None and ELEMENT not in self.names:
+            raise UsageError(
+                f"{self.file} has no column {ELEMENT}, and {{{ELEMENT}}} of {join!r} is the position of a line, "
+                "but the mapping has no list of lines.",
+                "Write columns of the file in the braces.",
+            )
         before, *after = literals_in(join)
         parts = [pl.lit(before)]
         for name, literal in zip(names_in(join), after, strict=True):

@@ -7,9 +7,11 @@ rows of their customer (orders: of their order) are read, so memory holds about 
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +20,7 @@ import polars as pl
 
 from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import POSITION, Batch, Refusal
-from connectors.tables.log_files import LogFile, log_files, named_twice
+from connectors.tables.log_files import LogFile, choice_of_members, log_files, named_twice
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
 from features.schema import STATUSES, TS_MAX
@@ -26,16 +28,18 @@ from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
 from producers.importing.events import event_records, event_rows, event_spill, settled_ids
+from producers.importing.judge import Plan, judge
 from producers.importing.lookups import MappingTables, TableReader
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import MADE_ID_END, Assembled, order_records
-from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
-from producers.importing.rows import Plan, click_plan, judge, order_plan
+from producers.importing.refusals import REFUSAL_SCHEMA, FileReport, remedy
+from producers.importing.rows import click_plan, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
 from producers.importing.unread_lines import trimmed, unread_lines
 
 ROWS_MAX: Final = 1_500_000
 BATCH_ROWS: Final = 200_000
+_REASONS_SHOWN: Final = 4
 Log = tuple[str | Path, str, OrderMapping | ClickMapping]
 """File, folder or glob; name of its mapping; mapping."""
 Refused = Callable[[FileReport, pl.DataFrame], None]
@@ -51,7 +55,7 @@ class ImportReport:
         customers: ids of all customers.
         first_ms: lowest ts of a record, epoch ms.
         last_ms: highest ts of a record.
-        revenue_cents: sum of the totals of order records with status `placed`.
+        revenue_cents: sum of the totals of orders whose winning record is `placed`.
         dates_only: whether no time of the log has an hour.
     """
 
@@ -140,7 +144,8 @@ def import_logs(
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
                 file_report = FileReport(shown, name, "orders" if isinstance(mapping, OrderMapping) else "events")
-                reading.read(file, file_report, mapping.model_copy(update={"file": how}))
+                with _advised_by(file):
+                    reading.read(file, file_report, mapping.model_copy(update={"file": how}))
         reading.count_tables()
         for topic, records in reading.assembled(rows_max):
             _note(report, topic, records)
@@ -150,6 +155,16 @@ def import_logs(
         refused = dict(sorted(report.refused.items()))
         archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused))
     return report
+
+
+@contextmanager
+def _advised_by(file: LogFile) -> Iterator[None]:
+    """Add the choice of other members to the remedy of an error about a member of a zip file."""
+    try:
+        yield
+    except ShopstreamError as error:
+        error.remedy = " ".join(filter(None, [error.remedy, choice_of_members(file)]))
+        raise
 
 
 def every_file(logs: Sequence[Log]) -> Iterator[tuple[LogFile, str, OrderMapping | ClickMapping]]:
@@ -231,7 +246,7 @@ class _Reading:
         how = mapping.file
         columns = Columns(
             file_report.file, schema, names, tables.lookups, how.decimal, how.grouping, self._guest_salt,
-            formats=tables.formats, lines_table=tables.lines_table,
+            formats=tables.formats, lines_table=tables.lines_table, positions=mapping.positions, keys=tables.keys,
         )  # fmt: skip
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
             mapping, columns, self._now_ms
@@ -357,16 +372,17 @@ def _int(value: object) -> int:
 
 
 def _no_record(report: ImportReport) -> ShopstreamError:
-    reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in (report.refused + report.left_out).most_common(4))
+    """Return the error about a log without a record, with an example and the advice of each of the first reasons."""
+    reasons = (report.refused + report.left_out).most_common(_REASONS_SHOWN)
+    counts = "; ".join(f"{reason}: {rows:,}" for reason, rows in reasons)
     names = ", ".join(file.file for file in report.files[:3]) + (", …" if len(report.files) > 3 else "")
-    examples = [
-        f"\n  {file.file}, {example.position()}"
-        for file in report.files
-        for reason in list(file.examples)[:4]
-        for example in file.examples[reason][:1]
-    ]
+    lines = [""]
+    for reason, _ in reasons:
+        examples = ((file, one) for file in report.files for one in file.examples.get(reason, ()))
+        lines += [f"  {file.file}, {example.position()}" for file, example in itertools.islice(examples, 1)]
+        lines += [f"    {reason}: {remedy(reason)}"] if reason in report.refused else []
     return ShopstreamError(
-        f"No row of {names} is a record{f' ({reasons})' if reasons else ''}.{''.join(examples[:4])}",
+        f"No row of {names} is a record{f' ({counts})' if counts else ''}." + "\n".join(lines),
         "Correct the mapping; `shopstream inspect` describes the file.",
     )
 
@@ -380,5 +396,15 @@ def _note(report: ImportReport, topic: str, records: pl.DataFrame) -> None:
     report.first_ms = first if report.first_ms is None else min(report.first_ms, first)
     report.last_ms = last if report.last_ms is None else max(report.last_ms, last)
     if topic == "orders":
-        placed = records.filter(pl.col("status") == STATUSES[0])["total"]
+        placed = _winning(records).filter(pl.col("status") == STATUSES[0])["total"]
         report.revenue_cents += int((placed * 100).round().cast(pl.Int64).sum())
+
+
+def _winning(records: pl.DataFrame) -> pl.DataFrame:
+    """Return status and total of the winning record of each order. All records of an order are among the records."""
+    several = pl.col("order_id").is_duplicated()
+    totals = records.select(
+        "order_id", "updated_ts", pl.col("status").cast(pl.Enum(STATUSES)), "total", several=several
+    )
+    changed = totals.filter("several").sort("updated_ts", "status", "total").unique("order_id", keep="last")
+    return pl.concat([totals.filter(~pl.col("several")), changed]).select("status", "total")

@@ -83,6 +83,7 @@ class MappingTables:
     Attributes:
         lookups: table -> lookup -> key -> text.
         formats: table -> its format.
+        keys: table of lookups -> its keys.
         lines: columns that the mapping reads of the lines' table, whose names begin with a point; None without one.
         lines_table: name of the lines' table.
         log_column: column of the log that holds the key of the lines.
@@ -91,6 +92,7 @@ class MappingTables:
 
     lookups: Lookups = field(default_factory=dict)
     formats: Mapping[str, FileFormat] = field(default_factory=dict)
+    keys: dict[str, pl.Series] = field(default_factory=dict)
     lines: pl.DataFrame | None = None
     lines_table: str | None = None
     tables: dict[tuple[str, bool], _Table] = field(default_factory=dict)
@@ -170,7 +172,7 @@ def _tables(mapping: OrderMapping | ClickMapping, folder: Path) -> MappingTables
     lookups: dict[str, Mapping[Lookup, Mapping[str, str]]] = {}
     for name, requested in lookups_of.items():
         table = _table(name, {lookup.column for lookup in requested}, mapping, folder)
-        made.tables[name, False] = table
+        made.tables[name, False], made.keys[name] = table, table.unused
         lookups[name] = {
             lookup: _sums_by_key(table, lookup.column, mapping.file.decimal)
             if lookup.sum

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from decimal import Decimal
@@ -21,9 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from connectors.formats.country_codes import country_codes
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
-from connectors.formats.time_patterns import EPOCHS
-from connectors.formats.timestamps import time_format, zone_name
 from connectors.messages.topic_format import TopicFormat
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import parse_path
@@ -34,20 +32,17 @@ from producers.importing.sources import (
     Part,
     Path,
     PathPart,
-    Paths,
     Selection,
     Source,
     Text,
     added_in,
     alternatives,
-    listed,
     names_in,
     paths_of,
 )
+from producers.importing.time_sources import Times
 
 RATE_DECIMALS_MAX: Final = 8
-_DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smh])")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 
 
 def _exact_rate(given: Any) -> Any:
@@ -62,67 +57,13 @@ def _exact_rate(given: Any) -> Any:
     return rate
 
 
-def _seconds(given: Any) -> Any:
-    """Return a duration such as `60s`, `5m` or 60 in seconds."""
-    if not isinstance(given, str):
-        return given
-    read = _DURATION.fullmatch(given)
-    if read is None:
-        raise ValueError(f"{given!r} is no duration, such as 60s, 5m or 1h")
-    return float(read["number"]) * _UNITS[read["unit"]]
-
-
-def _known_format(pattern: str) -> str:
-    time_format(pattern)
-    return pattern
+def _country_code(code: str) -> str:
+    if code not in country_codes():
+        raise ValueError(f"there is no code {code} in ISO 3166 alpha-2: write null for a country without one")
+    return code
 
 
 Rate = Annotated[Decimal, BeforeValidator(_exact_rate)]
-
-
-class Time(PathPart):
-    """Source of a time.
-
-    Attributes:
-        path: columns or paths; the first with a value counts.
-        format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days`, or a pattern: `%d.%m.%Y %H:%M`.
-        zone: IANA zone of times without an offset. An ambiguous local time is the earlier one.
-        zones: zone word of the file -> offset or IANA zone: `{PDT: "-07:00"}`.
-        local: zone of an epoch that counts local time as if it were UTC.
-        received: column of the time at which the server had the row, by the server's clock.
-        sent: column of the time at which the device sent the row, by the device's clock.
-        skew_max: seconds, or a text such as `60s`. If received - sent is larger, the device's clock is wrong, and the
-            time is corrected by it.
-        when: condition; without it every row has the time.
-    """
-
-    path: Annotated[Paths, Field(min_length=1)]
-    format: Annotated[str, StringConstraints(min_length=1), AfterValidator(_known_format)] = "iso"
-    zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
-    zones: dict[str, str] = Field(default_factory=dict)
-    local: Annotated[str, AfterValidator(zone_name)] | None = None
-    received: Path | None = None
-    sent: Path | None = None
-    skew_max: Annotated[float, Field(gt=0, strict=False), BeforeValidator(_seconds)] | None = None
-    when: Condition | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.local is not None and self.format not in EPOCHS:
-            raise ValueError("local is the zone of an epoch: write zone for local times of other formats")
-        if len({self.received is None, self.sent is None, self.skew_max is None}) > 1:
-            raise ValueError("received, sent and skew_max go together")
-        return self
-
-    def paths(self) -> Iterator[str]:
-        """Yield every column or path that the time reads."""
-        yield from self.path
-        yield from (path for path in (self.received, self.sent) if path is not None)
-        yield from paths_of(self.when)
-
-
-Times = Annotated[tuple[Time, ...], Field(strict=False), BeforeValidator(listed)]
-"""One source of a time, or a list of which the first with a value counts."""
 
 
 class LeftOut(Condition):
@@ -341,8 +282,8 @@ class _Common(Part):
     time: Annotated[Times, Field(min_length=1)]
     ids: Ids = Ids()
     tables: dict[str, Table] = Field(default_factory=dict)
-    countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = Field(default_factory=dict)
-    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null, counted."""
+    countries: dict[str, Annotated[str, AfterValidator(_country_code)] | None] = Field(default_factory=dict)
+    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other texts become null, counted."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
 
@@ -364,9 +305,14 @@ class _Common(Part):
         lines = None if self.fields.lines is None else self.fields.lines.list
         return lines if self.each is None else f"{self.each}[*]{lines}" if lines else self.each
 
+    @property
+    def positions(self) -> bool:
+        """Whether records have a list of lines, so that `{i}` is the position of a line."""
+        return self.fields.lines is not None and self.fields.lines.list is not None
+
     def paths(self) -> set[str]:
         """Return every column or path that the mapping reads. Those of lines begin with a dot."""
-        paths = {path for source in self.sources() for path in paths_of(source)}
+        paths = {path for source in self.sources() for path in paths_of(source, positions=self.positions)}
         lines = self.fields.lines
         rules = self.left_out
         if isinstance(self.fields, OrderColumns):

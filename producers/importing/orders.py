@@ -28,6 +28,7 @@ _CONTENT: Final = (
     "_unit_price", "_rate", *_SHARED,
 )  # fmt: skip
 _GROUP: Final = "_group"
+_PLACED: Final = pl.col("status").is_null() | (pl.col("status") == STATUSES[0])
 REPEATED: Final = "repeats a record"
 """Reason of a row that is left out: its id and all of its values are those of another row."""
 _SEVERAL_TIMES: Final = "order id used twice, at several times"
@@ -234,6 +235,7 @@ def _joined(
         pl.col("updated_ts").max(),
         pl.col("status").min(),
         (pl.col("status").min() != pl.col("status").max()).alias("_mixed"),
+        _PLACED.any().alias("_any_placed"),
         *(pl.col(name).drop_nulls().first() for name in _SHARED),
         *(pl.col(name).drop_nulls().n_unique().alias(f"_n_{name}") for name in _SHARED),
         pl.col("_total").drop_nulls().n_unique().alias("_totals"),
@@ -300,6 +302,7 @@ _ORDER_CHECKS: Final = (
     ("order of several currencies", pl.col("_currencies") > 1),
     ("order with different totals", (pl.col("_totals") > 1) & ~pl.col("_net_amounts")),
     ("order whose rows differ in status", pl.col("_mixed") & ~pl.col("_net_status")),
+    ("order whose rows differ in status, and none is placed", pl.col("_mixed") & ~pl.col("_any_placed")),
     ("no readable total", pl.col("total").is_null()),
     ("amount below 0 or above 1e12", ~pl.col("total").is_between(0, AMOUNT_MAX)),
     (f"order of more than {ORDER_LINES_MAX} lines", pl.col("_lines") > ORDER_LINES_MAX),
@@ -309,13 +312,11 @@ _ORDER_CHECKS: Final = (
 
 def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
     """Add total and status. Amounts are exact sums, rounded once."""
-    placed = pl.col("status").is_null() | (pl.col("status") == STATUSES[0])
     amounts_of = rows.select(
         _GROUP, "status", "_bad", "_sums", "_has_line", "_net_amounts", "_net_status", "_total", "_quantity",
         "_unit_price", "_rate",
     )  # fmt: skip
-    netted = orders.filter(pl.col("_mixed") & pl.col("_net_status"))
-    counted = amounts_of.filter(~pl.col("_bad") & (placed | ~pl.col(_GROUP).is_in(netted[_GROUP].implode())))
+    counted = amounts_of.filter(~pl.col("_bad") & _counts(orders))
     by_lines = counted.filter(pl.col("_sums") & pl.col("_has_line"))
     by_total = counted.filter(~pl.col("_sums") & pl.col("_total").is_not_null())
     # a total that is repeated on every row counts once; with `net` each row has an amount of its own
@@ -333,6 +334,12 @@ def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
         total=pl.when(nothing_left).then("sold").otherwise("total"),
         status=pl.when(nothing_left).then(pl.lit("refunded")).otherwise(status),
     )
+
+
+def _counts(orders: pl.DataFrame) -> pl.Expr:
+    """Return whether a line counts: of a netted order whose lines differ in status, the placed ones alone."""
+    netted = orders.filter(pl.col("_mixed") & pl.col("_net_status"))[_GROUP]
+    return _PLACED | ~pl.col(_GROUP).is_in(netted.implode()) if len(netted) else pl.lit(True)
 
 
 def _sums(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
@@ -358,8 +365,8 @@ def _negative(name: str) -> pl.Expr:
 
 
 def _with_items(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
-    """Add the lines of each order, sorted by content. Lines that take something back are no items."""
-    lines = rows.filter(pl.col("_has_line") & ~_negative("_quantity") & ~_negative("_unit_price"))
+    """Add the lines of each order that count, sorted by content. Lines that take something back are no items."""
+    lines = rows.filter(pl.col("_has_line") & ~_negative("_quantity") & ~_negative("_unit_price") & _counts(orders))
     lines = lines.with_columns(unit_price=in_shop_currency(lines["_unit_price"], lines["_rate"]))
     items = lines.group_by(_GROUP, maintain_order=True).agg(items=_item())
     return orders.join(items, on=_GROUP, how="left", maintain_order="left").with_columns(

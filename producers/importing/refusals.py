@@ -112,6 +112,7 @@ _REMEDIES: Final = (
     ("unknown device", 'Add the word to click.devices; "*" stands for the other words.'),
     ("amount below 0", "Leave refunds out by left_out, or write order.negative: net if they are lines of their order."),
     ("quantity not above 0", "Leave the rows out by left_out, or write order.negative: net for returned lines."),
+    ("quantity and unit_price are", 'If these are returns, write unit_price: {path: …, match: "^-?(.*)$"}.'),
     (
         "no readable quantity",
         "Write file.decimal and file.thousands as the file has them; file.missing: [N/A] for empty.",
@@ -126,8 +127,10 @@ _REMEDIES: Final = (
     ),
     ("order id used twice", "Make ids unique with order.id: {join: …}; changes of an order need order.updated."),
     ("order with different totals", "Write order.negative: net if each row has its own amount, or sum the lines."),
+    ("order whose rows differ in status, and", "Give the words of the order one status in order.statuses."),
     ("order whose rows differ in status", "Write order.mixed_status: net if only placed lines count."),
     ("another row of the order", "Correct the refused row of the same order."),
+    ("order without a row", "Add its rows to the table, leave the order out by left_out, or write order.total."),
     ("row of a table without", "Correct the rows: a row of a table in `tables` needs its key."),
     ("event id of different events", "Make event ids unique, or remove click.id from the mapping."),
 )

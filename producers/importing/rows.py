@@ -1,17 +1,13 @@
-"""Reads the rows of a foreign table as typed rows of orders or events, and judges each of them.
-
-A row is used, left out by a rule of its mapping, or refused. It is refused with the first reason that holds, and the
-reason has the column and its text. Several rows of one order are judged together later (`orders.py`).
-"""
+"""Plans how the rows of a foreign table become typed rows of orders or events, and what refuses a row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
+from connectors.formats.country_codes import country_codes
 from connectors.formats.ids import read_ids
 from connectors.formats.numbers import read_decimals
 from connectors.tables.batches import LINE, POSITION
@@ -29,10 +25,17 @@ from features.schema import (
     Item,
     Order,
 )
-from producers.importing.columns import NO_TEXT, Columns, label, rates_of, replaced, without_guests
+from producers.importing.columns import (
+    NO_TEXT,
+    Columns,
+    label,
+    rates_of,
+    replaced,
+    without_guests,
+)
+from producers.importing.judge import Check, Plan
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
-from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
 from producers.importing.sources import ANY_WORD, ELEMENT, Source, names_in
 
 AHEAD_MS_MAX: Final = DAY_MS
@@ -55,119 +58,6 @@ EVENT_BYTES_MAX, ORDER_BYTES_MAX = (
 """Maximum bytes of each text of a record and its lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Reason to refuse a row, with the field whose column and text the refusal names."""
-
-    reason: str
-    field: str | None
-    fails: pl.Expr
-    detail: pl.Expr | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Rows of a batch after the judgement.
-
-    Attributes:
-        used: typed rows. Of orders also the refused rows with an order id, with `_bad` set.
-        left_out: rule or word -> lines of the rows that are left out.
-        refused: columns of REFUSAL_SCHEMA.
-        dropped: reason -> number of optional values that records cannot hold.
-    """
-
-    used: pl.DataFrame
-    left_out: dict[str, list[int]]
-    refused: pl.DataFrame
-    dropped: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Expressions that read a batch, built once for a file.
-
-    Attributes:
-        texts: field -> text of its source.
-        labels: field -> columns that a refusal names.
-        values: field of the typed row -> expression over `texts`.
-        rules: reason -> condition over the columns of the file, for rows that are left out.
-        word_rules: reason -> condition over `texts`.
-        checks: reasons to refuse a row, over `texts` and `values`.
-        drops: reason -> condition over `texts` and `values`, for values that become null.
-        output: columns of the typed row.
-    """
-
-    texts: Mapping[str, pl.Expr]
-    labels: Mapping[str, str]
-    values: Mapping[str, pl.Expr]
-    rules: Sequence[tuple[str, pl.Expr]]
-    word_rules: Sequence[tuple[str, pl.Expr]]
-    checks: Sequence[Check]
-    drops: Sequence[tuple[str, pl.Expr]]
-    output: Mapping[str, pl.Expr]
-
-
-def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
-    """Read and judge the rows of a batch.
-
-    Args:
-        rows: LINE, POSITION and the columns of the file: trimmed texts, or real times.
-        plan: expressions for this file.
-    """
-    rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
-    read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
-    left_out_rules = [
-        *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
-    ]  # fmt: skip
-    read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
-    ruled = read.select(LINE, "\0left_out").drop_nulls()
-    left_out = {
-        left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
-    }
-    if len(ruled):
-        read = read.filter(pl.col("\0left_out").is_null())
-    read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
-    refused = read.filter(pl.col("\0check").is_not_null())
-    used = pl.col("\0check").is_null()
-    dropped = read.select(
-        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
-    ) if plan.drops else pl.DataFrame()  # fmt: skip
-    return Judged(
-        read.select(**plan.output),
-        left_out,
-        _refusals(refused, plan),
-        {plan.drops[int(name)][0]: int(dropped[name].item()) for name in dropped.columns if dropped[name].item()},
-    )
-
-
-def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
-    """Return the number of the first condition that holds; null if none does."""
-    if not conditions:
-        return pl.lit(None, pl.Int32)
-    return pl.coalesce(*(pl.when(one).then(pl.lit(number, pl.Int32)) for number, one in enumerate(conditions)))
-
-
-def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    parts = [pl.DataFrame(schema=REFUSAL_SCHEMA)]
-    for (number,), part in refused.group_by("\0check"):
-        check = plan.checks[int(str(number))]
-        named = check.field if check.field in plan.labels else None
-        detail = NO_TEXT if check.detail is None else check.detail
-        if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
-            detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
-        parts.append(
-            part.select(
-                pl.col(LINE).cast(pl.Int64).alias("line"),
-                pl.lit(check.reason).alias("reason"),
-                pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
-                (pl.col(named).str.head(VALUE_CHARACTERS_MAX) if named else NO_TEXT).alias("value"),
-                detail.alias("detail"),
-            )
-        )
-    return pl.concat(parts)
-
-
 # --- orders -----------------------------------------------------------------------------------------------------------
 def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     """Build the plan of an order log.
@@ -176,7 +66,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         UsageError: the file lacks a column that orders need.
     """
     order, line = mapping.order, mapping.order.lines or mapping.order
-    sums = order.total is None
+    sums, grouped = order.total is None, order.grouped
     ts_text, ts = columns.time(mapping.time, required=True)
     updated_text, updated = columns.time(order.updated)
     rate_text, rate = _rate(mapping, columns)
@@ -188,7 +78,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     }  # fmt: skip
     needed = {"order_id", "customer_id", "total"} | ({"quantity", "unit_price"} if sums else set())
     texts = {
-        name: columns.text(source, required=name in needed, number=name in _NUMBERS) for name, source in sources.items()
+        name: columns.text(source, required=name in needed, number=name in _NUMBERS, name=name)
+        for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
     texts["\0own_customer"] = columns.text(without_guests(order.customer))
@@ -199,18 +90,18 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         texts[TABLE_POSITION] = pl.col(TABLE_POSITION)
     texts |= _whole_order_rules(order, columns)
     rules = _rules(mapping, columns)
-    texts |= _unread_columns(columns)
+    texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "order_id", "session_id", "product_id"),
         **_decimals(columns, "total", "quantity", "unit_price"),
-        "v_status": _words(order.statuses, "status", "placed"),
+        # a row without a status has that of its order, unless each line has a status of its own
+        "v_status": _words(order.statuses, "status", None if grouped and order.mixed_status == "refuse" else "placed"),
         "v_country": _country(pl.col("country"), mapping.countries),
     }  # fmt: skip
     has_line = _has_line(sources)
     if "\0not_a_line" in texts:
         has_line &= ~pl.col("\0not_a_line")
     net = order.negative == "net"
-    grouped = order.grouped
     checks = [
         *([Check("no order id", "order_id", _bad_id("order_id"), _id_reason("order_id"))] if order.id else []),
         Check(
@@ -231,14 +122,20 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         *([
             Check("no readable unit_price", "unit_price", has_line & pl.col("unit_price").is_null()),
             Check("no readable quantity", "quantity", has_line & pl.col("quantity").is_null()),
+            Check(
+                BOTH_BELOW_0, "quantity", has_line & (_number("quantity") < 0) & (_number("unit_price") < 0),
+                pl.format("unit_price is {}", pl.col("unit_price")),
+            ),
         ] if sums else []),
         *([] if grouped else [_change_check()]),
+        *([Check(reason, "order_id", fails) for reason, fails in _without_rows(order)] if sums else []),
         *_unread_checks(columns),
     ]  # fmt: skip
     return Plan(
         texts, _labels(sources, mapping, order), values, rules,
         _uncounted("status", order.statuses), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)],
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
+         *columns.missed_drops(), *([] if sums else _without_rows(order))],
         _order_output(order, has_line),
     )  # fmt: skip
 
@@ -337,7 +234,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         "quantity": click.quantity, "channel": click.channel, "country": click.country,
     }  # fmt: skip
     texts = {
-        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS)
+        name: columns.text(source, required=name in ("event_type", "customer_id"), number=name in _NUMBERS, name=name)
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
@@ -346,7 +243,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         texts["\0visitor"] = columns.text(mapping.identity.visitor)
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
     rules = _rules(mapping, columns)
-    texts |= _unread_columns(columns)
+    texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
@@ -389,7 +286,8 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     return Plan(
         texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
         [*_uncounted("event_type", click.types), *_without_user(mapping)], checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping)], output,
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
+         *columns.missed_drops()], output,
     )  # fmt: skip
 
 
@@ -404,7 +302,7 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
     for name, source in own.items():
         if source is not None:
-            text = _not_in(columns.text(source, number=name in _NUMBERS), lines.never)
+            text = _not_in(columns.text(source, number=name in _NUMBERS, name=name), lines.never)
             texts[name] = pl.when(has_lines).then(text).otherwise(texts[name])
     many = (pl.len().over(LINE) > 1) | (_replaced(texts["event_type"], mapping.click.types) == PURCHASE)
     ids = [_line_id(one, columns, own_id, lines.never, many) for one in lines.id]
@@ -489,7 +387,7 @@ def _uncounted(name: str, words: Mapping[str, str | None]) -> list[tuple[str, pl
 
 def _country(text: pl.Expr, countries: Mapping[str, str | None]) -> pl.Expr:
     named = replaced(text, countries, text)
-    return pl.when(named.str.contains("^[A-Z]{2}$")).then(named)
+    return pl.when(named.is_in(sorted(country_codes()))).then(named)
 
 
 def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Expr, pl.Expr]:
@@ -513,6 +411,12 @@ def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple
 
 def _unread_columns(columns: Columns) -> dict[str, pl.Expr]:
     return {f"\0unread{number}": unread for number, (_, unread) in enumerate(columns.unread)}
+
+
+def _without_rows(order: OrderColumns) -> list[tuple[str, pl.Expr]]:
+    """Return the reason of an order that has no row in the table of the lines, and its condition."""
+    table = None if order.lines is None else order.lines.table
+    return [] if table is None else [(f"order without a row in tables.{table}", pl.col(TABLE_POSITION).is_null())]
 
 
 def _labels(
@@ -560,7 +464,7 @@ def _optional_drops(*names: str) -> list[tuple[str, pl.Expr]]:
 def _country_drops(mapping: OrderMapping | ClickMapping) -> list[tuple[str, pl.Expr]]:
     named = [name for name, code in mapping.countries.items() if code is None]
     lost = pl.col("country").is_not_null() & pl.col("v_country").is_null() & ~pl.col("country").is_in(named)
-    return [("country without an entry in `countries`: the record has none", lost)]
+    return [("country without a code: the record has none", lost)]
 
 
 def _time_checks(*, grouped: bool, now_ms: int) -> list[Check]:
@@ -579,6 +483,8 @@ def _change_check() -> Check:
     return Check(CHANGED, "updated_ts", (ahead_ms < 0) | (ahead_ms > ORDER_CHANGE_MS_MAX))
 
 
+BOTH_BELOW_0: Final = "quantity and unit_price are both below 0"
+"""Reason of a line whose product is a sale, although sources that write both below 0 mean a return."""
 CHANGED: Final = "changed before it was placed, or more than 400 days after"
 
 

@@ -30,7 +30,7 @@ Path = Annotated[str, StringConstraints(min_length=1)]
 ANY_WORD: Final = "*"
 """Key of `words` that stands for every word without an entry."""
 ELEMENT: Final = "i"
-"""Name in a `join` for the position of a line in its record, from 0."""
+"""Name in a `join` for the position of a line in its record, from 0. Where records have no lines it is a column."""
 _NAMED: Final = re.compile(r"\{([^{}]+)\}")
 
 
@@ -202,8 +202,13 @@ def alternatives(source: Source) -> tuple[str | Value | Selection, ...]:
     return source if isinstance(source, tuple) else (source,)
 
 
-def paths_of(source: Source | Condition | None) -> Iterator[str]:
-    """Yield every column or path that a source or a condition reads."""
+def paths_of(source: Source | Condition | None, *, positions: bool = False) -> Iterator[str]:
+    """Yield every column or path that a source or a condition reads.
+
+    Args:
+        source: source or condition.
+        positions: whether `{i}` is the position of a line and no column.
+    """
     if isinstance(source, Condition):
         yield from source.path
         return
@@ -214,7 +219,7 @@ def paths_of(source: Source | Condition | None) -> Iterator[str]:
         yield from paths_of(one.when)
         if isinstance(one, Selection):
             yield from (*one.path, *one.sum, *one.less)
-            yield from (name for name in names_in(one.join or "") if name != ELEMENT)
+            yield from (name for name in names_in(one.join or "") if not positions or name != ELEMENT)
 
 
 def added_in(source: Source) -> Iterator[str]:

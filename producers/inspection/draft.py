@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from connectors.formats.country_codes import country_codes
 from connectors.tables.batches import shown
 from producers.inspection.column_profile import ColumnProfile
 from producers.inspection.findings import Question, counted, listed
@@ -454,7 +455,7 @@ def _words(
 
 def _countries(group: Group, recognition: Recognition) -> list[str]:
     column = group.column(recognition.columns.get("country", ""))
-    names = [] if column is None else [word for word in column.words if not re.fullmatch("[A-Z]{2}", word)]
+    names = [] if column is None else [word for word in column.words if word not in country_codes()]
     if not names:
         return []
     lines = _check("names of countries without a code are dropped and counted. Give each its ISO 3166 code:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ _ROWS_PER_FILE_MIN: Final = 1_000
 _START_CHARACTERS: Final = 1 << 20
 _BATCH_ROWS: Final = 20_000
 _TAIL: Final = 5
-_LISTS: Final = ("list", "large_list", "fixed_size_list", "map")
+_LISTS: Final = ("list", "large_list", "fixed_size_list", "map", "struct")
 _SUMMARY: Final = re.compile(
     r"(?i)^\W*(?:grand |sub-?)?(?:totals?|sum|summe|gesamt|gesamtsumme|somme|totale|count|rows?|end of (?:file|report))"
     r"\W*$"
@@ -170,7 +170,8 @@ def inspect_logs(
 def _form(log: LogFile, kind: FileKind) -> Form:
     if kind.format == "parquet":
         how = FileFormat(format="parquet")
-        return Form(how, tuple(header(log, how)), types=parquet_types(log))
+        types = parquet_types(log)
+        return Form(how, tuple(types), types=types, warnings=_unnamed_columns(types, header(log, how)))
     if kind.format == "excel":
         return _excel_form(log)
     assert kind.encoding is not None
@@ -192,6 +193,18 @@ def _form(log: LogFile, kind: FileKind) -> Form:
         warnings=(*encoding.warnings, *described.warnings),
         ascii_only=encoding.ascii_only,
     )
+
+
+def _unnamed_columns(types: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the warning about columns of Parquet that a mapping cannot name: repeated names and patterns."""
+    own = [name for name in names if name not in types]
+    positions = [name.strip("\0") for name in types if name.startswith("\0")]
+    if not positions or len(own) != len(positions):  # a struct has several names
+        called = positions
+    else:
+        called = [f"{position} is called {name!r}" for position, name in zip(positions, own, strict=True)]
+    them = "it" if len(positions) == 1 else "them"
+    return (f"{', '.join(called)}: a mapping cannot name {them}. Rename {them}.",) if positions else ()
 
 
 def _text_form(described: Dialect, encoding: str | None) -> Form:

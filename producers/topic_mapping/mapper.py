@@ -21,9 +21,10 @@ from features.errors import UsageError
 from features.schema import TS_MAX, Event, Item, Order
 from producers.importing.columns import Columns, label
 from producers.importing.events import EVENT_COLUMNS
+from producers.importing.judge import Plan, judge
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, in_shop_currency, message_orders
-from producers.importing.rows import NO_RATE, Plan, click_plan, judge, order_plan
+from producers.importing.rows import NO_RATE, click_plan, order_plan
 from producers.importing.unread_lines import trimmed
 
 NO_SESSION: Final = "no session id"

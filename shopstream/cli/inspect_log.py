@@ -187,8 +187,10 @@ def _print_notes(console: Console, group: Group) -> None:
 
 
 def _print_next(console: Console, group: Group, made: Draft, fits: list[Fit], out: Path | None) -> None:
-    names = ["-" if log.spool is not None else shlex.quote(str(log.path)) for log in group.logs]
-    files = " ".join(dict.fromkeys(names[:3])) + (" …" if len(set(names)) > 3 else "")
+    from connectors.tables.log_files import paths_in_a_call
+
+    names = [shlex.quote(name) for name in paths_in_a_call(group.logs)]
+    files = " ".join(names[:3]) + (" …" if len(names) > 3 else "")
     if not made.complete:
         for name, candidates in made.recognition.missing.items():
             known = f"; candidates: {', '.join(candidates[:8])}" if candidates else "; no column is a candidate"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from producers_import import import_text, orders_of
 from test_importer import records
 
 from features.errors import ShopstreamError, UsageError
@@ -305,3 +306,44 @@ click: {id: i, customer: who, type: {value: product_view}}
     report = imported(tmp_path, mapping, f"i,who,at\n{row}\n{row}\n8,ann,2026-05-01T10:00:00Z\n")
     assert [event["event_id"] for event in records(tmp_path / "a")] == ["7", "8"]
     assert report.left_out == {"repeats a record": 1}
+
+
+JOINED = """
+kind: orders
+file: {format: csv}
+time: {column: at}
+order: {rows: order, id: {join: "{id}-{i}"}, customer: who, total: total}
+"""
+
+
+def test_column_called_i_is_read_in_a_join_where_records_have_no_lines(tmp_path):
+    report = imported(tmp_path, JOINED, "id,i,who,at,total\n1,0,ann,2026-05-01,5\n1,1,ann,2026-05-01,6\n")
+    assert (report.refused, totals(tmp_path)) == ({}, {"1-0": 5.0, "1-1": 6.0})
+
+
+def test_position_in_a_join_without_lines_is_an_error_of_the_mapping(tmp_path):
+    with pytest.raises(UsageError, match=r"no column i, and \{i\} of .* is the position of a line"):
+        imported(tmp_path, JOINED, "id,who,at,total\n1,ann,2026-05-01,5\n")
+
+
+LINES_WITH_STATUS = """\
+kind: orders
+file: {format: csv}
+time: {column: day}
+order: {rows: line, id: id, customer: who, quantity: n, unit_price: price, status: %s, statuses: {back: refunded}}
+"""
+
+
+@pytest.mark.parametrize("rows", [("back", ""), ("", "back"), ("back", "back")])
+def test_row_without_a_status_has_that_of_its_order(tmp_path, rows):
+    text = "id,who,day,n,price,status\n" + "".join(f"1,ann,2024-01-01,1,5,{status}\n" for status in rows)
+    report = import_text(tmp_path, text, LINES_WITH_STATUS % "status")
+    assert not report.refused
+    assert orders_of(tmp_path / "a", "status", "total") == [("refunded", 10.0)]
+
+
+def test_status_that_a_mapping_gives_to_empty_rows_is_their_own(tmp_path):
+    text = "id,who,day,n,price,status\n1,ann,2024-01-01,1,5,back\n1,ann,2024-01-01,1,5,\n2,ann,2024-01-01,1,5,\n"
+    report = import_text(tmp_path, text, LINES_WITH_STATUS % "{path: status, missing: placed}")
+    assert dict(report.refused) == {"order whose rows differ in status": 2}
+    assert orders_of(tmp_path / "a", "order_id", "status") == [("2", "placed")]

@@ -168,6 +168,49 @@ def test_a_key_with_one_value_twice_and_a_missing_one_has_this_value(run, tmp_pa
     assert orders_of(tmp_path / "a", "customer_id") == [("ann",)]
 
 
+# --- keys that no row has ---------------------------------------------------------------------------------------------
+def test_a_refusal_for_a_key_that_its_table_lacks_names_key_and_table(run):
+    log = "id,who,day,total\n1,7,2024-03-01,5\n2,9,2024-03-01,5\n3,,2024-03-01,5\n4,8,2024-03-01,5\n"
+    report = run(PEOPLE, log, people="no,name\n7,ann\n8,\n")
+    assert report.refused == {"no customer": 3}
+    assert [one.position() for one in report.files[0].examples["no customer"]] == [
+        "line 3, who = '9': 9 is no key of tables.people",
+        "line 4, who is empty",
+        "line 5, who is empty",
+    ]
+
+
+def test_optional_values_of_keys_that_their_table_lacks_are_counted(run, tmp_path):
+    mapping = PEOPLE.replace("customer: {column: who", "customer: id, channel: {column: who")
+    log = "id,who,day,total\n1,7,2024-03-01,5\n2,9,2024-03-01,5\n3,,2024-03-01,5\n4,8,2024-03-01,5\n"
+    report = run(mapping, log, people="no,name\n7,web\n8,\n")
+    assert (report.dropped, report.refused) == ({"channel by a key that its table lacks": 1}, {})
+    assert [channel for (channel,) in orders_of(tmp_path / "a", "channel")] == ["web", None, None, None]
+
+
+def test_a_key_that_its_table_lacks_is_not_counted_where_another_source_has_a_value(run, tmp_path):
+    mapping = PEOPLE.replace("customer: {column: who", "customer: id, channel: [{column: who")
+    mapping = mapping.replace("column: name}}", "column: name}}, {value: other}]")
+    report = run(mapping, "id,who,day,total\n1,7,2024-03-01,5\n2,9,2024-03-01,5\n", people="no,name\n7,web\n")
+    assert report.dropped == {}
+    assert [channel for (channel,) in orders_of(tmp_path / "a", "channel")] == ["web", "other"]
+
+
+def test_orders_without_a_row_in_the_table_of_lines_are_counted(run, tmp_path):
+    log = "id;who;day;total\n1;ann;2024-03-01;5\n2.0;bob;2024-03-01;6\n3;cyd;2024-03-01;7\n"
+    mapping = (ITEMS % "").replace("customer: who", "customer: who\n  total: total")
+    report = run(mapping, log, items="order;sku;price\n1;mug;5\n2;cup;6\n")
+    assert (report.dropped, report.refused) == ({"order without a row in tables.items": 1}, {})
+    assert [len(items or ()) for (items,) in orders_of(tmp_path / "a", "items")] == [1, 1, 0]
+
+
+def test_orders_whose_total_is_a_sum_are_refused_without_a_row_in_the_table_of_lines(run):
+    log = "id;who;day\n1;ann;2024-03-01\n3;cyd;2024-03-01\n"
+    report = run(ITEMS % "", log, items="order;sku;price\n1;mug;5\n")
+    assert report.refused == {"order without a row in tables.items": 1}
+    assert report.files[0].examples["order without a row in tables.items"][0].position() == "line 3, id = '3'"
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("log", "table", "price", "total"),

@@ -108,7 +108,7 @@ def test_generic_orders_are_imported_row_by_row(tmp_path):
     assert (refund["order_id"], refund["status"]) == ("1", "refunded")
     assert refund["updated_ts"] - refund["ts"] == (3 * 24 + 14) * 3_600_000
     assert {"product_id", "channel"} <= set(report.files[0].absent)
-    assert report.dropped == {"country without an entry in `countries`: the record has none": 1}
+    assert report.dropped == {"country without a code: the record has none": 1}
 
 
 OWN = """\

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.tables.file_format import FileFormat
-from connectors.tables.log_files import log_files
+from connectors.tables.log_files import log_files, paths_in_a_call
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
 
@@ -225,3 +225,53 @@ def test_a_file_that_vanishes_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(ShopstreamError, match=r"a\.csv cannot be read"):
         rows_of(log)
+
+
+# --- members of a zip file --------------------------------------------------------------------------------------------
+MEMBERS = ("README.txt", "in/c.csv", "out/2024/d.csv", "out/a.csv", "out/b1.csv", "out/b[1].csv", "out/notes.txt")
+
+
+@pytest.fixture
+def packed(tmp_path):
+    (tmp_path / "x.zip").write_bytes(zipped(**dict.fromkeys(MEMBERS, b"a\n1\n")))
+    return tmp_path / "x.zip"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "chosen"),
+    [
+        ("out/a.csv", ["out/a.csv"]),
+        ("out/*.csv", ["out/a.csv", "out/b1.csv", "out/b[1].csv"]),
+        ("out/b[1].csv", ["out/b[1].csv"]),
+        ("out/b[12].csv", ["out/b1.csv"]),
+        ("out", ["out/2024/d.csv", "out/a.csv", "out/b1.csv", "out/b[1].csv", "out/notes.txt"]),
+        ("**/*.csv", ["in/c.csv", "out/2024/d.csv", "out/a.csv", "out/b1.csv", "out/b[1].csv"]),
+        ("out/**/d.csv", ["out/2024/d.csv"]),
+        ("*", ["README.txt"]),
+    ],
+)
+def test_a_path_within_a_zip_file_chooses_members(packed, pattern, chosen):
+    logs = log_files([packed / pattern])
+    assert [log.name for log in logs] == [f"{packed}: {name}" for name in chosen]
+    assert all(log.start() == b"a\n1\n" for log in logs)
+
+
+def test_two_paths_within_a_zip_file_are_two_logs_and_a_member_is_named_once(packed):
+    assert len(log_files([packed / "in", packed / "out/*.csv"])) == 4
+    for other in (packed / "out/a.csv", packed):
+        with pytest.raises(UsageError, match=r"x\.zip: out/\S+ is named twice"):
+            log_files([packed / "out", other])
+
+
+def test_a_path_within_a_zip_file_without_a_member_names_those_it_has(packed, tmp_path):
+    with pytest.raises(UsageError, match=r"x\.zip has no member out/\*\.tsv; it has README\.txt, in/c\.csv"):
+        log_files([packed / "out/*.tsv"])
+    (tmp_path / "a.csv").write_text("a\n")
+    with pytest.raises(UsageError, match=r"There is no file .*a\.csv/b"):
+        log_files([tmp_path / "a.csv/b"])
+
+
+def test_logs_are_named_in_a_call_by_the_zip_file_or_by_its_members(packed):
+    logs = log_files([packed])
+    assert paths_in_a_call(logs) == [str(packed)]
+    assert paths_in_a_call(logs[:2]) == [f"{packed}/README.txt", f"{packed}/in/c.csv"]

@@ -6,6 +6,7 @@ import gzip
 import zipfile
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from inspected import HEADER, NOW_MS, ROW, group_of, sentences, topics
 from workbooks import write_workbook
@@ -283,3 +284,17 @@ def test_an_example_names_value_and_line():
 def test_an_unknown_name_is_refused(tmp_path):
     with pytest.raises(ShopstreamError):
         log_files([tmp_path / "nothing.csv"])
+
+
+def test_columns_of_parquet_that_no_mapping_can_name_are_described_by_their_position(tmp_path):
+    day = pa.array(["2024-01-01", "2024-01-02"])
+    names = ["order_id", "*", "^x$", "customer_id", "total", "created_at", "note", "note"]
+    table = pa.table([["1", "2"], ["x", "y"], ["p", None], ["a", "b"], [1.5, 2.0], day, day, day], names=names)
+    pq.write_table(table, tmp_path / "a.parquet")
+    (group,) = inspect_logs(log_files([tmp_path / "a.parquet"]), None, NOW_MS).groups
+    expected = ["order_id", "column 2", "column 3", "customer_id", "total", "created_at", "column 7", "column 8"]
+    assert [one.name for one in group.columns] == expected
+    assert (group.rows, group.files[0].error) == (2, None)
+    [warning] = group.form.warnings
+    assert warning.startswith("column 2 is called '*', column 3 is called '^x$', column 7 is called 'note', column 8")
+    assert warning.endswith("a mapping cannot name them. Rename them.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import pytest
 from typer.testing import CliRunner
@@ -85,3 +86,12 @@ def test_a_number_of_rows_that_is_none_is_a_wrong_call(orders, rows):
 def test_the_number_of_rows_limits_the_findings(orders):
     assert "first 1 row;" in run(orders, "--rows", "1").output
     assert "all 2 rows" in run(orders, "--rows", "all").output
+
+
+def test_next_steps_name_the_members_of_a_zip_file_of_several_forms(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("out/orders.csv", ORDERS)
+        packed.writestr("README.txt", "hello\nworld\n")
+    result = run(tmp_path / "x.zip")
+    assert f"shopstream inspect {tmp_path}/x.zip/out/orders.csv --out mapping.yaml" in result.output
+    assert f"{tmp_path}/x.zip --" not in result.output
