@@ -274,7 +274,7 @@ class Columns:
             text = text.str.to_uppercase()
         text = self._amount(text, one)
         if one.guest:
-            text = self._guest(text)
+            text = _guests(text, self.guest_salt)
         if one.device:
             text = _device(text)
         if one.words is not None:
@@ -336,22 +336,6 @@ class Columns:
         alone = pl.when(text.is_null() & (sign > 0)).then(other).otherwise(text)
         return pl.when(other.is_null() | text.is_null()).then(alone).otherwise(shown)
 
-    def _guest(self, text: pl.Expr) -> pl.Expr:
-        """Return the ids of guests: a mark and a keyed hash, so that the text itself is in no record."""
-        if not self.guest_salt:
-            raise UsageError(
-                "The mapping makes ids of guests, which need a secret salt.",
-                "Set SHOPSTREAM_GUEST_SALT to a secret text, and keep it: another one gives other ids.",
-            )
-        salt = self.guest_salt
-
-        def hashed(series: pl.Series) -> pl.Series:
-            one_of_each = series.drop_nulls().unique()
-            ids = {text: guest_id(text, salt) for text in one_of_each}
-            return series.replace_strict(ids, default=None, return_dtype=pl.String)
-
-        return text.map_batches(hashed, return_dtype=pl.String, is_elementwise=True)
-
     def _worded(self, text: pl.Expr, words: Mapping[str, str | None], paths: Sequence[str]) -> pl.Expr:
         named = {word: value for word, value in words.items() if word != ANY_WORD}
         if ANY_WORD not in words:
@@ -374,6 +358,25 @@ def without_guests(source: Source | None) -> Source | None:
         return None
     own = tuple(one for one in alternatives(source) if not (isinstance(one, Selection) and one.guest))
     return own or None
+
+
+def _guests(text: pl.Expr, salt: bytes) -> pl.Expr:
+    """Return the ids of guests: a mark and a keyed hash, so that the text itself is in no record.
+
+    Raises:
+        UsageError: there is no key.
+    """
+    if not salt:
+        raise UsageError(
+            "The mapping makes ids of guests, which need a secret salt.",
+            "Set SHOPSTREAM_GUEST_SALT to a secret text, and keep it: another one gives other ids.",
+        )
+
+    def hashed(series: pl.Series) -> pl.Series:
+        ids = {text: guest_id(text, salt) for text in series.drop_nulls().unique()}
+        return series.replace_strict(ids, default=None, return_dtype=pl.String)
+
+    return text.map_batches(hashed, return_dtype=pl.String, is_elementwise=True)
 
 
 def guest_id(text: str, salt: bytes) -> str:

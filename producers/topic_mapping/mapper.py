@@ -96,7 +96,9 @@ class TopicMapper:
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
         self._paths = sorted(mapping.paths())
-        columns = Columns(name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt)
+        columns = Columns(
+            name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
+        )
         self._columns = columns
         self._plan: Plan = (
             order_plan(mapping, columns, TS_MAX)
