@@ -223,6 +223,10 @@ class Settings(BaseSettings):
     """Maximum wait for a server to become healthy."""
     stop_timeout_s: Annotated[float, Field(gt=0)] = 30
     """Maximum wait for a server to stop before it is killed."""
+    guest_salt: SecretStr | None = None
+    """Secret of which ids of guests are made: mappings with `guest`. Another secret gives other ids."""
+    guest_salt_file: Location | None = None
+    """File with the secret, instead of `guest_salt`."""
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -245,6 +249,28 @@ class Settings(BaseSettings):
         if not os.environ.get(CONFIG_VARIABLE):
             _refuse_code(path, file.toml_data)
         return (init_settings, env_settings, file)
+
+
+def guest_salt(settings: Settings) -> bytes:
+    """Return the secret of which ids of guests are made; empty without one.
+
+    Raises:
+        ShopstreamError: its file cannot be read.
+        UsageError: it is given twice.
+    """
+    if settings.guest_salt is not None and settings.guest_salt_file is not None:
+        raise UsageError("guest_salt and guest_salt_file are both set.", "Set one of them.")
+    if settings.guest_salt is not None:
+        return settings.guest_salt.get_secret_value().encode()
+    if settings.guest_salt_file is None:
+        return b""
+    try:
+        return settings.guest_salt_file.read_text("utf-8").strip().encode()
+    except OSError as error:
+        raise ShopstreamError(
+            f"The file {settings.guest_salt_file} cannot be read: {error.strerror}.",
+            "Correct guest_salt_file (SHOPSTREAM_GUEST_SALT_FILE).",
+        ) from error
 
 
 def _refuse_code(path: Path, content: Mapping[str, Any]) -> None:

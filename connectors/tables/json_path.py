@@ -19,8 +19,15 @@ class Match:
     value: str
 
 
-Step = str | int | Match
-"""Key of an object, position in a list from 0, or the element that has a value."""
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Step to every element of a list: the amounts behind it are added."""
+
+
+EVERY: Final = Every()
+
+Step = str | int | Match | Every
+"""Key of an object, position in a list from 0, the element that has a value, or every element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,11 @@ class Path:
         """Whether the steps begin at an element."""
         return self.depth > 0
 
+    @property
+    def adds(self) -> bool:
+        """Whether the path leads to the amounts of every element of a list, which are added."""
+        return EVERY in self.steps
+
 
 DEPTH_MAX: Final = 2
 """Lists within lists that can be read a row per element."""
@@ -51,6 +63,7 @@ WITHIN: Final = "[*]."
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _KEY: Final = re.compile(rf'(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"\x00-\x1f]+)')
 _POSITION: Final = re.compile(r"\[(?P<position>\d{1,9})\]")
+_EVERY: Final = re.compile(r"\[\*\]")
 _MATCH: Final = re.compile(
     rf'\[(?:(?P<quoted>{_QUOTED})|(?P<plain>[^.\[\]"=]+))=(?:(?P<quoted_value>{_QUOTED})|(?P<plain_value>[^\[\]"]+))\]'
 )
@@ -61,8 +74,9 @@ def parse_path(text: str) -> Path:
     """Return the path that a text describes.
 
     Args:
-        text: keys joined by points, `[0]` for a position and `[key=x]` for the element with this value. A key with a
-            point, bracket or quote is a JSON string. A path that begins with a point belongs to an element.
+        text: keys joined by points, `[0]` for a position, `[key=x]` for the element with this value and `[*]` for every
+            element. A key with a point, bracket or quote is a JSON string. A path that begins with a point belongs to
+            an element.
 
     Raises:
         ValueError: the text is no path. The message names the position, from 1.
@@ -83,9 +97,9 @@ def parse_path(text: str) -> Path:
         elif not (text[at : at + 1] == "[" and relative and not steps):
             raise _invalid(text, at, "a key is missing")
         while text[at : at + 1] == "[":
-            step = _POSITION.match(text, at) or _MATCH.match(text, at)
+            step = _POSITION.match(text, at) or _EVERY.match(text, at) or _MATCH.match(text, at)
             if step is None:
-                raise _invalid(text, at, "give a position such as [0], or [key=value]")
+                raise _invalid(text, at, "give a position such as [0], [key=value] or [*]")
             steps.append(_bracket(step, text, at))
             at = step.end()
         if at == len(text):
@@ -101,6 +115,8 @@ def write_path(steps: Sequence[Step]) -> str:
     for step in steps:
         if isinstance(step, int):
             text += f"[{step}]"
+        elif isinstance(step, Every):
+            text += "[*]"
         elif isinstance(step, Match):
             text += f"[{json.dumps(step.key, ensure_ascii=False)}={json.dumps(step.value, ensure_ascii=False)}]"
         else:
@@ -113,6 +129,8 @@ def write_path(steps: Sequence[Step]) -> str:
 def _bracket(step: re.Match[str], text: str, at: int) -> Step:
     if step.re is _POSITION:
         return int(step["position"])
+    if step.re is _EVERY:
+        return EVERY
     return Match(
         _unquoted(step["quoted"], step["plain"], text, at),
         _unquoted(step["quoted_value"], step["plain_value"], text, at),

@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from connectors.tables.batches import LINE, POSITION, Batch, Refusal, frame, shown
-from connectors.tables.json_path import WITHIN, Match, Path, Step, parse_path, write_path
+from connectors.tables.json_path import EVERY, WITHIN, Match, Path, Step, parse_path, write_path
 from features.errors import UsageError
 
 WHOLE_FLOATS_MAX: Final = 2**53
@@ -36,6 +36,10 @@ _DECODERS: Final = {
     ",": msgspec.json.Decoder(float_hook=_with_comma),
 }
 """Decimal sign of the texts of a file -> decoder that writes its number literals with it, so that 1.234 is no 1234."""
+_AMOUNT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?")
+"""Decimal number as `connectors.formats.numbers` reads it."""
+_SUM_DIGITS: Final = 100
+"""Digits of a sum: more than any list of amounts needs, so that no sum is rounded."""
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SPACED_COLON: Final = re.compile(r'"\s+:')
 
@@ -93,7 +97,11 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
         raise UsageError("A path with two points needs a list within a list.", "Name the list in the mapping.")
     levels = [
         _Level(
-            [(column, path.steps) for column, path in zip(columns, paths, strict=True) if path.depth == depth],
+            [
+                (column, reader_of(path.steps))
+                for column, path in zip(columns, paths, strict=True)
+                if path.depth == depth
+            ],
             None if depth == len(lists) else (lists[depth], read_path(lists[depth], with_elements=False).steps),
         )
         for depth in range(len(lists) + 1)
@@ -127,7 +135,7 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
 class _Level:
     """Columns of a record or of an element, and the name and path of the list that gives a row per element."""
 
-    columns: list[tuple[str, tuple[Step, ...]]]
+    columns: list[tuple[str, Callable[[Any], str | None]]]
     inner: tuple[str, tuple[Step, ...]] | None
 
 
@@ -143,8 +151,8 @@ def _rows_of(
     column = ""
     try:
         values = list(before)
-        for column, steps in level.columns:  # noqa: B007 - the column of a refusal
-            values.append(text_at(record, steps))
+        for column, read in level.columns:  # noqa: B007 - the column of a refusal
+            values.append(read(record))
         if level.inner is None:
             yield position, tuple(values)
             return
@@ -167,16 +175,55 @@ def read_path(text: str, with_elements: bool) -> Path:
     return path
 
 
+def reader_of(steps: Sequence[Step]) -> Callable[[Any], str | None]:
+    """Return a function with the result of `text_at`. Most paths have keys alone, and are read without its checks."""
+    if not all(type(step) is str for step in steps):
+        return functools.partial(text_at, steps=steps)
+
+    def read(record: Any) -> str | None:
+        value = record
+        for step in steps:
+            if type(value) is not dict:
+                return text_at(record, steps)
+            value = value.get(step)
+        return value if value is None or type(value) is str else text_of(value, steps)
+
+    return read
+
+
 def text_at(record: Any, steps: Sequence[Step]) -> str | None:
     """Return the text of a value within a record, or None if it is missing.
 
     Raises:
         UnreadableValueError: the path leads to an object or a list, or does not fit the record.
     """
+    if EVERY in steps:
+        return _added(record, steps)
     value = _value_at(record, steps)
     if value is None or type(value) is str:
         return value
     return text_of(value, steps)
+
+
+def _added(record: Any, steps: Sequence[Step]) -> str | None:
+    """Return the exact sum of the amounts of a list's elements; None without an amount.
+
+    Raises:
+        UnreadableValueError: a value is no decimal.
+    """
+    at = list(steps).index(EVERY)
+    texts = [
+        text
+        for element in _elements(record, steps[:at])
+        if element is not None and (text := text_at(element, steps[at + 1 :])) is not None
+    ]
+    for text in texts:
+        if not _AMOUNT.fullmatch(text):
+            raise UnreadableValueError(f"{write_path(steps)} has a value that is no decimal number", text)
+    if not texts:
+        return None
+    with localcontext(prec=_SUM_DIGITS):
+        return decimal_text(sum(map(Decimal, texts), Decimal()))
 
 
 def text_of(value: Any, steps: Sequence[Step] = ()) -> str | None:

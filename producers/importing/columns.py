@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -14,11 +16,12 @@ from connectors.formats.ids import plain_ids
 from connectors.formats.numbers import read_decimals
 from connectors.formats.time_patterns import EPOCHS, EXCEL
 from connectors.formats.timestamps import read_times, time_format, times_of, utc
+from connectors.messages.envelopes import scaled_text
 from connectors.tables.batches import POSITION
 from connectors.tables.file_format import FileFormat
 from features.errors import UsageError
+from features.records.placeholders import RESERVED
 from producers.importing.lookups import Lookups
-from producers.importing.mapping import Time
 from producers.importing.sources import (
     ANY_WORD,
     ELEMENT,
@@ -30,6 +33,7 @@ from producers.importing.sources import (
     literals_in,
     names_in,
 )
+from producers.importing.time_sources import Time
 
 _EXACT: Final = pl.Decimal(38, 18)
 _EXACT_WHOLE_DIGITS: Final = 20
@@ -53,6 +57,7 @@ class Columns:
         schema: columns of the batches: those that the mapping reads.
         names: all columns of the table; None if every path may occur, as in JSON.
         tables: table -> lookup -> key -> text.
+        guest_salt: key of the hash that makes ids of guests.
         absent: columns that the mapping names and the table lacks, where records do not need them.
         unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
         formats: table -> its format, in which its numbers are written.
@@ -69,6 +74,7 @@ class Columns:
     tables: Lookups = field(default_factory=dict)
     decimal: str = "."
     thousands: str | None = None
+    guest_salt: bytes = b""
     absent: list[str] = field(default_factory=list)
     unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
     formats: Mapping[str, FileFormat] = field(default_factory=dict)
@@ -248,7 +254,7 @@ class Columns:
         return pl.when(read.field("reason").is_null()).then(plain).otherwise(unread)
 
     def _selected(self, one: Selection, number: bool) -> pl.Expr:
-        text = self._first(one.path) if one.join is None else self.joined(one.join)
+        text = self._given(one)
         if one.when is not None:
             text = pl.when(self.holds(one.when)).then(text)
         if one.never:
@@ -266,15 +272,29 @@ class Columns:
             text = text.str.to_lowercase()
         if one.upper:
             text = text.str.to_uppercase()
-        for path in one.less:
-            text = self._difference(text, self._as_in_log(self.column(path), self._table_of([path])))
-        if one.minor_units is not None:
-            text = _major_units(text, one.minor_units, self.decimal)
+        text = self._amount(text, one)
+        if one.guest:
+            text = _guests(text, self.guest_salt)
         if one.device:
             text = _device(text)
         if one.words is not None:
             text = self._worded(text, one.words, one.path)
         return text if one.missing is None else text.fill_null(one.missing)
+
+    def _amount(self, text: pl.Expr, one: Selection) -> pl.Expr:
+        for path in one.less:
+            text = self._combined(text, self._as_in_log(self.column(path), self._table_of([path])), -1)
+        if one.base64_scale is not None:
+            text = _unscaled(text, one.base64_scale, self.decimal)
+        return text if one.minor_units is None else _major_units(text, one.minor_units, self.decimal)
+
+    def _given(self, one: Selection) -> pl.Expr:
+        if one.join is not None:
+            return self.joined(one.join)
+        if one.path:
+            return self._first(one.path)
+        first, *others = (self._as_in_log(self.column(path), self._table_of([path])) for path in one.sum)
+        return functools.reduce(lambda text, other: self._combined(text, other, 1), others, first)
 
     def joined(self, join: str, own: Mapping[str, pl.Expr] = MappingProxyType({})) -> pl.Expr:
         """Return a text with the values of its names in braces; null if one of them is missing.
@@ -300,18 +320,21 @@ class Columns:
             parts += [own[name] if name in own else self.column(name), pl.lit(literal)]
         return pl.concat_str(parts)
 
-    def _difference(self, text: pl.Expr, less: pl.Expr) -> pl.Expr:
-        """Return the exact difference of two amounts as text. If one of them is unreadable, so is the difference."""
+    def _combined(self, text: pl.Expr, other: pl.Expr, sign: Literal[1, -1]) -> pl.Expr:
+        """Return the exact sum or difference of two amounts as text. If one of them is unreadable, so is the result."""
         first, second = (
             _within_exact(read_decimals(one, self.decimal, self.thousands).struct.field("value"))
-            for one in (text, less)
+            for one in (text, other)
         )
         readable = first.is_not_null() & second.is_not_null()
-        difference = (first - second).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
+        result = (first + second if sign > 0 else first - second).cast(pl.String)
+        result = result.str.strip_chars_end("0").str.strip_chars_end(".")
         if self.decimal != ".":
-            difference = difference.str.replace(".", self.decimal, literal=True)
-        shown = pl.when(readable).then(difference).otherwise(pl.format("{} less {}", text, less))
-        return pl.when(less.is_null() | text.is_null()).then(text).otherwise(shown)
+            result = result.str.replace(".", self.decimal, literal=True)
+        word = "plus" if sign > 0 else "less"
+        shown = pl.when(readable).then(result).otherwise(pl.format(f"{{}} {word} {{}}", text, other))
+        alone = pl.when(text.is_null() & (sign > 0)).then(other).otherwise(text)
+        return pl.when(other.is_null() | text.is_null()).then(alone).otherwise(shown)
 
     def _worded(self, text: pl.Expr, words: Mapping[str, str | None], paths: Sequence[str]) -> pl.Expr:
         named = {word: value for word, value in words.items() if word != ANY_WORD}
@@ -329,6 +352,38 @@ def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | pl.E
     return pl.when(text.is_not_null()).then(replaced_text)
 
 
+def without_guests(source: Source | None) -> Source | None:
+    """Return a source without the alternatives that make ids of guests; None if there are no others."""
+    if source is None:
+        return None
+    own = tuple(one for one in alternatives(source) if not (isinstance(one, Selection) and one.guest))
+    return own or None
+
+
+def _guests(text: pl.Expr, salt: bytes) -> pl.Expr:
+    """Return the ids of guests: a mark and a keyed hash, so that the text itself is in no record.
+
+    Raises:
+        UsageError: there is no key.
+    """
+    if not salt:
+        raise UsageError(
+            "The mapping makes ids of guests, which need a secret salt.",
+            "Set SHOPSTREAM_GUEST_SALT to a secret text, and keep it: another one gives other ids.",
+        )
+
+    def hashed(series: pl.Series) -> pl.Series:
+        ids = {text: guest_id(text, salt) for text in series.drop_nulls().unique()}
+        return series.replace_strict(ids, default=None, return_dtype=pl.String)
+
+    return text.map_batches(hashed, return_dtype=pl.String, is_elementwise=True)
+
+
+def guest_id(text: str, salt: bytes) -> str:
+    """Return the id of a guest: `~` and 16 hexadecimal digits of HMAC-SHA256 of the trimmed text in small letters."""
+    return RESERVED + hmac.digest(salt, text.strip().lower().encode(), "sha256").hex()[:16]
+
+
 def label(source: Source | None) -> list[str]:
     """Return the columns or paths whose text becomes the value: those that a refusal names."""
     if source is None:
@@ -338,7 +393,7 @@ def label(source: Source | None) -> list[str]:
         if isinstance(one, str):
             paths.append(one)
         elif isinstance(one, Selection):
-            paths += [*one.path, *(name for name in names_in(one.join or "") if name != ELEMENT)]
+            paths += [*one.path, *one.sum, *(name for name in names_in(one.join or "") if name != ELEMENT)]
         else:
             return []  # a constant makes the source complete
     return paths
@@ -369,6 +424,22 @@ def _major_units(text: pl.Expr, decimals: int, decimal: str) -> pl.Expr:
         else text
     )
     return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " of minor units")
+
+
+def _unscaled(text: pl.Expr, scale: int, decimal: str) -> pl.Expr:
+    """Return the decimals of base64 texts as Debezium writes them. A text with a point is a decimal already."""
+
+    def read(series: pl.Series) -> pl.Series:
+        values = {}
+        for one in series.drop_nulls().unique():
+            try:
+                values[one] = one if "." in one else scaled_text(one, scale)
+            except ValueError:
+                values[one] = f"{one} is no base64"
+        numbers = series.replace_strict(values, default=None, return_dtype=pl.String)
+        return numbers if decimal == "." else numbers.str.replace(".", decimal, literal=True)
+
+    return text.map_batches(read, return_dtype=pl.String, is_elementwise=True)
 
 
 def _device(agent: pl.Expr) -> pl.Expr:

@@ -22,17 +22,18 @@ from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import POSITION, Batch, Refusal
 from connectors.tables.log_files import LogFile, choice_of_members, log_files, named_twice
 from connectors.tables.reader import header, read_batches
-from features.errors import ShopstreamError
+from features.errors import ShopstreamError, UsageError
 from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
 from producers.importing.events import event_records, event_rows, event_spill, settled_ids
+from producers.importing.judge import Plan, judge
 from producers.importing.lookups import MappingTables, TableReader
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import MADE_ID_END, Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport, remedy
-from producers.importing.rows import Plan, click_plan, judge, order_plan
+from producers.importing.rows import click_plan, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
 from producers.importing.unread_lines import trimmed, unread_lines
 
@@ -92,6 +93,15 @@ class ImportReport:
         return sum(file.rows_used for file in self.files)
 
 
+def _check_envelope(name: str, mapping: OrderMapping | ClickMapping) -> None:
+    """Raise UsageError if a mapping reads messages in an envelope, which files do not have."""
+    if mapping.topic is not None and mapping.topic.envelope is not None:
+        raise UsageError(
+            f"The mapping {name} reads messages in the envelope {mapping.topic.envelope}; import reads no envelopes.",
+            "Write a mapping with `file` for files.",
+        )
+
+
 def import_logs(
     logs: Sequence[Log],
     out: Path,
@@ -99,6 +109,7 @@ def import_logs(
     now_ms: int = TS_MAX,
     force: bool = False,
     rows_max: int = ROWS_MAX,
+    guest_salt: bytes = b"",
     on_progress: Callable[[str, int], None] = lambda _file, _rows: None,
     on_refused: Refused = lambda _file, _rows: None,
 ) -> ImportReport:
@@ -110,6 +121,7 @@ def import_logs(
         now_ms: current time, epoch ms. A row more than a day ahead of it is refused. Default: no row is.
         force: whether to replace an existing archive.
         rows_max: approximate number of rows in memory at a time.
+        guest_salt: key of the hash that makes ids of guests.
         on_progress: callback that receives the file's name and the number of rows read from it.
         on_refused: callback that receives refused rows: columns of REFUSAL_SCHEMA.
 
@@ -123,9 +135,12 @@ def import_logs(
         ArchiveWriter(out, force=force) as archive,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.absolute().parent) as folder,
     ):
-        reading = _Reading(report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused)
+        reading = _Reading(
+            report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused, guest_salt
+        )
         reading.makes_ids = any(isinstance(one, OrderMapping) and one.order.id is None for _, _, one in logs)
         for file, name, mapping in every_file(logs):
+            _check_envelope(name, mapping)
             for sheet, how in mapping.file.by_sheet():
                 shown = file.name if sheet is None else f"{file.name}, sheet {sheet}"
                 file_report = FileReport(shown, name, "orders" if isinstance(mapping, OrderMapping) else "events")
@@ -179,9 +194,10 @@ class _Reading:
         folder: Path,
         pending_max: int,
         now_ms: int, on_progress: Callable[[str, int], None],
-        on_refused: Refused,
+        on_refused: Refused, guest_salt: bytes,
     ) -> None:  # fmt: skip
         self._report = report
+        self._guest_salt = guest_salt
         self._now_ms = now_ms
         self._on_progress = on_progress
         self._on_refused = on_refused
@@ -229,7 +245,7 @@ class _Reading:
     ) -> tuple[Plan, Columns]:  # fmt: skip
         how = mapping.file
         columns = Columns(
-            file_report.file, schema, names, tables.lookups, how.decimal, how.grouping,
+            file_report.file, schema, names, tables.lookups, how.decimal, how.grouping, self._guest_salt,
             formats=tables.formats, lines_table=tables.lines_table, positions=mapping.positions, keys=tables.keys,
         )  # fmt: skip
         make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -21,8 +22,7 @@ from pydantic import (
 
 from connectors.formats.country_codes import country_codes
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
-from connectors.formats.time_patterns import EPOCHS
-from connectors.formats.timestamps import time_format, zone_name
+from connectors.messages.topic_format import TopicFormat
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import parse_path
 from features.errors import UsageError
@@ -32,15 +32,15 @@ from producers.importing.sources import (
     Part,
     Path,
     PathPart,
-    Paths,
     Selection,
     Source,
     Text,
+    added_in,
     alternatives,
-    listed,
     names_in,
     paths_of,
 )
+from producers.importing.time_sources import Times
 
 RATE_DECIMALS_MAX: Final = 8
 
@@ -57,11 +57,6 @@ def _exact_rate(given: Any) -> Any:
     return rate
 
 
-def _known_format(pattern: str) -> str:
-    time_format(pattern)
-    return pattern
-
-
 def _country_code(code: str) -> str:
     if code not in country_codes():
         raise ValueError(f"there is no code {code} in ISO 3166 alpha-2: write null for a country without one")
@@ -69,50 +64,6 @@ def _country_code(code: str) -> str:
 
 
 Rate = Annotated[Decimal, BeforeValidator(_exact_rate)]
-
-
-class Time(PathPart):
-    """Source of a time.
-
-    Attributes:
-        path: columns or paths; the first with a value counts.
-        format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days`, or a pattern: `%d.%m.%Y %H:%M`.
-        zone: IANA zone of times without an offset. An ambiguous local time is the earlier one.
-        zones: zone word of the file -> offset or IANA zone: `{PDT: "-07:00"}`.
-        local: zone of an epoch that counts local time as if it were UTC.
-        received: column of the time at which the server had the row, by the server's clock.
-        sent: column of the time at which the device sent the row, by the device's clock.
-        skew_max: seconds. If received - sent is larger, the device's clock is wrong, and the time is corrected by it.
-        when: condition; without it every row has the time.
-    """
-
-    path: Annotated[Paths, Field(min_length=1)]
-    format: Annotated[str, StringConstraints(min_length=1), AfterValidator(_known_format)] = "iso"
-    zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
-    zones: dict[str, str] = Field(default_factory=dict)
-    local: Annotated[str, AfterValidator(zone_name)] | None = None
-    received: Path | None = None
-    sent: Path | None = None
-    skew_max: Annotated[float, Field(gt=0, strict=False)] | None = None
-    when: Condition | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.local is not None and self.format not in EPOCHS:
-            raise ValueError("local is the zone of an epoch: write zone for local times of other formats")
-        if len({self.received is None, self.sent is None, self.skew_max is None}) > 1:
-            raise ValueError("received, sent and skew_max go together")
-        return self
-
-    def paths(self) -> Iterator[str]:
-        """Yield every column or path that the time reads."""
-        yield from self.path
-        yield from (path for path in (self.received, self.sent) if path is not None)
-        yield from paths_of(self.when)
-
-
-Times = Annotated[tuple[Time, ...], Field(strict=False), BeforeValidator(listed)]
-"""One source of a time, or a list of which the first with a value counts."""
 
 
 class LeftOut(Condition):
@@ -218,6 +169,8 @@ class OrderColumns(Part):
     copies: Copies | None = None
     updated: Times = ()
     """Time at which the row became valid; defaults to the time of the order."""
+    deleted: Literal["void"] | None = None
+    """Status of an order whose row a change of Debezium deletes, or moves to another customer. None: left out."""
     session: Source | None = None
     channel: Source | None = None
     country: Source | None = None
@@ -248,17 +201,31 @@ class OrderColumns(Part):
         return self.rows == "line" or self.lines is not None
 
 
+class LineId(Part):
+    """Text with paths in braces that is the id of a line under a condition."""
+
+    join: str
+    when: Literal["many"]
+    """`many`: the record has several lines, or is a purchase."""
+
+
+def _line_ids(given: Any) -> Any:
+    return [given] if isinstance(given, str | dict | LineId) else given
+
+
 class ClickLines(Part):
     """List in a record, such as the products of a purchase: an event for each element."""
 
     list: Path
     types: tuple[EventType, ...] = Field(default=(), strict=False)
     """Event types whose records have lines; all, if empty."""
-    id: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(listed)] = ("{id}#{i}",)
+    id: Annotated[tuple[str | LineId, ...], Field(strict=False), BeforeValidator(_line_ids)] = ("{id}#{i}",)
     """Texts with paths in braces, of which the first complete one counts.
 
     `{id}` is the record's id, and `{i}` the position of the element from 0.
     """
+    never: tuple[Text, ...] = Field(default=(), strict=False)
+    """Texts that are no value in the fields and the id of a line."""
     repeats: Literal["refuse", "first"] = "refuse"
     """`first`: of several events with the same id, the first in time counts, whatever the others hold."""
     product: Source | None = None
@@ -272,7 +239,8 @@ class ClickColumns(Part):
 
     id: Source | None = None
     """Without it, ids are made of session and position."""
-    customer: Source
+    customer: Source | None = None
+    """Customer of the click. Left out if the mapping has `identity`."""
     session: Source | None = None
     """If it is missing or empty, sessions end after 30 minutes without a click."""
     type: Source
@@ -291,9 +259,21 @@ class ClickColumns(Part):
     country: Source | None = None
 
 
+class Identity(Part):
+    """Ids of a click: the user who is logged in, and the visitor, who is known by a device or browser alone."""
+
+    user: Source
+    visitor: Source
+
+
 class _Common(Part):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
     about: str = ""
-    file: FileFormat
+    file: FileFormat = FileFormat(format="json")
+    """Format of files. Optional with `from`: files have the values of the topic's messages, one in each line."""
+    topic: TopicFormat | None = Field(default=None, alias="from")
+    """Topic whose messages the mapping reads."""
     each: Path | None = None
     """List in a JSON record whose elements are the rows. Their fields begin with a point.
 
@@ -340,7 +320,7 @@ class _Common(Part):
         if isinstance(lines, OrderLines):
             paths.update(paths_of(lines.left_out))
         if isinstance(lines, ClickLines):
-            paths.update(name for text in lines.id for name in names_in(text) if name not in ("id", "i"))
+            paths.update(name for text in lines.id for name in names_in(join_of(text)) if name not in ("id", "i"))
         updated = self.fields.updated if isinstance(self.fields, OrderColumns) else ()
         for time in (*self.time, *updated):
             paths.update(time.paths())
@@ -350,9 +330,13 @@ class _Common(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if "file" not in self.model_fields_set and self.topic is None:
+            raise ValueError("give `file`, the format of the files, or `from`, the topic")
         if self.file.format == "json":
+            added = {path for source in self.sources() for path in added_in(source)}
             for path in self.paths():
-                parse_path(path)
+                if parse_path(path).adds and path not in added:
+                    raise ValueError(f"{path} leads to every element of a list, which only sum and less add")
         elif self.list_path is not None:
             raise ValueError("a list is in a JSON record: write `file: {format: json}`")
         lines = self.fields.lines
@@ -406,11 +390,29 @@ class ClickMapping(_Common):
 
     kind: Literal["clicks"]
     click: ClickColumns
+    identity: Identity | None = None
+
+    @model_validator(mode="after")
+    def _has_customer(self) -> Self:
+        if (self.click.customer is None) == (self.identity is None):
+            raise ValueError("give click.customer, or identity with user and visitor")
+        return self
+
+    def sources(self) -> Iterator[Source]:
+        """Yield every source of the event, its lines and its ids."""
+        yield from super().sources()
+        if self.identity is not None:
+            yield from (self.identity.user, self.identity.visitor)
 
     @property
     def fields(self) -> ClickColumns:
         """Sources of the event's fields."""
         return self.click
+
+
+def join_of(text: str | LineId) -> str:
+    """Return the text with names in braces of a line's id."""
+    return text if isinstance(text, str) else text.join
 
 
 def _check_kind(value: object) -> object:

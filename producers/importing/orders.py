@@ -12,7 +12,7 @@ import polars as pl
 
 from features.schema import AMOUNT_MAX, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, STATUSES
 from producers.importing.money import amounts, products, rounded, sums
-from producers.importing.rows import CHANGED, ORDER_BYTES_MAX, RULE_DIGITS
+from producers.importing.rows import CHANGED, NO_RATE, ORDER_BYTES_MAX, RULE_DIGITS
 
 ORDER_COLUMNS: Final = (
     "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
@@ -151,7 +151,7 @@ def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         unit_price=in_shop_currency(rows["_unit_price"], rows["_rate"]),
     )
     records = records.with_columns(items=pl.when("_has_line").then(pl.concat_list(_item())))
-    return records.select(ORDER_COLUMNS), _refused(refused)
+    return records.select(*ORDER_COLUMNS, "_line"), _refused(refused)
 
 
 def _item() -> pl.Expr:
@@ -215,14 +215,22 @@ def _rules_that_hold(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([held, absent]).group_by(_ORDER).agg(pl.col("_rule").min())
 
 
-def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return a record per order of lines, the refused, the repeated, and the rows with a value that is not used."""
+def _joined(
+    rows: pl.DataFrame, *, repeats: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return a record per order of lines, the refused, the repeated, and the rows with a value that is not used.
+
+    Args:
+        rows: typed rows, sorted by content.
+        repeats: whether a record that repeats another one is kept.
+    """
     rows = _with_groups(rows)
     if rows["_rate"].null_count():
         rows = rows.with_columns(_rate=pl.col("_rate").drop_nulls().first().over(_GROUP))
     orders = rows.group_by(_GROUP, maintain_order=True).agg(
         pl.col("order_id").first(),
         pl.col("customer_id").drop_nulls().first(),
+        pl.col("_line").first(),
         pl.col("ts").min(),
         pl.col("updated_ts").max(),
         pl.col("status").min(),
@@ -246,9 +254,15 @@ def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     )
     refused = _refused(verdict)
     good = orders.filter(pl.col("reason").is_null())
-    records, again = _without_repeats(_with_items(rows, good))
+    records = _with_items(rows, good)
+    records, again = (records, records.select(_GROUP).clear()) if repeats else _without_repeats(records)
     repeated = _refused(rows.join(again, on=_GROUP, how="semi").with_columns(reason=pl.lit(REPEATED)))
-    return records.select(ORDER_COLUMNS), refused, repeated, _conflicts(rows, good.join(again, on=_GROUP, how="anti"))
+    return (
+        records.select(*ORDER_COLUMNS, "_line"),
+        refused,
+        repeated,
+        _conflicts(rows, good.join(again, on=_GROUP, how="anti")),
+    )
 
 
 def _with_groups(rows: pl.DataFrame) -> pl.DataFrame:
@@ -284,7 +298,7 @@ _ORDER_CHECKS: Final = (
         CHANGED,
         (pl.col("updated_ts") < pl.col("ts")) | (pl.col("updated_ts") - pl.col("ts") > ORDER_CHANGE_MS_MAX),
     ),
-    ("currency without a rate", pl.col("_currencies") == 0),
+    (NO_RATE, pl.col("_currencies") == 0),
     ("order of several currencies", pl.col("_currencies") > 1),
     ("order with different totals", (pl.col("_totals") > 1) & ~pl.col("_net_amounts")),
     ("order whose rows differ in status", pl.col("_mixed") & ~pl.col("_net_status")),
@@ -369,3 +383,16 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
         for name in _SHARED
     ]
     return pl.concat(conflicts)
+
+
+# --- messages of a topic ----------------------------------------------------------------------------------------------
+def message_orders(rows: pl.DataFrame) -> Assembled:
+    """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
+
+    Messages are judged one by one: no other message refuses a record.
+    """
+    rows = rows.sort(_CONTENT, nulls_last=True)
+    single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
+    records, refused = _single(single)
+    lines, others, repeated, dropped = _joined(rows.filter("_grouped"), repeats=True)
+    return Assembled(pl.concat([records, lines]), pl.concat([refused, others]), repeated, dropped)

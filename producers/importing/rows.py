@@ -1,13 +1,8 @@
-"""Reads the rows of a foreign table as typed rows of orders or events, and judges each of them.
-
-A row is used, left out by a rule of its mapping, or refused. It is refused with the first reason that holds, and the
-reason has the column and its text. Several rows of one order are judged together later (`orders.py`).
-"""
+"""Plans how the rows of a foreign table become typed rows of orders or events, and what refuses a row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -30,11 +25,18 @@ from features.schema import (
     Item,
     Order,
 )
-from producers.importing.columns import MISSED, MISSED_KEY, NO_TEXT, Columns, label, rates_of, replaced
+from producers.importing.columns import (
+    NO_TEXT,
+    Columns,
+    label,
+    rates_of,
+    replaced,
+    without_guests,
+)
+from producers.importing.judge import Check, Plan
 from producers.importing.lookups import TABLE_POSITION
-from producers.importing.mapping import ClickMapping, LeftOut, OrderColumns, OrderMapping
-from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
-from producers.importing.sources import ANY_WORD, Source
+from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
+from producers.importing.sources import ANY_WORD, ELEMENT, Source, names_in
 
 AHEAD_MS_MAX: Final = DAY_MS
 """A time this far ahead of now is a mistake; consumers refuse it too."""
@@ -43,6 +45,10 @@ RULE_DIGITS: Final = 3
 _NUMBERS: Final = frozenset({"total", "quantity", "unit_price", "price"})
 """Fields whose texts are numbers."""
 _QUANTITY_MAX: Final = 2**53
+PURCHASE: Final = "purchase"
+NO_RATE: Final = "currency without a rate"
+NO_USER: Final = "no user yet"
+"""Reason of a click of a visitor whom no user id names."""
 _FRACTION: Final = "fraction of a piece: the record has no quantity"
 
 EVENT_BYTES_MAX, ORDER_BYTES_MAX = (
@@ -50,124 +56,6 @@ EVENT_BYTES_MAX, ORDER_BYTES_MAX = (
     for records in ((Event,), (Order, Item))
 )
 """Maximum bytes of each text of a record and its lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Reason to refuse a row, with the field whose column and text the refusal names."""
-
-    reason: str
-    field: str | None
-    fails: pl.Expr
-    detail: pl.Expr | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Rows of a batch after the judgement.
-
-    Attributes:
-        used: typed rows. Of orders also the refused rows with an order id, with `_bad` set.
-        left_out: rule or word -> lines of the rows that are left out.
-        refused: columns of REFUSAL_SCHEMA.
-        dropped: reason -> number of optional values that records cannot hold.
-    """
-
-    used: pl.DataFrame
-    left_out: dict[str, list[int]]
-    refused: pl.DataFrame
-    dropped: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Expressions that read a batch, built once for a file.
-
-    Attributes:
-        texts: field -> text of its source.
-        labels: field -> columns that a refusal names.
-        values: field of the typed row -> expression over `texts`.
-        rules: reason -> condition over the columns of the file, for rows that are left out.
-        word_rules: reason -> condition over `texts`.
-        checks: reasons to refuse a row, over `texts` and `values`.
-        drops: reason -> condition over `texts` and `values`, for values that become null.
-        output: columns of the typed row.
-    """
-
-    texts: Mapping[str, pl.Expr]
-    labels: Mapping[str, str]
-    values: Mapping[str, pl.Expr]
-    rules: Sequence[tuple[str, pl.Expr]]
-    word_rules: Sequence[tuple[str, pl.Expr]]
-    checks: Sequence[Check]
-    drops: Sequence[tuple[str, pl.Expr]]
-    output: Mapping[str, pl.Expr]
-
-
-def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
-    """Read and judge the rows of a batch.
-
-    Args:
-        rows: LINE, POSITION and the columns of the file: trimmed texts, or real times.
-        plan: expressions for this file.
-    """
-    rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
-    read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
-    left_out_rules = [
-        *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
-    ]  # fmt: skip
-    read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
-    ruled = read.select(LINE, "\0left_out").drop_nulls()
-    left_out = {
-        left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
-    }
-    if len(ruled):
-        read = read.filter(pl.col("\0left_out").is_null())
-    read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
-    refused = read.filter(pl.col("\0check").is_not_null())
-    used = pl.col("\0check").is_null()
-    dropped = read.select(
-        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
-    ) if plan.drops else pl.DataFrame()  # fmt: skip
-    return Judged(
-        read.select(**plan.output),
-        left_out,
-        _refusals(refused, plan),
-        {plan.drops[int(name)][0]: int(dropped[name].item()) for name in dropped.columns if dropped[name].item()},
-    )
-
-
-def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
-    """Return the number of the first condition that holds; null if none does."""
-    if not conditions:
-        return pl.lit(None, pl.Int32)
-    return pl.coalesce(*(pl.when(one).then(pl.lit(number, pl.Int32)) for number, one in enumerate(conditions)))
-
-
-def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    parts = [pl.DataFrame(schema=REFUSAL_SCHEMA)]
-    for (number,), part in refused.group_by("\0check"):
-        check = plan.checks[int(str(number))]
-        named = check.field if check.field in plan.labels else None
-        detail = NO_TEXT if check.detail is None else check.detail
-        value = pl.col(named) if named else NO_TEXT
-        if named and MISSED.format(named) in part.columns:
-            empty = pl.col(named).is_null()
-            detail = pl.when(empty).then(pl.col(MISSED.format(named))).otherwise(detail)
-            value = pl.when(empty).then(pl.col(MISSED_KEY.format(named))).otherwise(value)
-        if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
-            detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
-        parts.append(
-            part.select(
-                pl.col(LINE).cast(pl.Int64).alias("line"),
-                pl.lit(check.reason).alias("reason"),
-                pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
-                value.str.head(VALUE_CHARACTERS_MAX).alias("value"),
-                detail.alias("detail"),
-            )
-        )
-    return pl.concat(parts)
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
@@ -194,6 +82,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
+    texts["\0own_customer"] = columns.text(without_guests(order.customer))
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
     if order.lines is not None and order.lines.left_out is not None:
         texts["\0not_a_line"] = columns.holds(order.lines.left_out)
@@ -338,7 +227,9 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     ts_text, ts = columns.time(mapping.time, required=True)
     rate_text, rate = _rate(mapping, columns)
     sources: dict[str, Source | None] = {
-        "event_id": click.id, "event_type": click.type, "customer_id": click.customer, "session_id": click.session,
+        "event_id": click.id, "event_type": click.type,
+        "customer_id": click.customer if mapping.identity is None else mapping.identity.user,
+        "session_id": click.session,
         "device": click.device, "product_id": click.product, "category": click.category, "price": click.price,
         "quantity": click.quantity, "channel": click.channel, "country": click.country,
     }  # fmt: skip
@@ -347,19 +238,26 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
+    texts["\0own_customer"] = columns.text(without_guests(sources["customer_id"]))
+    if mapping.identity is not None:
+        texts["\0visitor"] = columns.text(mapping.identity.visitor)
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
     rules = _rules(mapping, columns)
     texts |= _unread_columns(columns) | columns.missed_texts()
     values = {
         **_ids(mapping, "event_id", "session_id", "product_id"),
         **_decimals(columns, "price", "quantity"),
+        **_visitor(mapping),
         "v_event_type": _words(click.types, "event_type", None),
         "v_device": _words(click.devices, "device", click.device_default),
         "v_country": _country(pl.col("country"), mapping.countries),
     }  # fmt: skip
     checks = [
         Check("no event id", "event_id", _unreadable_id("event_id"), _id_reason("event_id")),
-        Check("no customer", "customer_id", _bad_id("customer_id"), _id_reason("customer_id")),
+        Check(
+            "no customer" if mapping.identity is None else "no user and no visitor", "customer_id",
+            _bad_id("customer_id"), _id_reason("customer_id"),
+        ),
         _reserved_check(),
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
@@ -387,7 +285,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     }  # fmt: skip
     return Plan(
         texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
-        _uncounted("event_type", click.types), checks,
+        [*_uncounted("event_type", click.types), *_without_user(mapping)], checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
          *columns.missed_drops()], output,
     )  # fmt: skip
@@ -404,13 +302,23 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
     own = {"product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity}
     for name, source in own.items():
         if source is not None:
-            texts[name] = (
-                pl.when(has_lines).then(columns.text(source, number=name in _NUMBERS, name=name)).otherwise(texts[name])
-            )
-    ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
+            text = _not_in(columns.text(source, number=name in _NUMBERS, name=name), lines.never)
+            texts[name] = pl.when(has_lines).then(text).otherwise(texts[name])
+    many = (pl.len().over(LINE) > 1) | (_replaced(texts["event_type"], mapping.click.types) == PURCHASE)
+    ids = [_line_id(one, columns, own_id, lines.never, many) for one in lines.id]
     texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
     texts["\0first_counts"] = has_lines & pl.lit(lines.repeats == "first")
     return "further line of a record that is one event", ~has_lines & (pl.col(POSITION).fill_null(0) > 0)
+
+
+def _line_id(one: str | LineId, columns: Columns, own_id: pl.Expr, never: Sequence[str], many: pl.Expr) -> pl.Expr:
+    own = {name: _not_in(columns.column(name), never) for name in names_in(join_of(one)) if name not in ("id", ELEMENT)}
+    text = columns.joined(join_of(one), {**own, "id": own_id})
+    return text if isinstance(one, str) else pl.when(many).then(text)
+
+
+def _not_in(text: pl.Expr, never: Sequence[str]) -> pl.Expr:
+    return pl.when(~text.is_in(never)).then(text) if never else text
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -442,6 +350,17 @@ def _ids(mapping: OrderMapping | ClickMapping, *names: str) -> dict[str, pl.Expr
     customer = read_ids(pl.col("customer_id"), mapping.ids.never, mapping.ids.allow)
     others = {f"v_{name}": read_ids(pl.col(name), (), (*mapping.ids.allow, "0")) for name in names}
     return {**others, "v_customer_id": customer}
+
+
+def _visitor(mapping: ClickMapping) -> dict[str, pl.Expr]:
+    if mapping.identity is None:
+        return {}
+    return {"v_visitor": read_ids(pl.col("\0visitor"), mapping.ids.never, mapping.ids.allow)}
+
+
+def _without_user(mapping: ClickMapping) -> list[tuple[str, pl.Expr]]:
+    """Return the rule for clicks of a visitor without a user."""
+    return [] if mapping.identity is None else [(NO_USER, _bad_id("customer_id") & ~_bad_id("visitor"))]
 
 
 def _decimals(columns: Columns, *names: str) -> dict[str, pl.Expr]:
@@ -483,7 +402,7 @@ def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Ex
 
 
 def _rate_check(needed: pl.Expr) -> Check:
-    return Check("currency without a rate", "currency", needed & pl.col("\0rate").is_null())
+    return Check(NO_RATE, "currency", needed & pl.col("\0rate").is_null())
 
 
 def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple[str, pl.Expr]]:
@@ -528,7 +447,7 @@ def _is_placeholder(name: str) -> pl.Expr:
 
 
 def _reserved_check() -> Check:
-    return Check("customer id that begins with ~", "customer_id", _value("customer_id").str.starts_with(RESERVED))
+    return Check("customer id that begins with ~", "customer_id", pl.col("\0own_customer").str.starts_with(RESERVED))
 
 
 def _optional_id_checks(*names: str) -> list[Check]:

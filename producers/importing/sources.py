@@ -120,8 +120,12 @@ class Selection(PathPart):
         lookup: value of another table.
         lower: whether capital letters become small ones, for e-mail addresses.
         upper: whether small letters become capital ones, for codes of countries.
+        sum: columns whose amounts are added, instead of `path`; a missing one is 0. `refunds[*].total` is the sum over
+            a list.
         less: columns whose amounts are subtracted; a missing one is 0.
         minor_units: number of decimals of an amount in minor units: 1250 with 2 is 12.50.
+        base64_scale: decimals of an amount that Debezium writes as base64 of its digits.
+        guest: whether the text is an e-mail address or the like, of which a keyed hash becomes the id of a guest.
         device: whether the text is a user agent, which becomes `tablet`, `mobile` or `desktop`.
         words: text -> text of the field. `"*"` stands for the other texts; null is no value.
         missing: text where there is no value.
@@ -135,7 +139,10 @@ class Selection(PathPart):
     lookup: Lookup | None = None
     lower: bool = False
     upper: bool = False
+    sum: Paths = ()
     less: Paths = ()
+    base64_scale: Annotated[int, Field(ge=0, le=18)] | None = None
+    guest: bool = False
     minor_units: Annotated[int, Field(ge=0, le=6)] | None = None
     device: bool = False
     words: dict[Text, str | None] | None = None
@@ -143,8 +150,8 @@ class Selection(PathPart):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if bool(self.path) == (self.join is not None):
-            raise ValueError("give path or join")
+        if sum((bool(self.path), self.join is not None, bool(self.sum))) != 1:
+            raise ValueError("give one of path, join and sum")
         if self.join is not None and not names_in(self.join):
             raise ValueError("join names no column: write it in braces, such as {order}")
         if self.match is not None:
@@ -211,5 +218,12 @@ def paths_of(source: Source | Condition | None, *, positions: bool = False) -> I
             continue
         yield from paths_of(one.when)
         if isinstance(one, Selection):
-            yield from (*one.path, *one.less)
+            yield from (*one.path, *one.sum, *one.less)
             yield from (name for name in names_in(one.join or "") if not positions or name != ELEMENT)
+
+
+def added_in(source: Source) -> Iterator[str]:
+    """Yield the paths whose amounts are added or subtracted: those that may lead to every element of a list."""
+    for one in alternatives(source):
+        if isinstance(one, Selection):
+            yield from (*one.sum, *one.less)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from connectors.tables.batches import LINE, Batch
-from producers.importing.rows import Plan
+from producers.importing.judge import Plan
 
 
 def trimmed(rows: pl.DataFrame) -> pl.DataFrame:

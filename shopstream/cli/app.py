@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "live": "produce.live",
         "inspect": "inspect_log.inspect_log",
         "import": "import_log.import_log",
+        "map check": "map_topics.check",
         "seed": "seed.seed_history",
     },
     "Stream": {
@@ -75,6 +76,7 @@ A module is imported for the help or the call of one of its commands, so its fun
 """
 
 GROUPS: Final[Mapping[str, str]] = {
+    "map": "Map topics of other systems to the topics of a run.",
     "runs": "List and delete runs.",
     "dead-letters": "List, show and replay dead letters: the records that consumers rejected.",
     "spark": "Run backfill, stream and training on a Spark cluster (extra `[spark]`).",

@@ -55,6 +55,7 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
     """
     from producers.importing import mapping as mappings
     from shopstream.jobs.import_logs import import_files
+    from shopstream.settings import guest_salt, load_settings
 
     if list_mappings:
         Console().print(table(None, ("mapping", "kind", "format"), mappings.summaries()))
@@ -76,6 +77,7 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
             None if dry_run else out,
             force=force,
             refused_file=refused,
+            guest_salt=guest_salt(load_settings()),
             on_progress=lambda file, rows: line.update(f"import {escape(file)}: {rows:,} rows"),
         )
     _print(Console(), report)

@@ -27,6 +27,7 @@ def import_files(
     *,
     force: bool = False,
     refused_file: Path | None = None,
+    guest_salt: bytes = b"",
     on_progress: Callable[[str, int], None] = lambda _file, _rows: None,
 ) -> ImportReport:
     """Write the archive of foreign logs.
@@ -36,6 +37,7 @@ def import_files(
         out: folder of the archive; None: the archive is written to a temporary folder and deleted.
         force: whether to replace an existing archive.
         refused_file: CSV file for all refused rows.
+        guest_salt: key of the hash that makes ids of guests.
         on_progress: callback that receives the file's name and the number of rows read from it.
 
     Raises:
@@ -54,8 +56,9 @@ def import_files(
         target = Path(folder) / "archive" if out is None else out
         try:
             return import_logs(
-                logs, target, now_ms=wall_clock_ms(), force=force, on_progress=on_progress, on_refused=collect
-            )
+                logs, target, now_ms=wall_clock_ms(), force=force, guest_salt=guest_salt, on_progress=on_progress,
+                on_refused=collect,
+            )  # fmt: skip
         finally:
             if refused_file is not None:
                 _write_refused(parts, refused_file)

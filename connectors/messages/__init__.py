@@ -1,0 +1,1 @@
+"""Reads the values of messages of foreign topics."""

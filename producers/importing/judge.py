@@ -1,0 +1,134 @@
+"""Judges the rows of a batch by a plan: a row is used, left out by a rule, or refused with the first reason that holds.
+
+A refusal has the column and its text. Several rows of one order are judged together later (`orders.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from connectors.tables.batches import LINE
+from producers.importing.columns import MISSED, MISSED_KEY, NO_TEXT
+from producers.importing.lookups import TABLE_POSITION
+from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Reason to refuse a row, with the field whose column and text the refusal names."""
+
+    reason: str
+    field: str | None
+    fails: pl.Expr
+    detail: pl.Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows of a batch after the judgement.
+
+    Attributes:
+        used: typed rows. Of orders also the refused rows with an order id, with `_bad` set.
+        left_out: rule or word -> lines of the rows that are left out.
+        refused: columns of REFUSAL_SCHEMA.
+        dropped: reason -> number of optional values that records cannot hold.
+    """
+
+    used: pl.DataFrame
+    left_out: dict[str, list[int]]
+    refused: pl.DataFrame
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Expressions that read a batch, built once for a file.
+
+    Attributes:
+        texts: field -> text of its source.
+        labels: field -> columns that a refusal names.
+        values: field of the typed row -> expression over `texts`.
+        rules: reason -> condition over the columns of the file, for rows that are left out.
+        word_rules: reason -> condition over `texts`.
+        checks: reasons to refuse a row, over `texts` and `values`.
+        drops: reason -> condition over `texts` and `values`, for values that become null.
+        output: columns of the typed row.
+    """
+
+    texts: Mapping[str, pl.Expr]
+    labels: Mapping[str, str]
+    values: Mapping[str, pl.Expr]
+    rules: Sequence[tuple[str, pl.Expr]]
+    word_rules: Sequence[tuple[str, pl.Expr]]
+    checks: Sequence[Check]
+    drops: Sequence[tuple[str, pl.Expr]]
+    output: Mapping[str, pl.Expr]
+
+
+def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
+    """Read and judge the rows of a batch.
+
+    Args:
+        rows: LINE, POSITION and the columns of the file: trimmed texts, or real times.
+        plan: expressions for this file.
+    """
+    rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
+    read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
+    left_out_rules = [
+        *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
+    ]  # fmt: skip
+    read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
+    ruled = read.select(LINE, "\0left_out").drop_nulls()
+    left_out = {
+        left_out_rules[number][0]: part[LINE].to_list()
+        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
+    }
+    if len(ruled):
+        read = read.filter(pl.col("\0left_out").is_null())
+    read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
+    refused = read.filter(pl.col("\0check").is_not_null())
+    used = pl.col("\0check").is_null()
+    dropped = read.select(
+        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
+    ) if plan.drops else pl.DataFrame()  # fmt: skip
+    return Judged(
+        read.select(**plan.output),
+        left_out,
+        _refusals(refused, plan),
+        {plan.drops[int(name)][0]: int(dropped[name].item()) for name in dropped.columns if dropped[name].item()},
+    )
+
+
+def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
+    """Return the number of the first condition that holds; null if none does."""
+    if not conditions:
+        return pl.lit(None, pl.Int32)
+    return pl.coalesce(*(pl.when(one).then(pl.lit(number, pl.Int32)) for number, one in enumerate(conditions)))
+
+
+def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=REFUSAL_SCHEMA)]
+    for (number,), part in refused.group_by("\0check"):
+        check = plan.checks[int(str(number))]
+        named = check.field if check.field in plan.labels else None
+        detail = NO_TEXT if check.detail is None else check.detail
+        value = pl.col(named) if named else NO_TEXT
+        if named and MISSED.format(named) in part.columns:
+            empty = pl.col(named).is_null()
+            detail = pl.when(empty).then(pl.col(MISSED.format(named))).otherwise(detail)
+            value = pl.when(empty).then(pl.col(MISSED_KEY.format(named))).otherwise(value)
+        if named and plan.labels[named].startswith(".") and TABLE_POSITION in part.columns:
+            detail = pl.concat_str(TABLE_POSITION, detail, separator=": ", ignore_nulls=True)
+        parts.append(
+            part.select(
+                pl.col(LINE).cast(pl.Int64).alias("line"),
+                pl.lit(check.reason).alias("reason"),
+                pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
+                value.str.head(VALUE_CHARACTERS_MAX).alias("value"),
+                detail.alias("detail"),
+            )
+        )
+    return pl.concat(parts)

@@ -1,0 +1,249 @@
+"""Maps messages to records: every message gives all of its records, or is left out or refused with one reason.
+
+The result of a message depends on the message alone. Mapping it again gives the same records, so a repetition after a
+crash changes nothing: consumers drop events by id, and equal order records have one winner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import polars as pl
+
+from connectors.messages.envelopes import Headers, LeftOut, Record, open_message
+from connectors.tables.batches import POSITION
+from connectors.tables.json_path import parse_path
+from connectors.tables.records import Unreadable, records_batch, text_at
+from features.errors import UsageError
+from features.schema import TS_MAX, Event, Item, Order
+from producers.importing.columns import Columns, label
+from producers.importing.events import EVENT_COLUMNS
+from producers.importing.judge import Plan, judge
+from producers.importing.mapping import ClickMapping, OrderMapping
+from producers.importing.orders import ORDER_COLUMNS, in_shop_currency, message_orders
+from producers.importing.rows import NO_RATE, click_plan, order_plan
+from producers.importing.unread_lines import trimmed
+
+NO_SESSION: Final = "no session id"
+"""Reason of a click without a session: sessions of a topic are not cut."""
+_VOID: Final = "void"
+_FIELD_OF: Final = {"no customer": "customer_id", "no readable time": "ts", "no readable total": "total"}
+"""Reason about a whole order -> field that has no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Message of a foreign topic.
+
+    Attributes:
+        value: value; None is a null value.
+        position: topic, partition and offset as one text, from which ids of events without one are made.
+        headers: headers.
+    """
+
+    value: bytes | None
+    position: str = ""
+    headers: Headers = ()
+
+
+class MappedRecord(NamedTuple):
+    """Record of a message: source topic of the run, key, value, and position of the message in its batch."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    message: int
+
+
+@dataclass(slots=True)
+class Mapped:
+    """Result of a batch of messages. A message is the position in its batch.
+
+    Attributes:
+        records: records; those of events are in the order of their messages.
+        left_out: message -> reason, for messages that are no records by a rule.
+        refused: message -> reason, for messages that cannot be read right.
+    """
+
+    records: list[MappedRecord] = field(default_factory=list)
+    left_out: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+class TopicMapper:
+    """Maps the messages of one topic.
+
+    Args:
+        name: name of the mapping, for errors.
+        mapping: mapping with the topic's format.
+        guest_salt: key of the hash that makes ids of guests.
+
+    Attributes:
+        topic: full name of the topic.
+
+    Raises:
+        UsageError: the mapping has no topic, has an operation that needs other tables, or lacks an order id.
+    """
+
+    def __init__(self, name: str, mapping: OrderMapping | ClickMapping, guest_salt: bytes = b"") -> None:
+        if mapping.topic is None:
+            raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
+        self._check(name, mapping)
+        self.topic = mapping.topic.topic
+        self._mapping = mapping
+        self._envelope = mapping.topic.envelope
+        self._paths = sorted(mapping.paths())
+        columns = Columns(
+            name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
+        )
+        self._columns = columns
+        self._plan: Plan = (
+            order_plan(mapping, columns, TS_MAX)
+            if isinstance(mapping, OrderMapping)
+            else click_plan(mapping, columns, TS_MAX)
+        )
+        self._encode = msgspec.json.Encoder().encode
+
+    @staticmethod
+    def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
+        if mapping.tables:
+            raise UsageError(f"The mapping {name} looks values up in files, which a topic does not have.")
+        if isinstance(mapping, OrderMapping) and (mapping.order.id is None or mapping.order.rows == "line"):
+            raise UsageError(
+                f"The mapping {name} makes an order of several messages.", "Give order.id, and `rows: order`."
+            )
+
+    def map(self, messages: Sequence[Message]) -> Mapped:
+        """Return the records of messages."""
+        mapped = Mapped()
+        current: list[tuple[int, Any]] = []
+        void: list[tuple[int, Any]] = []
+        former: list[tuple[int, Any]] = []
+        parts: dict[int, str] = {}
+        for number, message in enumerate(messages):
+            opened = open_message(message.value, message.headers, self._envelope)
+            if isinstance(opened, LeftOut):
+                mapped.left_out[number] = opened.reason
+            elif isinstance(opened, Unreadable):
+                mapped.refused[number] = opened.reason
+            else:
+                self._sort(number, opened, current, void, former, mapped)
+                parts[number] = opened.part
+        rows = self._judged(current, parts, mapped)
+        gone = self._judged([one for one in void if self._names_customer(*one, parts, mapped)], parts, mapped)
+        moved = self._moved(former, rows)
+        if isinstance(self._mapping, OrderMapping):
+            self._add_orders(rows, None, parts, mapped)
+            self._add_orders(gone, _VOID, parts, mapped)
+            self._add_orders(moved, _VOID, parts, mapped)
+        else:
+            self._add_events(rows, messages, mapped)
+        return mapped
+
+    def _sort(
+        self, number: int, record: Record, current: list[tuple[int, Any]], void: list[tuple[int, Any]],
+        former: list[tuple[int, Any]], mapped: Mapped,
+    ) -> None:  # fmt: skip
+        follows = isinstance(self._mapping, OrderMapping) and self._mapping.order.deleted is not None
+        if not record.deleted:
+            current.append((number, record.content))
+        elif follows:
+            void.append((number, record.content))
+        else:
+            mapped.left_out[number] = "deletion"
+        if follows and record.former is not None:
+            former.append((number, record.former))
+
+    def _names_customer(self, number: int, row: Any, parts: Mapping[int, str], mapped: Mapped) -> bool:
+        """Return whether a deleted row has a customer. Without one the order cannot be removed: it is refused."""
+        paths = label(self._mapping.fields.customer)
+        values = [text_at(row, parse_path(path).steps) for path in paths]
+        if paths and all(value is None for value in values):
+            mapped.refused[number] = _reason(parts[number], ", ".join(paths), "no customer", None, None)
+            return False
+        return True
+
+    # --- judging ---
+
+    def _judged(self, records: list[tuple[int, Any]], parts: Mapping[int, str], mapped: Mapped) -> pl.DataFrame | None:
+        """Return the typed rows of records, and note the messages that are left out or refused."""
+        if not records:
+            return None
+        batch = records_batch(records, self._paths, self._mapping.list_path)
+        for one in batch.refused:
+            mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
+        rows = trimmed(batch.rows)
+        if POSITION not in rows.columns or self._mapping.fields.lines is None:
+            rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
+        judged = judge(rows, self._plan)
+        for line, reason, column, value, detail in judged.refused.iter_rows():
+            if reason == NO_RATE and value is not None:
+                mapped.left_out.setdefault(line, f"no rate for {value}")
+            else:
+                mapped.refused.setdefault(line, _reason(parts[line], column, reason, value, detail))
+        used = judged.used.filter(~pl.col("_bad"))
+        if settled := mapped.refused.keys() | mapped.left_out.keys():
+            used = used.filter(~pl.col("_line").is_in(list(settled)))
+        used_lines = set(used["_line"].to_list())
+        for reason, lines in judged.left_out.items():
+            for line in lines:
+                if line not in used_lines and line not in mapped.refused:
+                    mapped.left_out.setdefault(line, reason)
+        return used.with_columns(pl.lit(0, pl.Int32).alias("_file"))
+
+    def _moved(self, former: list[tuple[int, Any]], rows: pl.DataFrame | None) -> pl.DataFrame | None:
+        """Return the typed rows before the changes that move an order to another customer."""
+        if rows is None or not former:
+            return None
+        before = self._judged(former, dict.fromkeys((number for number, _ in former), "before"), Mapped())
+        if before is None:
+            return None
+        now = rows.group_by("_line").agg(pl.col("customer_id").first().alias("_now"))
+        return before.join(now, on="_line").filter(pl.col("customer_id") != pl.col("_now")).drop("_now")
+
+    # --- records ---
+
+    def _add_orders(
+        self, rows: pl.DataFrame | None, status: str | None, parts: Mapping[int, str], mapped: Mapped
+    ) -> None:
+        if rows is None or rows.is_empty():
+            return
+        made = message_orders(rows.drop("_currency"))
+        for line, reason in made.refused.select("_line", "reason").iter_rows():
+            column = self._plan.labels.get(_FIELD_OF.get(reason, ""))
+            mapped.refused.setdefault(line, _reason(parts[line], column, reason, None, None))
+        records = made.records if status is None else made.records.with_columns(status=pl.lit(status))
+        for line, *values in records.select("_line", *ORDER_COLUMNS).iter_rows():
+            fields = dict(zip(ORDER_COLUMNS, values, strict=True))
+            fields["items"] = [Item(**item) for item in fields["items"]] if fields["items"] else None
+            order = Order(**fields)
+            mapped.records.append(MappedRecord("orders", order.customer_id.encode(), self._encode(order), line))
+
+    def _add_events(self, rows: pl.DataFrame | None, messages: Sequence[Message], mapped: Mapped) -> None:
+        if rows is None or rows.is_empty():
+            return
+        for line in rows.filter(pl.col("session_id").is_null())["_line"].unique().to_list():
+            mapped.left_out[line] = NO_SESSION
+        rows = rows.filter(pl.col("session_id").is_not_null())
+        rows = rows.with_columns(price=in_shop_currency(rows["_price"], rows["_rate"]))
+        counts: dict[int, int] = {}
+        for line, *values in rows.select("_line", *EVENT_COLUMNS).iter_rows():
+            fields = dict(zip(EVENT_COLUMNS, values, strict=True))
+            if fields["event_id"] is None:
+                number = counts[line] = counts.get(line, -1) + 1
+                fields["event_id"] = f"{messages[line].position}#{number}" if number else messages[line].position
+            event = Event(**fields)
+            mapped.records.append(MappedRecord("events", event.customer_id.encode(), self._encode(event), line))
+
+
+def _reason(part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:
+    """Return the reason of a refusal in words, with the path as the message has it."""
+    if column is None:
+        return reason
+    paths = ", ".join(f"{part}.{path}" if part else path for path in column.split(", "))
+    if value is None and reason.startswith("no "):
+        return f"`{paths}`: missing"
+    return f"`{paths}`: {detail or reason}" + (f': "{value}"' if value is not None and not detail else "")

@@ -1,0 +1,91 @@
+"""Maps topics of other systems to the topics of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from shopstream.cli.options import AsJson
+from shopstream.runtime.tables import table
+
+if TYPE_CHECKING:
+    from producers.topic_mapping.examples import ExampleReport
+
+_LINES_SHOWN = 5
+
+
+def check(
+    mapping: Annotated[str, typer.Argument(metavar="MAPPING", help="YAML file of a mapping with `from`.")],
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            "--sample", metavar="FILE", help="Examples: a message in each line. Default: MAPPING with .jsonl, if any."
+        ),
+    ] = None,
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            "--expect", metavar="FILE", help="Expected results. Default: MAPPING with .expected.jsonl, if any."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a mapping of a topic, and map its examples.
+
+    Examples next to a mapping are its tests: `clicks.jsonl` has messages, `clicks.expected.jsonl` their results.
+    The exit code is 1 if a result differs from the expected one, or if a message without an expectation is refused.
+
+    Example: `shopstream map check clicks.yaml`
+
+    Example: `shopstream map check clicks.yaml --sample today.jsonl --json`
+    """
+    from producers.importing.mapping import load_mapping
+    from producers.topic_mapping.examples import ExampleReport, check_examples
+    from producers.topic_mapping.mapper import TopicMapper
+    from shopstream.settings import guest_salt, load_settings
+
+    name, loaded = load_mapping(mapping)
+    mapper = TopicMapper(name, loaded, guest_salt(load_settings()))
+    file = Path(mapping)
+    sample = sample or _existing(file.with_suffix(".jsonl"))
+    expect = expect or _existing(file.with_suffix(".expected.jsonl"))
+    report = ExampleReport() if sample is None else check_examples(mapper, mapper.topic, sample, expect)
+    if as_json:
+        for one in report.results:
+            typer.echo(json.dumps(one, ensure_ascii=False))
+    else:
+        _print(Console(), report, mapper.topic, sample, expect)
+    unexpected = report.expected == 0 and report.reasons("refused")
+    if report.differences or unexpected:
+        raise typer.Exit(1)
+
+
+def _existing(file: Path) -> Path | None:
+    return file if file.is_file() else None
+
+
+def _print(console: Console, report: ExampleReport, topic: str, sample: Path | None, expect: Path | None) -> None:
+    console.print(f"The mapping of the topic {topic} is valid.", markup=False, highlight=False)
+    if sample is None:
+        console.print("There are no examples: give --sample FILE.", markup=False, highlight=False)
+        return
+    rows = [("messages", f"{len(report.results):,}"), ("mapped", f"{report.mapped:,}")]
+    for outcome, words in (("left_out", "left out"), ("refused", "refused")):
+        rows += [(f"  {words}: {reason}", f"{len(lines):,}") for reason, lines in report.reasons(outcome).items()]
+    rows += [(f"records of {name}", f"{count:,}") for name, count in sorted(report.records.items())]
+    console.print(table(str(sample), ("", ""), [(text, count) for text, count in rows], text_columns=1))
+    for reason, lines in report.reasons("refused").items():
+        shown = ", ".join(map(str, lines[:_LINES_SHOWN])) + (", …" if len(lines) > _LINES_SHOWN else "")
+        console.print(f"refused, line {shown}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for one in report.differences:
+        console.print(f"{expect}, line {one.line} differs", markup=False, highlight=False, style="bold")
+        for word, result in (("expected", one.expected), ("mapped", one.mapped)):
+            shown = json.dumps({key: value for key, value in result.items() if key != "line"}, ensure_ascii=False)
+            console.print(f"  {word:8} {shown}", markup=False, highlight=False, soft_wrap=True)
+    if expect is not None:
+        agreed = report.expected - len(report.differences)
+        console.print(f"{agreed:,} of {report.expected:,} results are as expected.", markup=False, highlight=False)
