@@ -152,6 +152,8 @@ class ElasticsearchServer:
         config, temporary = folder / "config", folder / "tmp"
         for made in (config, temporary, folder / "data", folder / "logs"):
             made.mkdir(exist_ok=True)
+        # an Elasticsearch that was killed while it wrote its first keystore leaves this file, and refuses to replace it
+        (config / "elasticsearch.keystore.tmp").unlink(missing_ok=True)
         self._write_config(tree, config, configuration(folder, port, inner_port, secure=self.secure))
         for given in (config, temporary):
             give(given, self.account)

