@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from features.records.placeholders import BLANKS, PLACEHOLDERS, only_zeros
+from features.records.placeholders import AROUND, PLACEHOLDERS, only_zeros
 
 IDS: Final = pl.Struct({"value": pl.String, "reason": pl.String})
 """Type of ids that are read: the id, or why it is refused."""
@@ -17,10 +17,6 @@ _WHOLE_FLOAT: Final = r"^(-?(?:0|[1-9][0-9]*))\.0+$"
 """Matches an integer that a table of floats printed, but not 007.0, which no float prints."""
 _SCIENTIFIC: Final = r"^[+-]?[0-9](?:[.,][0-9]+[eE][+-]?[0-9]{1,3}|[eE]\+[0-9]{1,3})$"
 """Matches what spreadsheets and floats write for a long number, but not 1e5, which may be an id."""
-_AROUND: Final = BLANKS + "".join(
-    map(chr, (0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
-)
-"""White space, and characters without a width: nobody sees them at the ends of an id."""
 _SPECIAL: Final = r"^[0-]*$|\p{Cc}"
 
 
@@ -45,7 +41,7 @@ def read_ids(text: pl.Expr, never: Collection[str] = (), allow: Collection[str] 
     longest = max(map(len, placeholders), default=0)
 
     def read(series: pl.Series) -> pl.Series:
-        trimmed = series.cast(pl.String).str.strip_chars(_AROUND)
+        trimmed = series.cast(pl.String).str.strip_chars(AROUND)
         ids = trimmed.str.replace(_WHOLE_FLOAT, "${1}")
         short = ids.str.len_chars() <= longest
         suspects = (

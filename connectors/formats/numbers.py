@@ -19,7 +19,7 @@ _GROUPING: Final = {
 }  # fmt: skip
 """Thousands separator -> the characters that count as it: blanks that do not break, and the typographic apostrophe."""
 _BLANK: Final = "[ \t\u00a0\u202f]*"
-_PLAIN: Final = r"^-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?$"
+PLAIN: Final = r"^-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?$"
 """Matches what is a plain decimal already, in a file with the decimal sign "."."""
 _EXPONENT: Final = r"[+-]?[0-9]+(?:[.,][0-9]*)?[eE][+-]?[0-9]+"
 _SHOWN_LENGTH_MAX: Final = 60
@@ -55,7 +55,7 @@ def read_decimals(
 
     def read(series: pl.Series) -> pl.Series:
         trimmed = series.cast(pl.String).str.strip_chars()
-        if decimal == "." and bool(trimmed.str.contains(_PLAIN).all()):
+        if decimal == "." and bool(trimmed.str.contains(PLAIN).all()):
             return _struct(_without_negative_zero(trimmed), None)
         values = _values(trimmed, form)
         refused = values.is_null() & trimmed.is_not_null()

@@ -31,12 +31,12 @@ from connectors.tables.records import (
     text_of,
 )
 from features.errors import ShopstreamError
+from features.schema import DAY_MS
 
 WHOLE_FLOAT32_MAX: Final = 2**24
 """Floats of 32 bits from here on do not hold every integer."""
 WHOLE_FLOAT16_MAX: Final = 2**11
 """Floats of 16 bits from here on do not hold every integer."""
-_DAY_MS: Final = 86_400_000
 
 
 def parquet_header(log: LogFile) -> list[str]:
@@ -248,7 +248,7 @@ def _dates(array: pa.Array, faults: _Faults) -> pl.Series:
     """Return dates. A count of milliseconds within a day is no date: nothing of it is cut."""
     if pa.types.is_date64(array.type):
         ms = _series(array.cast(pa.int64()))
-        whole = (ms % _DAY_MS == 0).fill_null(value=True)
+        whole = (ms % DAY_MS == 0).fill_null(value=True)
         for row in (~whole).arg_true():
             faults.add(row, f"{ms[row]} ms", "a date of 64 bits with a time of the day")
         array = pc.if_else(whole.to_arrow(), array, None).cast(pa.date32())

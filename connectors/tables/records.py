@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from connectors.formats.numbers import PLAIN
 from connectors.tables.batches import LINE, POSITION, Batch, Refusal, frame, shown
 from connectors.tables.json_path import EVERY, WITHIN, Match, Path, Step, parse_path, write_path
 from features.errors import UsageError
@@ -36,8 +37,6 @@ _DECODERS: Final = {
     ",": msgspec.json.Decoder(float_hook=_with_comma),
 }
 """Decimal sign of the texts of a file -> decoder that writes its number literals with it, so that 1.234 is no 1234."""
-_AMOUNT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?")
-"""Decimal number as `connectors.formats.numbers` reads it."""
 _SUM_DIGITS: Final = 100
 """Digits of a sum: more than any list of amounts needs, so that no sum is rounded."""
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -218,7 +217,7 @@ def _added(record: Any, steps: Sequence[Step]) -> str | None:
         if element is not None and (text := text_at(element, steps[at + 1 :])) is not None
     ]
     for text in texts:
-        if not _AMOUNT.fullmatch(text):
+        if not re.fullmatch(PLAIN, text):
             raise UnreadableValueError(f"{write_path(steps)} has a value that is no decimal number", text)
     if not texts:
         return None

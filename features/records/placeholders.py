@@ -20,6 +20,10 @@ BLANKS: Final = "".join(
     for code in (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
 )
 """White space of Unicode. Python's `strip` removes four control characters more."""
+AROUND: Final = BLANKS + "".join(
+    map(chr, (0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
+)
+"""White space, and characters without a width: nobody sees them at the ends of an id."""
 
 
 RESERVED: Final = "~"
@@ -28,7 +32,7 @@ RESERVED: Final = "~"
 
 def is_placeholder(text: str) -> bool:
     """Return whether the text is a placeholder in any spelling, or has only zeros and dashes (an all-zero UUID)."""
-    folded = text.strip(BLANKS).casefold()
+    folded = text.strip(AROUND).casefold()
     return folded in PLACEHOLDERS or only_zeros(folded)
 
 

@@ -352,12 +352,14 @@ def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | pl.E
     return pl.when(text.is_not_null()).then(replaced_text)
 
 
-def without_guests(source: Source | None) -> Source | None:
+def makes_guests(source: Source) -> bool:
+    """Return whether a source has an alternative that makes ids of guests."""
+    return any(isinstance(one, Selection) and one.guest for one in alternatives(source))
+
+
+def without_guests(source: Source) -> Source | None:
     """Return a source without the alternatives that make ids of guests; None if there are no others."""
-    if source is None:
-        return None
-    own = tuple(one for one in alternatives(source) if not (isinstance(one, Selection) and one.guest))
-    return own or None
+    return tuple(one for one in alternatives(source) if not makes_guests(one)) or None
 
 
 def _guests(text: pl.Expr, salt: bytes) -> pl.Expr:

@@ -19,7 +19,7 @@ from typing import Final
 import polars as pl
 
 from connectors.formats.timestamps import MILLIS, times_of
-from connectors.tables.batches import POSITION, Batch, Refusal
+from connectors.tables.batches import Batch, Refusal
 from connectors.tables.log_files import LogFile, choice_of_members, log_files, named_twice
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
@@ -28,14 +28,14 @@ from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
 from producers.importing.events import event_records, event_rows, event_spill, settled_ids
-from producers.importing.judge import Plan, judge
+from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.lookups import MappingTables, TableReader
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import MADE_ID_END, Assembled, order_records
 from producers.importing.refusals import REFUSAL_SCHEMA, FileReport, remedy
 from producers.importing.rows import click_plan, order_plan
 from producers.importing.spill import ROWS_PENDING_MAX, Spill
-from producers.importing.unread_lines import trimmed, unread_lines
+from producers.importing.unread_lines import unread_lines
 
 ROWS_MAX: Final = 1_500_000
 BATCH_ROWS: Final = 200_000
@@ -264,9 +264,7 @@ class _Reading:
         for one in batch.refused:
             if one.left_out:
                 file_report.leave_out(one.reason, [one.line])
-        rows = trimmed(batch.rows)
-        if POSITION not in rows.columns or mapping.fields.lines is None:
-            rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
+        rows = rows_to_judge(batch.rows, has_lines=mapping.fields.lines is not None)
         for table, key in columns.looked_up:
             tables.use(table, rows.select(key.alias("key"))["key"])
         judged = judge(rows, plan)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from connectors.tables.batches import LINE
+from connectors.tables.batches import LINE, POSITION
 from producers.importing.columns import MISSED, MISSED_KEY, NO_TEXT
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
@@ -66,6 +66,24 @@ class Plan:
     checks: Sequence[Check]
     drops: Sequence[tuple[str, pl.Expr]]
     output: Mapping[str, pl.Expr]
+
+
+def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows whose texts have no blanks around them; null where nothing remains."""
+    return rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+
+
+def rows_to_judge(rows: pl.DataFrame, *, has_lines: bool) -> pl.DataFrame:
+    """Return the rows of a batch as `judge` takes them: trimmed, with the position of the line if the record has lines.
+
+    Args:
+        rows: LINE and the columns of the file, and POSITION if a list is read.
+        has_lines: whether the elements of the list are lines of a record.
+    """
+    rows = trimmed(rows)
+    if POSITION in rows.columns and has_lines:
+        return rows
+    return rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
 
 
 def judge(rows: pl.DataFrame, plan: Plan) -> Judged:

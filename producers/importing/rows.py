@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from connectors.formats.country_codes import country_codes
-from connectors.formats.ids import read_ids
+from connectors.formats.ids import plain_ids, read_ids
 from connectors.formats.numbers import read_decimals
 from connectors.tables.batches import LINE, POSITION
 from features.records.placeholders import RESERVED
@@ -19,6 +19,7 @@ from features.schema import (
     DEVICES,
     EVENT_TYPES,
     ORDER_CHANGE_MS_MAX,
+    STAGE_EVENT,
     STATUSES,
     TS_MAX,
     Event,
@@ -29,6 +30,7 @@ from producers.importing.columns import (
     NO_TEXT,
     Columns,
     label,
+    makes_guests,
     rates_of,
     replaced,
     without_guests,
@@ -45,7 +47,7 @@ RULE_DIGITS: Final = 3
 _NUMBERS: Final = frozenset({"total", "quantity", "unit_price", "price"})
 """Fields whose texts are numbers."""
 _QUANTITY_MAX: Final = 2**53
-PURCHASE: Final = "purchase"
+_OWN_CUSTOMER: Final = "\0own_customer"
 NO_RATE: Final = "currency without a rate"
 NO_USER: Final = "no user yet"
 """Reason of a click of a visitor whom no user id names."""
@@ -82,7 +84,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
-    texts["\0own_customer"] = columns.text(without_guests(order.customer))
+    texts |= _own_customer(columns, order.customer)
     texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
     if order.lines is not None and order.lines.left_out is not None:
         texts["\0not_a_line"] = columns.holds(order.lines.left_out)
@@ -108,7 +110,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
             "no customer", "customer_id",
             _unreadable_id("customer_id") if grouped else _bad_id("customer_id"), _id_reason("customer_id"),
         ),
-        _reserved_check(),
+        _reserved_check(texts),
         *_time_checks(grouped=grouped, now_ms=now_ms),
         Check("no readable time", "updated_ts", _updated_reason().is_not_null(), _updated_reason()),
         Check("time ahead of now", "updated_ts", _struct("updated", "ms") > now_ms + AHEAD_MS_MAX),
@@ -238,7 +240,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         for name, source in sources.items()
     }
     texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
-    texts["\0own_customer"] = columns.text(without_guests(sources["customer_id"]))
+    texts |= _own_customer(columns, sources["customer_id"])
     if mapping.identity is not None:
         texts["\0visitor"] = columns.text(mapping.identity.visitor)
     line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
@@ -258,7 +260,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
             "no customer" if mapping.identity is None else "no user and no visitor", "customer_id",
             _bad_id("customer_id"), _id_reason("customer_id"),
         ),
-        _reserved_check(),
+        _reserved_check(texts),
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(EVENT_BYTES_MAX, texts),
@@ -304,7 +306,7 @@ def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr
         if source is not None:
             text = _not_in(columns.text(source, number=name in _NUMBERS, name=name), lines.never)
             texts[name] = pl.when(has_lines).then(text).otherwise(texts[name])
-    many = (pl.len().over(LINE) > 1) | (_replaced(texts["event_type"], mapping.click.types) == PURCHASE)
+    many = (pl.len().over(LINE) > 1) | (_replaced(texts["event_type"], mapping.click.types) == STAGE_EVENT["purchase"])
     ids = [_line_id(one, columns, own_id, lines.never, many) for one in lines.id]
     texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
     texts["\0first_counts"] = has_lines & pl.lit(lines.repeats == "first")
@@ -446,8 +448,16 @@ def _is_placeholder(name: str) -> pl.Expr:
     return _id_reason(name).str.starts_with("placeholder").fill_null(False)
 
 
-def _reserved_check() -> Check:
-    return Check("customer id that begins with ~", "customer_id", pl.col("\0own_customer").str.starts_with(RESERVED))
+def _own_customer(columns: Columns, customer: Source | None) -> dict[str, pl.Expr]:
+    """Return the customer's text without ids of guests; nothing if the mapping makes none."""
+    if customer is None or not makes_guests(customer):
+        return {}
+    return {_OWN_CUSTOMER: plain_ids(columns.text(without_guests(customer)))}
+
+
+def _reserved_check(texts: Mapping[str, pl.Expr]) -> Check:
+    own = pl.col(_OWN_CUSTOMER) if _OWN_CUSTOMER in texts else _value("customer_id")
+    return Check("customer id that begins with ~", "customer_id", own.str.starts_with(RESERVED))
 
 
 def _optional_id_checks(*names: str) -> list[Check]:

@@ -10,12 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from connectors.tables.batches import LINE, Batch
-from producers.importing.judge import Plan
-
-
-def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows whose texts have no blanks around them; null where nothing remains."""
-    return rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+from producers.importing.judge import Plan, trimmed
 
 
 def unread_lines(batch: Batch, plan: Plan, like: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -14,22 +14,19 @@ import msgspec
 import polars as pl
 
 from connectors.messages.envelopes import Headers, LeftOut, Record, open_message
-from connectors.tables.batches import POSITION
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
-from features.schema import TS_MAX, Event, Item, Order
+from features.schema import TS_MAX, VOID_STATUS, Event, Item, Order
 from producers.importing.columns import Columns, label
-from producers.importing.events import EVENT_COLUMNS
-from producers.importing.judge import Plan, judge
+from producers.importing.events import EVENT_COLUMNS, event_rows
+from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.mapping import ClickMapping, OrderMapping
-from producers.importing.orders import ORDER_COLUMNS, in_shop_currency, message_orders
+from producers.importing.orders import ORDER_COLUMNS, message_orders
 from producers.importing.rows import NO_RATE, click_plan, order_plan
-from producers.importing.unread_lines import trimmed
 
 NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
-_VOID: Final = "void"
 _FIELD_OF: Final = {"no customer": "customer_id", "no readable time": "ts", "no readable total": "total"}
 """Reason about a whole order -> field that has no value."""
 
@@ -99,7 +96,6 @@ class TopicMapper:
         columns = Columns(
             name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
         )
-        self._columns = columns
         self._plan: Plan = (
             order_plan(mapping, columns, TS_MAX)
             if isinstance(mapping, OrderMapping)
@@ -137,8 +133,8 @@ class TopicMapper:
         moved = self._moved(former, rows)
         if isinstance(self._mapping, OrderMapping):
             self._add_orders(rows, None, parts, mapped)
-            self._add_orders(gone, _VOID, parts, mapped)
-            self._add_orders(moved, _VOID, parts, mapped)
+            self._add_orders(gone, VOID_STATUS, parts, mapped)
+            self._add_orders(moved, VOID_STATUS, parts, mapped)
         else:
             self._add_events(rows, messages, mapped)
         return mapped
@@ -175,9 +171,7 @@ class TopicMapper:
         batch = records_batch(records, self._paths, self._mapping.list_path)
         for one in batch.refused:
             mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
-        rows = trimmed(batch.rows)
-        if POSITION not in rows.columns or self._mapping.fields.lines is None:
-            rows = rows.with_columns(pl.lit(None, pl.Int64).alias(POSITION))
+        rows = rows_to_judge(batch.rows, has_lines=self._mapping.fields.lines is not None)
         judged = judge(rows, self._plan)
         for line, reason, column, value, detail in judged.refused.iter_rows():
             if reason == NO_RATE and value is not None:
@@ -227,8 +221,7 @@ class TopicMapper:
             return
         for line in rows.filter(pl.col("session_id").is_null())["_line"].unique().to_list():
             mapped.left_out[line] = NO_SESSION
-        rows = rows.filter(pl.col("session_id").is_not_null())
-        rows = rows.with_columns(price=in_shop_currency(rows["_price"], rows["_rate"]))
+        rows = event_rows(rows.filter(pl.col("session_id").is_not_null()))
         counts: dict[int, int] = {}
         for line, *values in rows.select("_line", *EVENT_COLUMNS).iter_rows():
             fields = dict(zip(EVENT_COLUMNS, values, strict=True))

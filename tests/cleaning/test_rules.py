@@ -72,7 +72,7 @@ def moved(customer, at, status="placed", **fields):
         # nobody gave it away
         ([("ann", 0, "placed"), ("bob", 5, "placed")], [("bob", 5)]),
         ([("ann", 0, "placed"), ("bob", 5, "placed"), ("ann", 6, "void"), ("bob", 9, "placed")], [("bob", 5)]),
-        # two at once: the first in byte order has it
+        # two at one time: the first in byte order has it
         ([("ann", 0, "placed"), ("ann", 5, "void"), ("bob", 5, "placed"), ("cat", 5, "placed")], [("cat", 5)]),
         # a void record takes nothing from anybody
         ([("ann", 0, "placed"), ("bob", 5, "void")], []),

@@ -51,7 +51,7 @@ WRONG_READINGS = {
     "an id is remembered for ever": ("> 48:", "> 9**9:"),
     "an id is remembered for an hour less": ("> 48:", "> 47:"),
     "an id is remembered for an hour more": ("> 48:", "> 49:"),
-    "a repeated event is remembered anew": (
+    "a repeated event is remembered from its own time": (
         "            counting.append(event)",
         '            counting.append(event)\n        hour_of[event["event_id"]] = event["ts"] // HOUR',
     ),
