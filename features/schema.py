@@ -184,7 +184,7 @@ def group_name(run: str, role: str) -> str:
     return f"{run}-{role}"
 
 
-GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position", "spark", "forget")
+GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget")
 """Names of a run's consumer groups, without the run: those of its roles and of commands that only read."""
 
 

@@ -113,6 +113,7 @@ def consumer_config(
     instance_id: str | None = None,
     *,
     on_error: Callable[[KafkaError], None] | None = None,
+    assignment: str = "range",
 ) -> dict[str, Any]:
     """Return the properties of a consumer in `group`, tuned for catch-up and exact by construction.
 
@@ -121,11 +122,13 @@ def consumer_config(
         group: name of the consumer group.
         instance_id: id of a static member: a restart under the same id gets its partitions back immediately.
         on_error: callback for errors of the whole client, called from `poll`/`consume`.
+        assignment: `range`, or `roundrobin` for topics whose partition numbers do not belong together.
 
     Raises:
         UsageError: a property would break exactness.
     """
-    config = _merge("consumer", properties, TUNED_CONSUMER, EXACTNESS_CONSUMER)
+    exactness = {**EXACTNESS_CONSUMER, "partition.assignment.strategy": assignment}
+    config = _merge("consumer", properties, TUNED_CONSUMER, exactness)
     config["group.id"] = group
     if instance_id is not None:
         config["group.instance.id"] = instance_id

@@ -211,6 +211,29 @@ def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, in
     return {(p.topic, p.partition): high for p, (_, high) in marks.items()}
 
 
+def offsets_at(
+    consumer: Consumer, partitions: Sequence[TopicPartition], time_ms: int, timeout_s: float = REQUEST_TIMEOUT_S
+) -> dict[TopicPartition, int]:
+    """Return the offset of the first message at or after a time of each partition; its end if there is none.
+
+    Args:
+        consumer: any consumer of the cluster.
+        partitions: partitions to query.
+        time_ms: time of messages, epoch ms.
+        timeout_s: longest wait.
+
+    Raises:
+        ShopstreamError: a partition does not exist or its broker did not respond in time.
+    """
+    requests = [TopicPartition(p.topic, p.partition, time_ms) for p in partitions]
+    try:
+        answers = consumer.offsets_for_times(requests, timeout=timeout_s)
+    except KafkaException as error:
+        raise ShopstreamError(f"The offsets at a time could not be read: {error.args[0].str()}.") from error
+    ends = watermarks(consumer, partitions, timeout_s)
+    return {p: p.offset if p.offset >= 0 else ends[p][1] for p in answers}
+
+
 def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
     """Return the topic ids of the cluster: a topic that is deleted and recreated has the same name and another id.
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
+from connectors.messages.mapped import Mapped, Message
 from features.errors import UsageError
-from producers.topic_mapping.mapper import Mapped, Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 
 BATCH_MESSAGES = 5_000
 

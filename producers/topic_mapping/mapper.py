@@ -7,13 +7,13 @@ crash changes nothing: consumers drop events by id, and equal order records have
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import polars as pl
 
-from connectors.messages.envelopes import Headers, LeftOut, Record, open_message
+from connectors.messages.envelopes import LeftOut, Record, open_message
+from connectors.messages.mapped import Mapped, MappedRecord, Message
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
@@ -31,45 +31,6 @@ _FIELD_OF: Final = {"no customer": "customer_id", "no readable time": "ts", "no 
 """Reason about a whole order -> field that has no value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Message of a foreign topic.
-
-    Attributes:
-        value: value; None is a null value.
-        position: topic, partition and offset as one text, from which ids of events without one are made.
-        headers: headers.
-    """
-
-    value: bytes | None
-    position: str = ""
-    headers: Headers = ()
-
-
-class MappedRecord(NamedTuple):
-    """Record of a message: source topic of the run, key, value, and position of the message in its batch."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    message: int
-
-
-@dataclass(slots=True)
-class Mapped:
-    """Result of a batch of messages. A message is the position in its batch.
-
-    Attributes:
-        records: records; those of events are in the order of their messages.
-        left_out: message -> reason, for messages that are no records by a rule.
-        refused: message -> reason, for messages that cannot be read right.
-    """
-
-    records: list[MappedRecord] = field(default_factory=list)
-    left_out: dict[int, str] = field(default_factory=dict)
-    refused: dict[int, str] = field(default_factory=dict)
-
-
 class TopicMapper:
     """Maps the messages of one topic.
 
@@ -79,6 +40,7 @@ class TopicMapper:
         guest_salt: key of the hash that makes ids of guests.
 
     Attributes:
+        name: name of the mapping.
         topic: full name of the topic.
 
     Raises:
@@ -89,6 +51,7 @@ class TopicMapper:
         if mapping.topic is None:
             raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
         self._check(name, mapping)
+        self.name = name
         self.topic = mapping.topic.topic
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
@@ -214,7 +177,8 @@ class TopicMapper:
             fields = dict(zip(ORDER_COLUMNS, values, strict=True))
             fields["items"] = [Item(**item) for item in fields["items"]] if fields["items"] else None
             order = Order(**fields)
-            mapped.records.append(MappedRecord("orders", order.customer_id.encode(), self._encode(order), line))
+            key = order.customer_id.encode()
+            mapped.records.append(MappedRecord("orders", key, self._encode(order), line, order.updated_ts))
 
     def _add_events(self, rows: pl.DataFrame | None, messages: Sequence[Message], mapped: Mapped) -> None:
         if rows is None or rows.is_empty():
@@ -229,7 +193,9 @@ class TopicMapper:
                 number = counts[line] = counts.get(line, -1) + 1
                 fields["event_id"] = f"{messages[line].position}#{number}" if number else messages[line].position
             event = Event(**fields)
-            mapped.records.append(MappedRecord("events", event.customer_id.encode(), self._encode(event), line))
+            mapped.records.append(
+                MappedRecord("events", event.customer_id.encode(), self._encode(event), line, event.ts)
+            )
 
 
 def _reason(part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "inspect": "inspect_log.inspect_log",
         "import": "import_log.import_log",
         "map check": "map_topics.check",
+        "map run": "map_run.run_mappings",
         "seed": "seed.seed_history",
     },
     "Stream": {

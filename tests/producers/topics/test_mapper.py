@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.messages.mapped import Message
 from features.errors import UsageError
 from features.records.decode import decode
 from producers.importing.mapping import parse_mapping
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 
 CLICKS = """\
 kind: clicks
@@ -262,7 +263,7 @@ def test_every_message_is_mapped_left_out_or_refused_whatever_its_batch(given_me
         assert (number in settled) != bool(one.records)
         assert one.left_out.get(0) == whole.left_out.get(number)
         assert one.refused.get(0) == whole.refused.get(number)
-    expected = sorted((*record[:3], number) for number, one in enumerate(alone) for record in one.records)
+    expected = sorted(record._replace(message=number) for number, one in enumerate(alone) for record in one.records)
     assert sorted(whole.records) == expected
     for topic in ("events", "orders"):
         mine = [record for record in whole.records if record.topic == topic]
