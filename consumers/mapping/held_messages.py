@@ -1,8 +1,8 @@
 """Holds mapped messages until their partition may write them: partitions are written in step by the times of records.
 
-If the partitions of a backlog were written one after the other, a late day of one would precede an early day of
-another in a partition of the run. The early day would count as too late. So no partition is written more than STEP_MS
-ahead of the lowest one that is not at its end.
+A backlog is not written one partition after the other. A late day of one partition would precede an early day of
+another, which would then be too late. So no partition is written more than STEP_MS ahead of the lowest one that is not
+at its end.
 
 The time of a partition is the highest time of its records so far. It never falls, and disorder within a partition does
 not hold the partition back.

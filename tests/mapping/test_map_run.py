@@ -58,26 +58,18 @@ def test_backlog_of_a_year_is_mapped_completely_and_in_step(shop, run_name, work
     assert {letter.value() for letter in letters} == {None}
 
 
-def test_workers_that_are_killed_while_messages_arrive_lose_nothing(shop, run_name, servers):
+def test_workers_that_are_killed_ten_times_lose_nothing_and_stay_in_step(shop, run_name):
     properties, sent, files, variables = shop
     rng = np.random.default_rng(3)
-    process = start(["map", "run", *files, "--run", run_name, "--workers", 2], variables)
-    try:
-        for _ in range(10):
-            time.sleep(rng.uniform(0.5, 2.5))
-            workers = psutil.Process(process.pid).children()
-            if workers:
-                workers[int(rng.integers(len(workers)))].kill()
-        stop(process)
-        later = {"e-later-1", "e-later-2"}
-        at_ms = START_MS + 366 * DAY_MS
-        clicks = next(topic for topic, _ in sent.messages if topic.endswith("-web"))
-        more = [json.dumps(click(one.removeprefix("e"), at_ms, "c1")).encode() for one in sorted(later)]
-        send(properties, {(clicks, 2): more})
-        done = call(["map", "run", *files, "--run", run_name, "--until-end"], variables)
-        assert done.returncode == 0, done.stderr
-    finally:
-        process.kill()
+    for _ in range(2):
+        kill_workers(start(["map", "run", *files, "--run", run_name, "--workers", 2], variables), rng)
+    later = {"e-later-1", "e-later-2"}
+    at_ms = START_MS + 366 * DAY_MS
+    clicks = next(topic for topic, _ in sent.messages if topic.endswith("-web"))
+    more = [json.dumps(click(one.removeprefix("e"), at_ms, "c1")).encode() for one in sorted(later)]
+    send(properties, {(clicks, 2): more})
+    done = call(["map", "run", *files, "--run", run_name, "--until-end"], variables)
+    assert done.returncode == 0, done.stderr
     events = records(properties, run_name, "events")
     assert {one["event_id"] for values in events.values() for one in values} == sent.event_ids | later
     orders = records(properties, run_name, "orders")
@@ -85,10 +77,27 @@ def test_workers_that_are_killed_while_messages_arrive_lose_nothing(shop, run_na
     assert max(latest_ms(values, "ts") for values in events.values()) < 48 * HOUR_MS
 
 
-def stop(process):
-    process.send_signal(signal.SIGINT)
-    _, output = process.communicate(timeout=60)
-    assert process.returncode in (0, 130), output
+def kill_workers(process, rng, times=5):
+    """Kill a worker several times, each after the parent has restarted it, and stop the command."""
+    try:
+        for _ in range(times):
+            time.sleep(rng.uniform(1, 4))
+            wait_for(lambda: len(psutil.Process(process.pid).children()) == 2)
+            psutil.Process(process.pid).children()[int(rng.integers(2))].kill()
+        wait_for(lambda: len(psutil.Process(process.pid).children()) == 2)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        _, output = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    finally:
+        process.kill()
+
+
+def wait_for(condition, timeout_s=60):
+    until_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
 
 
 def test_command_continues_where_it_stopped(shop, run_name):
