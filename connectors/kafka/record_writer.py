@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.kafka.client import open_producer, producer_config
 from connectors.messages.mapped import MappedRecord
@@ -29,21 +29,14 @@ class RecordWriter:
     """Writes records of a run, partitioned by their keys as all producers of the run do.
 
     Args:
-        properties: librdkafka properties of the cluster.
+        producer: idempotent producer (from `open_record_writer`).
         run: name of the run.
-        name: client name in the log.
-
-    Attributes:
-        bytes_max: most bytes of key and value of a record that the client sends.
-
-    Raises:
-        UsageError: a Kafka property is wrong.
+        bytes_max: most bytes of key and value of a record that the producer sends.
     """
 
-    def __init__(self, properties: Mapping[str, Any], run: str, name: str) -> None:
-        config = producer_config(properties, name, tuned=TUNED, failures_only=True)
-        self.bytes_max = int(config.get("message.max.bytes", BYTES_MAX))
-        self._producer = open_producer({**config, "on_delivery": self._on_delivery})
+    def __init__(self, producer: Producer, run: str, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self._producer = producer
         self._names = {topic: topic_name(run, topic) for topic in SOURCE_TOPICS}
         self._failed: list[str] = []
 
@@ -55,7 +48,9 @@ class RecordWriter:
         """
         while True:
             try:
-                self._producer.produce(self._names[record.topic], record.value, record.key)
+                self._producer.produce(
+                    self._names[record.topic], record.value, record.key, on_delivery=self._on_delivery
+                )
             except BufferError:
                 if stop():
                     return False
@@ -103,3 +98,18 @@ class RecordWriter:
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and error.code() != KafkaError._PURGE_QUEUE:  # noqa: SLF001 - librdkafka's own code
             self._failed.append(f"{message.topic()}: {error.str()}")
+
+
+def open_record_writer(properties: Mapping[str, Any], run: str, name: str) -> RecordWriter:
+    """Return a writer with its own producer.
+
+    Args:
+        properties: librdkafka properties of the cluster.
+        run: name of the run.
+        name: client name in the log.
+
+    Raises:
+        UsageError: a Kafka property is wrong.
+    """
+    config = producer_config(properties, name, tuned=TUNED, failures_only=True)
+    return RecordWriter(open_producer(config), run, int(config.get("message.max.bytes", BYTES_MAX)))

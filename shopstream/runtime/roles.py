@@ -172,7 +172,7 @@ def open_map_role(task: Task) -> Role:
     """Open the role `map`: messages of foreign topics as records of the run."""
     from connectors.kafka.client import consumer_config, open_admin, open_consumer  # noqa: PLC0415
     from connectors.kafka.offsets import topic_ids  # noqa: PLC0415
-    from connectors.kafka.record_writer import RecordWriter  # noqa: PLC0415
+    from connectors.kafka.record_writer import open_record_writer  # noqa: PLC0415
     from connectors.kafka.source import Source  # noqa: PLC0415
     from consumers.dead_letters.producer import open_dead_letters  # noqa: PLC0415
     from consumers.mapping.consumer import ROLE, MapRole  # noqa: PLC0415
@@ -186,7 +186,7 @@ def open_map_role(task: Task) -> Role:
     ]
     topics = sorted({mapper.topic for mapper in mappers})
     config = consumer_config(task.kafka, group_name(task.run, ROLE), task.instance_id, assignment="roundrobin")
-    writer = RecordWriter(task.kafka, task.run, task.instance_id)
+    writer = open_record_writer(task.kafka, task.run, task.instance_id)
     dead_letters = open_dead_letters(task.kafka, task.run)
     role = MapRole(
         Source(open_consumer(config), task.run, topics, foreign=True),
