@@ -275,7 +275,7 @@ class MapRole:
                 # nothing may be committed: later released messages are not written
                 self._owned.clear()
                 return False
-        for offset, reason in released.refused.items():
+        for offset, reason in sorted(released.refused.items()):
             self._dead_letters.send(DeadLetter(partition.topic, partition.number, offset, None, None, reason))
         self._count(released)
         self._owned[partition].written = released.offsets[-1] + 1

@@ -65,6 +65,13 @@ def load_mappings(settings: Settings, names: Sequence[str]) -> MappedTopics:
     return MappedTopics(tuple(texts.items()), tuple(sorted(topics)), salt.decode())
 
 
+def open_mappers(settings: Settings, names: Sequence[str]) -> list[TopicMapper]:
+    """Return the mappers of mappings; errors as `load_mappings`."""
+    mapped = load_mappings(settings, names)
+    salt = mapped.guest_salt.encode()
+    return [TopicMapper(name, parse_mapping(text, name), salt) for name, text in mapped.texts]
+
+
 def checked_workers(workers: int) -> int:
     """Return the number of workers. Raises UsageError if it is out of range."""
     if not 1 <= workers <= WORKERS_MAX:

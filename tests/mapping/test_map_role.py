@@ -106,7 +106,10 @@ class Times:
         return mapped
 
 
-def run(values, *, turns=3, mappers=(Times(),), writer=None, append_ms=NOW_MS, options=None, others=NO_TIME):
+TIMES = (Times(),)
+
+
+def run(values, *, turns=3, mappers=TIMES, writer=None, append_ms=NOW_MS, options=None, others=NO_TIME):
     source = OnePartition([json.dumps(one).encode() for one in values], append_ms)
     writer, letters, told = writer or Writer(), Letters(), []
     role = MapRole(source, list(mappers), writer, letters, options=options or MapOptions(commit_every_s=0))

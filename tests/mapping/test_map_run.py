@@ -33,6 +33,45 @@ def shop(servers, run_name, tmp_path):
     return properties, sent, files, environment(tmp_path / "home", servers)
 
 
+@pytest.fixture
+def refused(servers, run_name, tmp_path):
+    """A run in which a mapping refused a message of a type that it does not know, and the command line."""
+    properties = servers.kafka.client_properties()
+    topic = f"{run_name}-web"
+    create(properties, topic, 1)
+    good, bad = click(1, START_MS, "c1"), click(2, START_MS, "c2", type="basket")
+    send(properties, {(topic, 0): [json.dumps(good).encode(), json.dumps(bad).encode(), b"{"]})
+    file = tmp_path / "clicks.yaml"
+    file.write_text(CLICKS.format(topic=topic))
+    variables = environment(tmp_path / "home", servers)
+    done = call(["map", "run", file, "--run", run_name, "--until-end"], variables)
+    assert done.returncode == 0, done.stderr
+    return properties, file, lambda *arguments: call([*arguments, "--run", run_name], variables)
+
+
+def test_refused_messages_are_mapped_again_after_a_correction(refused, run_name):
+    properties, file, command = refused
+    file.write_text(file.read_text().replace("cart: add_to_cart", "cart: add_to_cart, basket: add_to_cart"))
+    replay = ("dead-letters", "replay", "--mapping", file, "--yes")
+    done = command(*replay)
+    assert "1 records sent" in done.stdout, done.stdout + done.stderr
+    assert "still refused: not JSON" in done.stdout
+    events = records(properties, run_name, "events")
+    assert sorted(one["event_id"] for values in events.values() for one in values) == ["e1", "e2"]
+    assert "was already replayed" in command(*replay).stdout
+    assert "another system" in command("dead-letters", "replay", "--dry-run").stdout
+
+
+def test_message_of_a_dead_letter_is_shown_from_its_topic_on_request(refused, tmp_path):
+    _, _, command = refused
+    shown = command("dead-letters", "show", "0").stdout
+    assert "basket" in shown  # the reason names the word
+    assert "c2" not in shown
+    assert '"user": "c2"' in command("dead-letters", "show", "0", "--contact").stdout
+    command("dead-letters", "show", "0", "--out", tmp_path / "message.json")
+    assert json.loads((tmp_path / "message.json").read_bytes())["user"] == "c2"
+
+
 def totals(done):
     """The figures of the last log line about the role."""
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
