@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connectors.tables.records import float_text
+from features.schema import DAY_MS, SECOND_MS
 
 encode: Final = msgspec.json.Encoder().encode
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,7 +47,13 @@ def moment_of(time_ms: int) -> datetime:
 
 def iso_text(time_ms: int) -> str:
     """Return `2026-05-04T10:00:00.123Z`."""
-    return moment_of(time_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, ms = divmod(time_ms % DAY_MS, SECOND_MS)
+    return f"{_day_text(time_ms // DAY_MS)}T{seconds // 3_600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}Z"
+
+
+@functools.lru_cache(maxsize=1_000)
+def _day_text(day: int) -> str:
+    return str(moment_of(day * DAY_MS).date())
 
 
 def local_text(time_ms: int, zone: ZoneInfo, *, offset: bool) -> str:

@@ -144,13 +144,14 @@ def _event_reasons(events: Sequence[Event]) -> list[str | None]:
 
 
 def _order_reasons(orders: Sequence[Order]) -> list[str | None]:
+    changed_ids = _changed_products(orders)
     frame = pl.DataFrame(
         {
             "order_id": [order.order_id for order in orders], "customer_id": [order.customer_id for order in orders],
             "channel": [order.channel for order in orders], "country": [order.country for order in orders],
             "payment_method": [order.payment_method for order in orders],
             "total": [readable_amount(order.total) for order in orders],
-            "items": [_readable_items(order) for order in orders],
+            "items": [_readable_items(order, changed_ids) for order in orders],
             "time": [order.ts >= TIME_MS_MIN and order.updated_ts <= TIME_MS_MAX for order in orders],
         },
         schema={
@@ -173,20 +174,23 @@ def readable_amount(amount: float | None) -> bool:
     return amount is None or len((float_text(amount) or "").partition(".")[2]) <= FRACTION_DIGITS_MAX
 
 
-def _readable_items(order: Order) -> bool:
+def _readable_items(order: Order, changed_ids: frozenset[str]) -> bool:
     """Return whether every line has a product, quantity or price, and none is changed by a mapping."""
-    products = [item.product_id for item in order.items or () if item.product_id is not None]
     return all(
         (item.product_id, item.quantity, item.unit_price) != (None, None, None)
+        and item.product_id not in changed_ids
         and readable_amount(item.unit_price)
         and (item.quantity is None or item.quantity <= _QUANTITY_MAX)
         for item in order.items or ()
-    ) and (not products or bool(_stays_id(pl.Series("id", products, pl.String)).all()))
+    )
 
 
-def _stays_id(ids: pl.Series) -> pl.Series:
-    same = (read_ids(pl.col("id"), (), ("0",)).struct.field("value") == pl.col("id")).fill_null(False)
-    return ids.to_frame("id").select(same.alias("same"))["same"]
+def _changed_products(orders: Sequence[Order]) -> frozenset[str]:
+    """Return the product ids of lines that a mapping changes or refuses."""
+    ids = {item.product_id for order in orders for item in order.items or () if item.product_id is not None}
+    frame = pl.DataFrame({"id": sorted(ids)}, schema={"id": pl.String})
+    value = read_ids(pl.col("id"), (), ("0",)).struct.field("value")
+    return frozenset(frame.filter((value != pl.col("id")).fill_null(True))["id"].to_list())
 
 
 def _id_checks(*names: str) -> dict[str, pl.Expr]:

@@ -8,10 +8,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from producers.source_shapes.debezium import DebeziumShape
+from producers.source_shapes.posthog import PosthogShape
 from producers.source_shapes.profiles import Profile
 from producers.source_shapes.segment import SegmentShape
 from producers.source_shapes.shape import Faults, SourceShape
 from producers.source_shapes.shopify import ShopifyOrders
+from producers.source_shapes.snowplow import SnowplowShape
 from producers.source_shapes.webhooks import WebhookShape
 from producers.source_shapes.woocommerce import WooCommerceOrders
 
@@ -47,11 +49,21 @@ def _debezium(options: ShapeOptions, number: int) -> SourceShape:
     return DebeziumShape(options.faults, number, options.zone)
 
 
+def _snowplow(options: ShapeOptions, number: int) -> SourceShape:
+    return SnowplowShape(options.faults, number)
+
+
+def _posthog(options: ShapeOptions, number: int) -> SourceShape:
+    return PosthogShape(options.faults, number)
+
+
 _OPEN: Final[dict[str, tuple[str, str, Callable[[ShapeOptions, int], SourceShape]]]] = {
     "segment": ("events", "segment", _segment),
     "shopify": ("orders", "shopify-orders", _shopify),
     "woocommerce": ("orders", "woocommerce-orders", _woocommerce),
     "debezium": ("orders", "debezium-orders", _debezium),
+    "snowplow": ("events", "snowplow", _snowplow),
+    "posthog": ("events", "posthog", _posthog),
 }
 """Name -> records that it has, ready mapping, and how it is opened. The order is that of the random streams."""
 

@@ -28,7 +28,7 @@ class ShapeSelection:
         typer.Option(
             "--as",
             metavar="SHAPES",
-            help="Write messages of other systems instead: segment, shopify, woocommerce, debezium; comma-separated.",
+            help="Write messages of other systems: segment, snowplow, posthog; shopify, woocommerce, debezium.",
         ),
     ] = ""
     poison: Annotated[

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 import producers
-from features.schema import SOURCE_TOPICS, Event, Order
+from features.schema import HOUR_MS, SOURCE_TOPICS, Event, Order
 from producers.importing.mapping import parse_mapping
 from producers.messages import Messages
 from producers.source_shapes.moments import Admission, moments
@@ -69,12 +69,15 @@ def written(shape, chunks, faults=CLEAN, zone=ZONE, profiles=None):
 
 
 def events_of(mapped):
-    """The events of mapped messages: of equal ids the first in the log."""
-    first = {}
+    """The events of mapped messages: of equal ids the first in the log, for 48 hours."""
+    counted, hours = [], {}
     for record in mapped.records:
         event = msgspec.json.decode(record.value, type=Event)
-        first.setdefault(event.event_id, event)
-    return list(first.values())
+        hour = event.ts // HOUR_MS
+        if hour - hours.get(event.event_id, -100) > 48:
+            hours[event.event_id] = hour
+            counted.append(event)
+    return counted
 
 
 def orders_of(mapped):

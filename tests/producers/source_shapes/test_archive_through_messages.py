@@ -75,12 +75,11 @@ def features_of(directory):
     return batch_features(directory, END - 1, counts)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_features_of_mapped_messages_equal_those_of_the_archive(truth, tmp_path, shape, seed):
+def test_features_of_mapped_messages_equal_those_of_the_archive(truth, tmp_path, shape):
     if shape == "shopify":
         truth = without_void(truth, tmp_path / "placed")
-    faults = Faults(dirt=0.1, poison=0.02, seed=seed)
+    faults = Faults(dirt=0.1, poison=0.02, seed=3)
     written = write_message_files(truth, tmp_path / "messages", [shape], faults, SITE, PARTITIONS)
     rows, left_out, refused = mapped_lines(tmp_path / "messages", shape)
     assert sum(written.admission.refused.values()) + sum(written.reports[shape].refused.values()) == 0

@@ -59,6 +59,12 @@ def event_in(shape, event):
     if shape == "segment":
         channel = event.channel if event.channel in ("paid_search", "email") else None
         fields |= {"country": None, "channel": channel}
+    else:
+        fields["country"] = event.country if event.country in country_codes() else None
+    if shape == "posthog":
+        fields["channel"] = None
+    if shape == "snowplow" and event.event_type in ("page_view", "search", "checkout"):
+        fields |= dict.fromkeys(("product_id", "category", "price", "quantity"))
     if event.event_type == "purchase":
         fields["event_id"] = "of a line"
     return tuple(fields.values())
