@@ -72,7 +72,7 @@ def replay_shapes(
 ) -> ShapeReplayReport:
     """Send an archive as messages of other systems.
 
-    Messages of a replay that goes on after a stop repeat some of the former ones, which changes no record.
+    A replay that continues after a stop repeats some messages, which changes no record.
 
     Args:
         options: what to send, and how.

@@ -97,7 +97,7 @@ def replay(
 ) -> None:
     """Send an archive to Kafka: profiles first, then events and orders in event-time order.
 
-    With --as the records are messages of other systems, on topics of their own, as `shopstream map` reads them. The
+    With --as the records are messages of other systems, on topics of their own, as mappings of topics read them. The
     dirt is then that of real sources: retries, wrong clocks, late deliveries, and messages that are no records. The
     exit code is 1 if a shape cannot say a record. docs/synthetic-shop.md describes the shapes.
 

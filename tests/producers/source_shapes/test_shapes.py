@@ -285,3 +285,16 @@ def test_repetitions_of_an_archive_are_written_once_until_they_are_new_events():
     repeated = [click(1, ts=START + after * hour, event_type="purchase") for after in (0, 48, 97)]
     result = written("segment", [chunk_of(repeated)])
     assert (result.admission.repeated, len(result.messages)) == (1, 2)
+
+
+def test_purchase_at_the_moment_of_another_device_is_refused():
+    both = [click(1, ts=START), click(2, ts=START, event_type="purchase", device="desktop")]
+    result = written("segment", [chunk_of(both)])
+    assert result.refused == {"purchase at the moment of an event on another device": 1}
+    assert [event.event_id for event in events_of(result.mapped("segment"))] == ["e1"]
+
+
+def test_changes_of_a_table_arrive_in_the_order_of_its_log():
+    changes = [order(order_id=f"o{n % 5}", updated_ts=START + n) for n in range(200)]
+    lsns = [body["source"]["lsn"] for body in bodies(written("debezium", [chunk_of(changes)]))]
+    assert lsns == sorted(lsns)
