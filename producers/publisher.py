@@ -41,12 +41,12 @@ _REASONS: Final = 3
 _LOOK_BACK: Final = 20
 
 FailureHandler = Callable[[str, bytes | None], None]
-"""Receives the source topic (`events`) and the value of each message that was not acknowledged."""
+"""Receives the label of the topic (`events`) and the value of each message that was not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Results of sending, by source topic."""
+    """Results of sending, by label of the topic: `events`."""
 
     sent: Mapping[str, int]
     failed: Mapping[str, int]
@@ -71,17 +71,26 @@ def publisher_config(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Publisher:
-    """Sends messages to the source topics of a run.
+    """Sends messages to the source topics of a run, or to others.
 
     Args:
         properties: librdkafka properties of the cluster.
         run: name of the run, prefix of the existing topics.
+        topics: label -> full name of an existing topic, in the order of `Messages.topics`; default: the source topics
+            of the run.
         on_failure: callback for every failed message, called within `send`, `poll` and `finish`.
     """
 
-    def __init__(self, properties: Mapping[str, Any], run: str, on_failure: FailureHandler | None = None) -> None:
-        self._topics = [topic_name(run, topic) for topic in SOURCE_TOPICS]
-        self._source = dict(zip(self._topics, SOURCE_TOPICS, strict=True))
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        run: str,
+        on_failure: FailureHandler | None = None,
+        topics: Mapping[str, str] | None = None,
+    ) -> None:
+        names = {topic: topic_name(run, topic) for topic in SOURCE_TOPICS} if topics is None else topics
+        self._labels, self._topics = list(names), list(names.values())
+        self._source = dict(zip(self._topics, self._labels, strict=True))
         self._on_failure = on_failure
         self._sent: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
@@ -106,7 +115,7 @@ class Publisher:
             done = self._queue(names, messages.keys[low:high], messages.values[low:high], interrupted)
             for topic, number in enumerate(np.bincount(messages.topics[low : low + done]).tolist()):
                 if number:
-                    self._sent[SOURCE_TOPICS[topic]] += number
+                    self._sent[self._labels[topic]] += number
             self._producer.poll(0)
             if done < high - low:
                 return low + done

@@ -154,10 +154,15 @@ def _resume_ms(missing_ms: int | None, span: ArchiveRange) -> int | None:
 
 def failure(report: ReplayReport) -> ShopstreamError | None:
     """Return the error for unacknowledged messages, or None."""
-    if not report.delivery.failed_total:
+    return undelivered(report.delivery)
+
+
+def undelivered(delivery: Delivery) -> ShopstreamError | None:
+    """Return the error for messages of an archive that were not acknowledged, or None."""
+    if not delivery.failed_total:
         return None
     return ShopstreamError(
-        f"{report.delivery.failed_total:,} of {sum(report.delivery.sent.values()):,} messages were not acknowledged "
-        f"by Kafka: {'; '.join(report.delivery.reasons)}.",
+        f"{delivery.failed_total:,} of {sum(delivery.sent.values()):,} messages were not acknowledged "
+        f"by Kafka: {'; '.join(delivery.reasons)}.",
         "Check that Kafka runs and has disk space (`shopstream status`), then replay the missing dates again.",
     )

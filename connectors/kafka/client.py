@@ -355,6 +355,33 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
     return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run, pause_ms)))
 
 
+def ensure_raw_topics(
+    properties: Mapping[str, Any], topics: Sequence[str], partitions: int, *, replicas: int = -1
+) -> tuple[str, ...]:
+    """Create missing topics for messages of other systems. Existing ones are unchanged.
+
+    They keep everything, as the source topics of a run do: the messages are history.
+
+    Args:
+        properties: librdkafka properties.
+        topics: full names.
+        partitions: partitions of a new topic.
+        replicas: replication factor; -1 is the cluster's default.
+
+    Returns:
+        The topics that were created.
+
+    Raises:
+        ShopstreamError: the cluster does not respond, or a topic could not be created.
+    """
+    admin = open_admin(properties)
+    known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    missing = [topic for topic in topics if topic not in known]
+    config = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+    new = [NewTopic(t, num_partitions=partitions, replication_factor=replicas, config=config) for t in missing]
+    return tuple(_create(admin, new)) if new else ()
+
+
 def _check_partitions(known: Mapping[str, TopicMetadata], keyed: Sequence[str], partitions: int) -> None:
     for topic in keyed:
         present = len(known[topic].partitions) if topic in known else partitions

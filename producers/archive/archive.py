@@ -33,6 +33,7 @@ TRUTH_FILE: Final = "truth.parquet"
 TRUTH_DIRT_FILE: Final = "truth_dirt.parquet"
 SHOP_FILE: Final = "shop.json"
 CSV_FOLDER: Final = "csv"
+MESSAGES_FOLDER: Final = "messages"
 REPORT_FILE: Final = "cleaning_report.json"
 REPORT_PAGE: Final = "cleaning_report.html"
 DROPPED_FILE: Final = "cleaning_dropped.parquet"
@@ -40,7 +41,7 @@ FLAGS_FILE: Final = "cleaning_flags.parquet"
 CUSTOMER_IDS_FILE: Final = "customer_ids.parquet"
 CLEANING_FILES: Final = frozenset({REPORT_FILE, REPORT_PAGE, DROPPED_FILE, FLAGS_FILE, CUSTOMER_IDS_FILE})
 _OWN_ENTRIES: Final = CLEANING_FILES | {
-    *DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER, KNOWN_UNTIL_FILE,
+    *DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER, MESSAGES_FOLDER, KNOWN_UNTIL_FILE,
 }  # fmt: skip
 _FOLDER: Final = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _SCHEMAS: Final = {topic: arrow_schema(record) for topic, record in RECORD_TYPES.items()}
@@ -321,6 +322,11 @@ class ArchiveWriter:
         pq.write_table(table, self._root / name, compression="zstd")
         if self._csv:
             self._write_csv(Path(name).stem, table)
+
+    @property
+    def folder(self) -> Path:
+        """Folder in which the archive is made. Its files are complete as soon as they are written."""
+        return self._root
 
     def path_of(self, name: str) -> Path:
         """Return the path for a file that is not a record, next to the records."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow as pa
 from features.errors import UsageError
 from producers.archive.archive import SHOP_FILE, TRUTH_DIRT_FILE, TRUTH_FILE, ArchiveWriter, utc_day
 from producers.shop.archive_dirt import ArchiveDirt
+from producers.shop.deletions import Deletions
 from producers.shop.history import Batch, HistoryCounts, history
 from producers.shop.profiles import profile_blocks, truth_table
 from producers.shop.random_streams import Stream, generator
@@ -26,6 +27,9 @@ class Generated:
     order_records: int
     dirty_rows: int
     counts: HistoryCounts
+    deleted_orders: int = 0
+    deleted_revenue_cents: int = 0
+    """Revenue of the deleted orders, which `counts` contains."""
 
 
 def generate(
@@ -35,6 +39,8 @@ def generate(
     force: bool = False,
     csv: bool = False,
     dirt: float = 0.0,
+    deleted: float = 0.0,
+    derive: Callable[[Path], None] = lambda _: None,
     on_events: Callable[[int], None] = lambda _: None,
 ) -> Generated:
     """Write the archive of a shop: events, orders, profiles, the truth and `shop.json`. All or nothing.
@@ -45,20 +51,28 @@ def generate(
         force: whether to replace an archive.
         csv: whether to write every file as CSV too.
         dirt: duplicates and invalid rows per clean row, 0 to 1; labelled in truth_dirt.parquet.
+        deleted: share of the orders that are deleted, 0 to 1: their last record is `void`.
+        derive: function that writes more files of the complete archive, into its folder.
         on_events: callback that receives the number of events written since the last call.
 
     Raises:
-        UsageError: an impossible shop, or `dirt` out of its bounds.
+        UsageError: an impossible shop, or `dirt` or `deleted` out of its bounds.
         ShopstreamError: the directory may not be replaced or cannot be written.
     """
     if not 0 <= dirt <= 1:
         raise UsageError(f"Dirt is a share of the rows, not {dirt}.", "Give a number from 0 to 1, for example 0.01.")
+    if not 0 <= deleted <= 1:
+        raise UsageError(f"{deleted} is no share of deleted orders.", "Give a number from 0 to 1, for example 0.01.")
+    deletions = Deletions(deleted, generator(shop.seed, Stream.DELETIONS)) if deleted else None
     planter = ArchiveDirt(dirt, generator(shop.seed, Stream.DIRT)) if dirt else None
     with ArchiveWriter(directory, force=force, csv=csv) as writer:
         model = build(checked(shop))
         events = order_records = 0
         total = HistoryCounts()
-        for batch in history(model):
+        for drawn in history(model):
+            batch = drawn
+            if deletions is not None:
+                batch = replace(drawn, orders=deletions.among(drawn.orders, drawn.end_ms))
             _write(writer, batch, planter)
             events += batch.events.num_rows
             order_records += batch.orders.num_rows
@@ -73,7 +87,11 @@ def generate(
         if labels is not None:
             writer.write_table(TRUTH_DIRT_FILE, labels)
         writer.write_text(SHOP_FILE, shop_to_json(shop))
-    return Generated(shop.customers, events, order_records, labels.num_rows if labels is not None else 0, total)
+        derive(writer.folder)
+    return Generated(
+        shop.customers, events, order_records, labels.num_rows if labels is not None else 0, total,
+        deletions.orders if deletions else 0, deletions.revenue_cents if deletions else 0,
+    )  # fmt: skip
 
 
 def _write(writer: ArchiveWriter, batch: Batch, planter: ArchiveDirt | None) -> None:

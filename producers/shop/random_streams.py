@@ -21,6 +21,8 @@ class Stream(IntEnum):
     HISTORY = 6
     LIVE = 7
     DIRT = 8
+    DELETIONS = 9
+    SOURCES = 10
 
 
 def generator(seed: int, stream: Stream, *address: int) -> np.random.Generator:

@@ -12,14 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from features.errors import UsageError
-from shopstream.cli.options import Customers, Days, Events, Force, OutFolder, Seed
+from shopstream.cli.options import Customers, Days, Events, Force, OutFolder, Seed, with_options
+from shopstream.cli.shape_options import ShapeSelection, print_shapes
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
     from producers.shop.generate import Generated
     from producers.shop.shop import Shop
+    from producers.source_shapes.files import WrittenShapes
 
 
+@with_options(ShapeSelection, "selection")
 def generate(
     *,
     out: OutFolder,
@@ -33,15 +36,29 @@ def generate(
     ] = None,
     conversion: Annotated[float, typer.Option("--conversion", help="Share of sessions with an order.")] = 0.107,
     abandonment: Annotated[float, typer.Option("--abandonment", help="Share of abandoned carts.")] = 0.70,
-    dirt: Annotated[float, typer.Option("--dirt", help="Duplicates and invalid rows per clean row, 0-1.")] = 0.0,
+    dirt: Annotated[
+        float,
+        typer.Option(
+            "--dirt", help="Duplicates and invalid rows per clean row, 0-1; with --as: share of messages with dirt."
+        ),
+    ] = 0.0,
+    deleted: Annotated[
+        float, typer.Option("--deleted", help="Share of orders that are deleted later: their last record is void.")
+    ] = 0.0,
+    selection: ShapeSelection,
     csv: Annotated[bool, typer.Option("--csv", help="Write every file as CSV too, below csv/.")] = False,
     force: Force = False,
 ) -> None:
     """Write the archive of a synthetic shop: events, orders, customers, and the ground truth of the simulation.
 
-    An interrupted call leaves no files. docs/synthetic-shop.md describes the model.
+    With --as the folder also has the records as messages of other systems: messages/SHAPE/partition-N.jsonl. The
+    archive is then without dirt: it is the truth about the messages.
+
+    An interrupted call leaves no files. docs/synthetic-shop.md describes the model and the shapes.
 
     Example: `shopstream generate --customers 5000 --events 1000000 --days 365 --seed 7 --out shop-archive`
+
+    Example: `shopstream generate --events 100000 --as segment,debezium --dirt 0.02 --deleted 0.01 --out shop-archive`
     """
     from producers.shop.generate import generate as write_archive
     from producers.shop.shop import Shop, checked
@@ -57,6 +74,18 @@ def generate(
             abandonment=abandonment,
         )
     )
+    shapes = _shapes(selection, dirt, deleted)
+    written: list[WrittenShapes] = []
+
+    def write_messages(archive: Path) -> None:
+        from producers.archive.archive import MESSAGES_FOLDER
+        from producers.source_shapes.files import write_message_files
+
+        if shapes:
+            faults, folder = selection.faults(dirt, seed), archive / MESSAGES_FOLDER
+            zone = selection.time_zone()
+            written.append(write_message_files(archive, folder, shapes, faults, zone, selection.partitions))
+
     console = Console(stderr=True)
     began_s = perf_counter()
     bar = Progress(
@@ -66,9 +95,28 @@ def generate(
     with bar:
         task = bar.add_task("events", total=shop.events)
         generated = write_archive(
-            shop, out, force=force, csv=csv, dirt=dirt, on_events=lambda count: bar.advance(task, count)
-        )
+            shop, out, force=force, csv=csv, dirt=0.0 if shapes else dirt, deleted=deleted, derive=write_messages,
+            on_events=lambda count: bar.advance(task, count),
+        )  # fmt: skip
     _print_summary(shop, out, generated, perf_counter() - began_s)
+    for one in written:
+        rows = [(shape, f"{count:,}") for shape, count in one.messages.items()]
+        Console().print(table("messages", ("shape", "messages"), rows, text_columns=1))
+        if print_shapes(Console(), one.admission, one.reports):
+            raise typer.Exit(1)
+
+
+def _shapes(selection: ShapeSelection, dirt: float, deleted: float) -> tuple[str, ...]:
+    """Return the shapes to write. Raises UsageError for options that do not fit together."""
+    shapes = selection.checked()
+    if shapes and not 0 <= dirt <= 1:
+        raise UsageError(f"Dirt is a share of the messages, not {dirt}.", "Give a number from 0 to 1.")
+    if deleted and "shopify" in shapes:
+        raise UsageError(
+            "Shopify names no customer of a deleted order, so its messages cannot say --deleted.",
+            "Leave out --deleted, or write woocommerce or debezium.",
+        )
+    return shapes
 
 
 def _end_ms(end: str | None) -> int:
@@ -98,7 +146,8 @@ def _print_summary(shop: Shop, out: Path, generated: Generated, seconds: float) 
         ("sessions", f"{counts.sessions:,}"),
         ("orders", f"{counts.orders:,}"),
         ("order records", f"{generated.order_records:,}"),
-        ("revenue (placed)", f"{counts.revenue_cents / 100:,.2f}"),
+        ("revenue (placed)", f"{(counts.revenue_cents - generated.deleted_revenue_cents) / 100:,.2f}"),
+        *([("deleted orders", f"{generated.deleted_orders:,}")] if generated.deleted_orders else []),
         ("conversion", _share(counts.converted_sessions, counts.sessions)),
         ("abandoned carts", _share(counts.cart_sessions - counts.converted_sessions, counts.cart_sessions)),
         *([("dirty rows", f"{generated.dirty_rows:,}")] if generated.dirty_rows else []),

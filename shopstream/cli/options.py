@@ -95,19 +95,23 @@ def with_options(group: type, parameter: str) -> Callable[[Callable[..., None]],
 
     Args:
         group: data class whose fields are annotated with options.
-        parameter: name of the command's parameter that receives its instance.
+        parameter: name of the command's parameter that receives its instance. The options are in its position.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         of_group, own = (inspect.signature(one, eval_str=True).parameters for one in (group, command))
+        position = list(own).index(parameter)
         others = [option for name, option in own.items() if name != parameter]
+        options = [*others[:position], *of_group.values(), *others[position:]]
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
             selected = group(**{name: values.pop(name) for name in of_group})
             command(**{parameter: selected}, **values)
 
-        run.__signature__ = inspect.Signature([*of_group.values(), *others])  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+        )
         return run
 
     return decorate

@@ -33,7 +33,9 @@ from shopstream.cli.options import (
     parsed_option,
     positive,
     time_option,
+    with_options,
 )
+from shopstream.cli.shape_options import ShapeSelection, print_shapes, topics_of
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ DirtShare = Annotated[
 ]
 DirtSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed for the dirt.")]
 
+_ALL_TOPICS: Final = "events,orders,customers"
 _REFRESH_S: Final = 0.2
 _HEARTBEAT_S: Final = 1.0
 
@@ -69,24 +72,53 @@ def parse_rate(text: str, option: str) -> float:
     return rate
 
 
+@with_options(ShapeSelection, "selection")
 def replay(
     directory: Archive,
+    *,
     speed: Annotated[str, typer.Option("--speed", help="`max`, or event seconds per second: `1`, `3600`.")] = "max",
     start_ms: From = None,
     end_ms: To = None,
     topics: Annotated[
-        str, typer.Option("--topics", help="Comma-separated source topics to send.")
-    ] = "events,orders,customers",
+        str, typer.Option("--topics", help="Comma-separated source topics to send, without --as.")
+    ] = _ALL_TOPICS,
+    selection: ShapeSelection,
+    raw_topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic",
+            metavar="NAME",
+            help="With --as: topic of the messages, SHAPE=NAME for several shapes; default: RUN.raw.SHAPE.",
+        ),
+    ] = None,
     run: Run = None,
     dirt: DirtShare = 0.0,
     seed: DirtSeed = 1,
 ) -> None:
     """Send an archive to Kafka: profiles first, then events and orders in event-time order.
 
+    With --as the records are messages of other systems, on topics of their own, as mappings of topics read them. The
+    dirt is then that of real sources: retries, wrong clocks, late deliveries, and messages that are no records. The
+    exit code is 1 if a shape cannot say a record. docs/synthetic-shop.md describes the shapes.
+
     Ctrl-C stops the replay and prints the --from to continue with.
 
     Example: `shopstream replay data --from 2025-01-01 --to 2025-02-01`
+
+    Example: `shopstream replay data --as segment,shopify --dirt 0.02 --poison 0.001`
+
+    Example: `shopstream replay data --as debezium --topic shopdb.public.orders --zone Europe/Berlin`
     """
+    shapes = selection.checked()
+    if shapes:
+        if topics != _ALL_TOPICS:
+            raise UsageError("--topics is for replays without --as.", "The shapes of --as have their own records.")
+        names = topics_of(raw_topics or (), shapes)
+        check_range(start_ms, end_ms)
+        _replay_shapes(selection, shapes, names, directory, (start_ms, end_ms), parse_speed(speed), run, (dirt, seed))
+        return
+    if raw_topics:
+        raise UsageError("--topic needs --as.", "Add --as segment, or choose source topics with --topics.")
     from connectors.clock import iso
     from features.schema import SOURCE_TOPICS
     from producers.archive.event_order import ArchiveRange
@@ -114,6 +146,41 @@ def replay(
         raise error
     if not report.complete:
         raise typer.Exit(130)
+
+
+def _replay_shapes(
+    selection: ShapeSelection, shapes: tuple[str, ...], topics: Mapping[str, str], directory: Path,
+    times_ms: tuple[int | None, int | None], speed: float | None, run: str | None, dirt: tuple[float, int],
+) -> None:  # fmt: skip
+    from connectors.clock import iso
+    from producers.archive.event_order import ArchiveRange, count
+    from producers.replay import undelivered
+    from producers.source_shapes.replay import ShapeReplay, replay_shapes
+    from producers.source_shapes.shapes import mapping_of
+    from shopstream.jobs import produce as produce_job
+
+    options = ShapeReplay(
+        ArchiveRange(directory, start_ms=times_ms[0], end_ms=times_ms[1]), shapes, selection.faults(*dirt),
+        selection.time_zone(), speed,
+    )  # fmt: skip
+    console, out = Console(stderr=True), Console()
+    count(options.span)  # an archive that is missing is refused before topics are created
+    target = produce_job.open_raw_target(run, shapes, topics, selection.partitions, console)
+    with produce_job.stop_on_signal() as interrupted, replay_bar(None, console) as show:
+        report = replay_shapes(options, target.publisher, produce_job.wall_clock(), interrupted, show)
+    _print_delivery(out, report.delivery, report.seconds, {})
+    for shape, name in target.topics.items():
+        out.print(f"{shape}: topic {name}, mapping {mapping_of(shape)}", markup=False, highlight=False)
+    refused = print_shapes(out, report.admission, report.reports)
+    if not report.complete:
+        rest = "the same command" if report.resume_ms is None else f"--from {iso(report.resume_ms)}"
+        console.print(f"not complete; continue with [bold]{rest}[/]", highlight=False)
+    if (error := undelivered(report.delivery)) is not None:
+        raise error
+    if not report.complete:
+        raise typer.Exit(130)
+    if refused:
+        raise typer.Exit(1)
 
 
 def live(
@@ -187,8 +254,13 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], None]]:
-    """Show a progress bar over a known number of messages, with rate, remaining time and event time."""
+def replay_bar(total: int | None, console: Console) -> Iterator[Callable[[Position], None]]:
+    """Show a progress bar over a number of messages, with rate, remaining time and event time.
+
+    Args:
+        total: number of messages; None if it is not known.
+        console: terminal.
+    """
     from connectors.clock import iso
 
     columns = (
@@ -200,7 +272,7 @@ def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], No
         due = _Every(_REFRESH_S)
 
         def show(position: Position) -> None:
-            if due() or position.sent >= total:
+            if due() or (total is not None and position.sent >= total):
                 at = iso(position.event_ms)[:16] if position.event_ms else "profiles"
                 progress.update(task, completed=position.sent, at=at)
 
@@ -278,10 +350,10 @@ def _duration(seconds: float) -> str:
 def _print_delivery(console: Console, delivery: Delivery, seconds: float, planted: Mapping[str, int]) -> None:
     from features.schema import SOURCE_TOPICS
 
+    known = [topic for topic in SOURCE_TOPICS if topic in delivery.sent]
     rows = [
         (topic, f"{delivery.sent[topic]:,}", f"{delivery.delivered[topic]:,}", f"{delivery.failed.get(topic, 0):,}")
-        for topic in SOURCE_TOPICS
-        if topic in delivery.sent
+        for topic in (*known, *(set(delivery.sent) - set(known)))
     ]
     total = sum(delivery.delivered.values())
     console.print(table(None, ("topic", "sent", "acknowledged", "failed"), rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from types import FrameType
 from rich.console import Console
 
 from connectors.clock import wall_clock_ms
-from connectors.kafka.client import ensure_topics
+from connectors.kafka.client import ensure_raw_topics, ensure_topics
+from connectors.kafka.topic_settings import topic_configs
 from features.errors import UsageError
-from features.schema import DAY_MS
+from features.schema import DAY_MS, check_run, topic_name
 from producers.archive.archive import SHOP_FILE
 from producers.pacing import Clock
 from producers.publisher import FailureHandler, Publisher, newest_event_ms
@@ -50,6 +51,50 @@ def open_target(run: str | None, console: Console) -> ProducerTarget:
     for warning in report.warnings:
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     return ProducerTarget(settings.run, properties)
+
+
+@dataclass(frozen=True, slots=True)
+class RawTarget:
+    """Topics for messages of other systems; they exist."""
+
+    run: str
+    properties: dict[str, str]
+    topics: Mapping[str, str]
+    """Source shape -> full name of its topic."""
+
+    def publisher(self, on_failure: FailureHandler) -> Publisher:
+        """Return a publisher to the topics."""
+        return Publisher(self.properties, self.run, on_failure, self.topics)
+
+
+def open_raw_target(
+    run: str | None, shapes: Sequence[str], topics: Mapping[str, str], partitions: int, console: Console
+) -> RawTarget:
+    """Create the missing topics of source shapes, and return the target. The logs go to the terminal.
+
+    Args:
+        run: name of the run; None is that of the settings.
+        shapes: names of shapes.
+        topics: shape -> full name of its topic; default: `RUN.raw.SHAPE`.
+        partitions: partitions of a new topic.
+        console: terminal.
+
+    Raises:
+        UsageError: a topic is one of the run's own, or is given to two shapes.
+        ShopstreamError: the cluster does not respond.
+    """
+    configure_logs(json=not console.is_terminal)
+    settings = load_settings(run=run)
+    own = topic_configs(check_run(settings.run))
+    names = {shape: topics.get(shape) or topic_name(settings.run, f"raw.{shape}") for shape in shapes}
+    for shape, name in names.items():
+        if name in own:
+            raise UsageError(f"{name} is a topic of the run {settings.run}.", "Name another topic for raw messages.")
+        if list(names.values()).count(name) > 1:
+            raise UsageError(f"--topic gives {name} to two shapes.", f"Name another topic for {shape}.")
+    properties = embedded.kafka_endpoint(settings).client_properties()
+    ensure_raw_topics(properties, list(names.values()), partitions)
+    return RawTarget(settings.run, properties, names)
 
 
 def wall_clock() -> Clock:

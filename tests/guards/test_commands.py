@@ -29,7 +29,7 @@ HEAVY = (
     "pyspark",
     "xgboost",
 )
-SHARED = {"shopstream.cli.options", "shopstream.cli.output"}
+SHARED = {"shopstream.cli.options", "shopstream.cli.shape_options", "shopstream.cli.output"}
 """Modules of the command line that hold no command."""
 
 EXAMPLE = re.compile(r"Example: `(shopstream [^`]+)`")
