@@ -35,8 +35,8 @@ def check_first_records(properties: Mapping[str, Any], run: str) -> None:
 
     Raises:
         UsageError: the partitioner is not one that places keys.
-        ShopstreamError: at least MISPLACED_MIN keys of a topic, and a tenth of the sampled ones, are in partitions that
-            the run's partitioner does not give them; or a topic cannot be read.
+        ShopstreamError: a topic cannot be read. Or at least MISPLACED_MIN of its keys, and a share of
+            MISPLACED_SHARE_MIN, are in partitions that the run's partitioner does not give them.
     """
     partitioner = PARTITIONERS[partitioner_property(properties)]
     with closing(open_consumer(consumer_config(properties, group_name(run, ROLE)))) as consumer:
@@ -47,21 +47,21 @@ def check_first_records(properties: Mapping[str, Any], run: str) -> None:
         most = max(RECORDS_MAX // count, PARTITION_RECORDS_MIN)
         marks = watermarks(consumer, partitions)
         ranges = {partition: (low, min(high, low + most)) for partition, (low, high) in marks.items()}
-        found: dict[str, set[tuple[str, int]]] = {}
+        sample: dict[str, set[tuple[str, int]]] = {}
         for message in read_ranges(consumer, ranges):
             key = message.key()
-            # `forget` writes tombstones where the records are, and a key that is no text is an invalid record
+            # a tombstone counts in any partition, and a key that is no text is an invalid record
             if message.value() is None or not isinstance(key, bytes) or not _is_text(key):
                 continue
-            found.setdefault(message.topic() or "", set()).add((key.decode(), message.partition() or 0))
-    _check_keys(found, Placement(partitioner, count))
+            sample.setdefault(message.topic() or "", set()).add((key.decode(), message.partition() or 0))
+    _check_keys(sample, Placement(partitioner, count))
 
 
-def _check_keys(found: Mapping[str, set[tuple[str, int]]], placement: Placement) -> None:
-    for topic, places in sorted(found.items()):
-        wrong = sum(placement.of_key(key) != number for key, number in places)
-        if wrong >= max(MISPLACED_MIN, MISPLACED_SHARE_MIN * len(places)):
-            raise misplaced_error(f"{topic} has {wrong:,} of {len(places):,} keys at its beginning", placement, places)
+def _check_keys(sample: Mapping[str, set[tuple[str, int]]], placement: Placement) -> None:
+    for topic, keys in sorted(sample.items()):
+        wrong = sum(placement.of_key(key) != number for key, number in keys)
+        if wrong >= max(MISPLACED_MIN, MISPLACED_SHARE_MIN * len(keys)):
+            raise misplaced_error(f"{topic} has {wrong:,} of {len(keys):,} keys at its beginning", placement, keys)
 
 
 def _is_text(key: bytes) -> bool:

@@ -31,7 +31,7 @@ from consumers.features.scoring import LiveScoring
 from consumers.features.sinks import EmitTimer, Sinks
 from consumers.metrics.definitions import FeaturesProgress
 from consumers.state.partition import Counts, PartitionState
-from consumers.state.placement import place
+from consumers.state.placement import set_placement
 from features.errors import ShopstreamError
 from features.placement import Placement
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
@@ -367,7 +367,7 @@ class FeaturesConsumer:
             if self._fenced:
                 break
             if self._placement is not None:
-                place(partition, self._placement)
+                set_placement(partition, self._placement)
             for topic, buffer in partition.buffers.items():
                 offsets[SourcePartition(topic, number)] = buffer.position
         return offsets

@@ -333,7 +333,7 @@ class PartitionState:
         rejected = [_rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
         misplaced = _misplaced(self, pa.array([record.customer_id for record in records], pa.string()))
         if misplaced is not None:
-            # `forget` writes tombstones beside the records that they remove, wherever these are
+            # `forget` writes a tombstone into the partition of the record that it removes
             misplaced &= np.array([isinstance(record, Customer) for record in records], np.bool_)
             rejected += _misplaced_records(self, batch, decoded.positions[misplaced])
             rejected, records = sorted_rejected(rejected), _unmarked(records, misplaced)

@@ -14,7 +14,7 @@ from features.placement import Placement
 from features.schema import Partitioner
 
 
-def place(partition: PartitionState, placement: Placement) -> None:
+def set_placement(partition: PartitionState, placement: Placement) -> None:
     """Give a restored partition its placement, after a check of the customers that it holds.
 
     Raises:
@@ -45,8 +45,8 @@ def misplaced_error(what: str, placement: Placement, keys: Iterable[tuple[str, i
         placement: placement of the run.
         keys: (key, partition) of all records of the same source, right or not, to find another partitioner.
     """
-    found = list(keys)
-    other = next((name for name in PARTITIONERS.values() if _fits(name, found, placement.partitions)), None)
+    positions = list(keys)
+    other = next((name for name in PARTITIONERS.values() if _fits(name, positions, placement.partitions)), None)
     again = (
         "Place the records again: `shopstream map run` and `shopstream replay` write each with its customer as the key, "
         "into a new run (`--run NAME`)."
@@ -66,7 +66,7 @@ def misplaced_error(what: str, placement: Placement, keys: Iterable[tuple[str, i
     )
 
 
-def _fits(partitioner: Partitioner, found: list[tuple[str, int]], partitions: int) -> bool:
-    keys = pa.array([key for key, _ in found], pa.string())
-    numbers = np.array([number for _, number in found], np.int32)
+def _fits(partitioner: Partitioner, positions: list[tuple[str, int]], partitions: int) -> bool:
+    keys = pa.array([key for key, _ in positions], pa.string())
+    numbers = np.array([number for _, number in positions], np.int32)
     return bool((Placement(partitioner, partitions).of(keys) == numbers).all())
