@@ -125,7 +125,8 @@ def partitioner_property(properties: Mapping[str, Any]) -> str:
     given = str(properties.get(_PARTITIONER, default))
     if given not in PARTITIONERS:
         raise UsageError(
-            f"The Kafka property `{_PARTITIONER}` is set to {given!r}, but a customer's records must be in one partition.",
+            f"The Kafka property `{_PARTITIONER}` is set to {given!r}, but all records of a customer must be in one "
+            "partition.",
             f"Remove it, which means {default}, or set it to one of {', '.join(PARTITIONERS)}: that of all producers.",
         )
     return given

@@ -48,8 +48,8 @@ def misplaced_error(what: str, placement: Placement, keys: Iterable[tuple[str, i
     positions = list(keys)
     other = next((name for name in PARTITIONERS.values() if _fits(name, positions, placement.partitions)), None)
     again = (
-        "Place the records again: `shopstream map run` and `shopstream replay` write each with its customer as the key, "
-        "into a new run (`--run NAME`)."
+        "Write the records into a new run (`--run NAME`): `shopstream map run` and `shopstream replay` send each with "
+        "its customer as the key."
     )
     if other is None:
         return ShopstreamError(
