@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 
 from connectors.messages.envelopes import Headers, LeftOut, Record, open_message
+from connectors.tables.batches import collector_paused
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
@@ -114,6 +115,10 @@ class TopicMapper:
 
     def map(self, messages: Sequence[Message]) -> Mapped:
         """Return the records of messages."""
+        with collector_paused():
+            return self._map(messages)
+
+    def _map(self, messages: Sequence[Message]) -> Mapped:
         mapped = Mapped()
         current: list[tuple[int, Any]] = []
         void: list[tuple[int, Any]] = []
