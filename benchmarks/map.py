@@ -31,7 +31,7 @@ from producers.topic_mapping.mapper import Message, TopicMapper
 START: Final = datetime(2026, 5, 4, 8, tzinfo=UTC).timestamp()
 BATCH: Final = 2_000
 AGENTS: Final = (
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
     "Mozilla/5.0 (Linux; Android 14; SM-X710) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
 )  # fmt: skip
@@ -125,13 +125,14 @@ def segment_message(random: np.random.Generator, number: int) -> bytes:
         "anonymousId": f"5f1c2a90-0d1b-4c7e-9a57-{customer:012x}", "channel": "client",
         "context": {
             "library": {"name": "analytics.js", "version": "npm:next-1.70.0"}, "userAgent": agent,
-            "userAgentData": {"mobile": False, "platform": "macOS", "brands": [{"brand": "Chromium", "version": "124"}]},
+            "userAgentData": {"mobile": False, "platform": "macOS", "brands": [{"brand": "Chromium"}]},
             "page": {
                 "path": "/games/monopoly", "referrer": "https://www.google.com/", "search": "?utm_source=google",
                 "title": "Monopoly, the game of the shop", "url": "https://shop.example/games/monopoly?utm_source=google",
             },
             "campaign": {"source": "google", "medium": "cpc", "name": "spring sale", "term": "games"},
-            "locale": "de-DE", "timezone": "Europe/Berlin", "ip": "203.0.113.7", "sessionId": f"{customer}-{number // 9}",
+            "locale": "de-DE", "timezone": "Europe/Berlin", "ip": "203.0.113.7",
+            "sessionId": f"{customer}-{number // 9}",
             "screen": {"width": 1512, "height": 982, "density": 2},
         },
         "event": name, "integrations": {"All": True}, "messageId": f"ajs-next-{number:032x}",
@@ -207,7 +208,8 @@ def shopify_message(random: np.random.Generator, number: int) -> bytes:
     """Return the webhook of an order with three lines: about 7 KB."""
     at, customer = START + number, int(random.integers(1, 20_000))
     address = {
-        "first_name": "Bob", "last_name": "Norman", "address1": "Chestnut Street 92", "address2": "", "city": "Louisville",
+        "first_name": "Bob", "last_name": "Norman", "address1": "Chestnut Street 92", "address2": "",
+        "city": "Louisville",
         "zip": "40202", "phone": "+1(502)-459-2181", "province": "Kentucky", "country": "Germany", "country_code": "DE",
         "province_code": "KY", "company": None, "latitude": 45.41634, "longitude": -75.6868, "name": "Bob Norman",
     }  # fmt: skip
@@ -217,14 +219,15 @@ def shopify_message(random: np.random.Generator, number: int) -> bytes:
         lines.append(
             {
                 "id": number * 10 + line, "admin_graphql_api_id": f"gid://shopify/LineItem/{number * 10 + line}",
-                "product_id": int(random.integers(632_910_392, 632_915_392)), "variant_id": 39_072_856, "sku": "IPOD-342-N",
+                "product_id": int(random.integers(632_910_392, 632_915_392)),
+                "variant_id": 39_072_856, "sku": "IPOD-342-N",
                 "title": "IPod Nano - 8gb", "name": "IPod Nano - 8gb - green", "vendor": None, "price": price,
                 "price_set": _money(price), "quantity": 1, "current_quantity": 1, "fulfillable_quantity": 1,
                 "fulfillment_service": "manual", "fulfillment_status": None, "gift_card": False, "grams": 200,
                 "product_exists": True, "requires_shipping": True, "taxable": True, "total_discount": "0.00",
                 "total_discount_set": _money("0.00"), "variant_inventory_management": "shopify", "properties": [],
                 "tax_lines": [{"title": "State Tax", "price": "3.98", "rate": 0.06, "price_set": _money("3.98")}],
-                "discount_allocations": [{"amount": "3.34", "amount_set": _money("3.34"), "discount_application_index": 0}],
+                "discount_allocations": [{"amount": "3.34", "amount_set": _money("3.34"), "discount": 0}],
                 "duties": [],
             }
         )  # fmt: skip
@@ -237,7 +240,8 @@ def shopify_message(random: np.random.Generator, number: int) -> bytes:
         "contact_email": "bob.norman@mail.example.com", "confirmed": True, "created_at": _iso(at, "+02:00", "seconds"),
         "currency": "EUR", "current_total_price": "120.00",
         **{f"current_{name}_set": _money("120.00") for name in totals}, **dict.fromkeys(totals, "120.00"),
-        **{f"{name}_set": _money("120.00") for name in totals}, "discount_codes": [{"code": "TENOFF", "amount": "10.00"}],
+        **{f"{name}_set": _money("120.00") for name in totals},
+        "discount_codes": [{"code": "TENOFF", "amount": "10.00"}],
         "email": "bob.norman@mail.example.com", "financial_status": "paid", "fulfillment_status": None,
         "gateway": "authorize_net", "landing_site": "http://www.example.com?source=abc", "name": f"#{number}",
         "note_attributes": [{"name": "custom name", "value": "custom value"}], "order_number": number,

@@ -1,7 +1,8 @@
 """Reads the values of paths from JSON messages into columns, without an object for each part of a message.
 
-A message in common form gives exactly the rows of `records_batch` of its content. Every other message is left to it:
-JSON in another form or with an error, a value that is no text, number or boolean, or an object where a list is expected.
+A message in common form gives exactly the rows of `records_batch` of its content. Every other message is left to it.
+That is JSON in another form or with an error, a value that is no text, number or boolean, or an object instead of a
+list.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class FieldReader:
 
     @staticmethod
     def reads(columns: Sequence[str], each: str | None) -> bool:
-        """Return whether the paths can be read: every one begins with a key, and no value is read of the list itself."""
+        """Return whether the paths can be read: each begins with a key, and none reads the list itself."""
         if each is not None and WITHIN in each:
             return False
         keys = () if each is None else read_path(each, with_elements=False).steps

@@ -1,7 +1,7 @@
 """Checks JSON messages with compiled code: which are plain objects without a key twice.
 
 A message that is accepted is JSON by every rule: structure, numbers, escapes. UTF-8 is not checked here. A message that
-is not accepted has no verdict: the decoder reads it. The kernel may therefore be narrow, but must never accept a message
+is not accepted has no verdict: the decoder reads it. The kernel may therefore be narrow. It must never accept a message
 that the decoder refuses, or one with an object that has a key twice.
 
 Messages are concatenated with a zero byte after each, and PADDING more bytes at the end. No accepted text has a zero
