@@ -193,6 +193,11 @@ def transaction_prefix(run: str) -> str:
     return f"{run}-features-"
 
 
+# --- partitions of topics ---------------------------------------------------------------------------------------------
+Partitioner = Literal["murmur2", "crc32", "fnv1a"]
+PARTITIONERS: Final[tuple[Partitioner, ...]] = typing.get_args(Partitioner)
+"""Functions from a key to its partition; `features/placement.py` describes them."""
+
 # --- documents --------------------------------------------------------------------------------------------------------
 FieldKind = Literal["string", "strings", "text", "int", "float", "bool", "time", "items"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar
 
 import structlog
@@ -61,6 +62,14 @@ _LEADER_CODES: Final = frozenset(
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
     }
 )
+_COORDINATOR_CODES: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+"""Error codes of a group whose coordinator is about to start: on a new cluster it has none yet."""
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 
@@ -128,7 +137,11 @@ def committed(
     if not partitions:
         return {}
     try:
-        responses = consumer.committed(list(partitions), timeout=timeout_s)
+        responses = query_leader(
+            lambda left_s: consumer.committed(list(partitions), timeout=left_s),
+            time.monotonic() + timeout_s,
+            _COORDINATOR_CODES,
+        )
     except KafkaException as error:
         raise ShopstreamError(f"The committed offsets could not be read: {error.args[0].str()}.") from error
     for response in responses:
@@ -152,12 +165,13 @@ def watermarks(
     return {partition: _watermarks(consumer, partition, deadline_s) for partition in partitions}
 
 
-def query_leader(query: Callable[[float], T], deadline_s: float) -> T:
+def query_leader(query: Callable[[float], T], deadline_s: float, codes: AbstractSet[int] = _LEADER_CODES) -> T:
     """Return a leader's response. Retry while a partition has no known leader (just created, or its broker left).
 
     Args:
         query: request function that receives the remaining seconds.
         deadline_s: deadline on the clock of `time.monotonic`.
+        codes: error codes to retry; `_COORDINATOR_CODES` for a request to the coordinator of a group.
 
     Raises:
         KafkaException: no response, or no leader in time.
@@ -167,7 +181,7 @@ def query_leader(query: Callable[[float], T], deadline_s: float) -> T:
         try:
             return query(left_s)
         except KafkaException as error:
-            if error.args[0].code() not in _LEADER_CODES or left_s <= _LEADER_PAUSE_S:
+            if error.args[0].code() not in codes or left_s <= _LEADER_PAUSE_S:
                 raise
         time.sleep(_LEADER_PAUSE_S)
 

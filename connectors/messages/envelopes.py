@@ -22,7 +22,7 @@ TOMBSTONE: Final = "tombstone"
 NOT_A_CHANGE: Final = "not a change"
 _CHANGES: Final = {"c": "after", "u": "after", "r": "after", "d": "before"}
 """Operation of Debezium -> part of the message that has the row."""
-_CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
+CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
 """Fields of a change in addition to its rows."""
 _CLOUD_EVENTS: Final = "application/cloudevents+json"
 
@@ -111,7 +111,7 @@ def _row_of(change: dict[str, Any], op: str) -> Opened:
     row, former = change.get(part), change.get("before")
     if not isinstance(row, dict):
         return Unreadable(f"`{part}`: missing", "")
-    fields = {name: change[name] for name in _CHANGE_FIELDS if name in change}
+    fields = {name: change[name] for name in CHANGE_FIELDS if name in change}
     try:
         return Record(
             fields | _with_decimals(row),

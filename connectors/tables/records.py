@@ -347,14 +347,16 @@ def _brief(value: Any) -> str:
 def _has_key_twice(text: str, value: Any) -> bool:
     """Return whether an object of a JSON text has a key twice. The decoder keeps the last value of each key.
 
-    A pair has one `":`, except if a blank precedes the colon or the key ends with a backslash. So the cheap count is
-    never below the number of pairs, and a count that equals the number of decoded keys excludes repeated keys.
+    A pair has one `":`, except if a blank precedes the colon or the key ends with a backslash. Without these the cheap
+    count is the number of pairs. That of the decoded value, written again, is at most the number of its keys. So equal
+    counts exclude repeated keys.
     """
-    keys = _key_count(value)
-    counted = text.count('":') - text.count('\\":')
-    if counted == keys and '\\\\":' not in text and not _SPACED_COLON.search(text):
-        return False
-    return _STRING.sub("", text).count(":") != keys
+    has_blank = " :" in text or "\n:" in text or "\t:" in text or "\r:" in text
+    if '\\\\":' not in text and not (has_blank and _SPACED_COLON.search(text)):
+        written = msgspec.json.encode(value)
+        if text.count('":') - text.count('\\":') == written.count(b'":') - written.count(b'\\":'):
+            return False
+    return _STRING.sub("", text).count(":") != _key_count(value)
 
 
 def _key_count(value: Any) -> int:

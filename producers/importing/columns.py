@@ -66,6 +66,7 @@ class Columns:
         keys: table of lookups -> its keys.
         missed: field -> key that no row of its table has, and the sentence about it; both null where there is none.
         looked_up: table and key of each lookup, in the order of the plan.
+        moments: column -> struct of a time that is read. `time` refers to these columns, so that each is read once.
     """
 
     file: str
@@ -83,6 +84,8 @@ class Columns:
     keys: Mapping[str, pl.Series] = field(default_factory=dict)
     missed: dict[str, tuple[pl.Expr, pl.Expr]] = field(default_factory=dict)
     looked_up: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    moments: dict[str, pl.Expr] = field(default_factory=dict)
+    _moment_names: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def text(
         self, source: Source | None, *, required: bool = False, number: bool = False, name: str | None = None
@@ -184,6 +187,14 @@ class Columns:
         return text, read
 
     def _moment(self, path: str, time: Time) -> pl.Expr:
+        """Return the column of `moments` with the struct of a time."""
+        key = (path, time.format, time.zone, *sorted((time.zones or {}).items()))
+        if key not in self._moment_names:
+            self._moment_names[key] = name = f"\0moment{len(self.moments)}"
+            self.moments[name] = self._read_moment(path, time)
+        return pl.col(self._moment_names[key])
+
+    def _read_moment(self, path: str, time: Time) -> pl.Expr:
         """Return the struct of a time as its column has it: a real time, or text."""
         kind = self.schema.get(path, pl.String())
         if isinstance(kind, pl.Datetime | pl.Date):

@@ -138,7 +138,7 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         _uncounted("status", order.statuses), checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
          *columns.missed_drops(), *([] if sums else _without_rows(order))],
-        _order_output(order, has_line),
+        _order_output(order, has_line), columns.moments,
     )  # fmt: skip
 
 
@@ -289,7 +289,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
         [*_uncounted("event_type", click.types), *_without_user(mapping)], checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
-         *columns.missed_drops()], output,
+         *columns.missed_drops()], output, columns.moments,
     )  # fmt: skip
 
 

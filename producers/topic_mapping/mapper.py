@@ -12,8 +12,11 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from connectors.messages.change_fields import ChangeReader
 from connectors.messages.envelopes import LeftOut, Record, open_message
 from connectors.messages.mapped import Mapped, MappedRecord, Message
+from connectors.tables.batches import LINE, collector_paused
+from connectors.tables.json_fields import FieldReader
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
@@ -65,6 +68,12 @@ class TopicMapper:
             else click_plan(mapping, columns, TS_MAX)
         )
         self._encode = msgspec.json.Encoder().encode
+        self._fields: FieldReader | None = None
+        self._changes: ChangeReader | None = None
+        if self._envelope is None and FieldReader.reads(self._paths, mapping.list_path):
+            self._fields = FieldReader(self._paths, mapping.list_path)
+        if self._envelope == "debezium" and ChangeReader.reads(self._paths, mapping.list_path):
+            self._changes = ChangeReader(self._paths)
 
     @staticmethod
     def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
@@ -77,12 +86,20 @@ class TopicMapper:
 
     def map(self, messages: Sequence[Message]) -> Mapped:
         """Return the records of messages."""
+        with collector_paused():
+            return self._map(messages)
+
+    def _map(self, messages: Sequence[Message]) -> Mapped:
         mapped = Mapped()
         current: list[tuple[int, Any]] = []
         void: list[tuple[int, Any]] = []
         former: list[tuple[int, Any]] = []
         parts: dict[int, str] = {}
-        for number, message in enumerate(messages):
+        common, common_former, others = self._in_common_form(messages)
+        if common is not None:
+            parts |= dict.fromkeys(common[LINE].to_list(), "after" if self._changes is not None else "")
+        for number in others:
+            message = messages[number]
             opened = open_message(message.value, message.headers, self._envelope)
             if isinstance(opened, LeftOut):
                 mapped.left_out[number] = opened.reason
@@ -91,9 +108,9 @@ class TopicMapper:
             else:
                 self._sort(number, opened, current, void, former, mapped)
                 parts[number] = opened.part
-        rows = self._judged(current, parts, mapped)
+        rows = self._judged(current, parts, mapped, common)
         gone = self._judged([one for one in void if self._names_customer(*one, parts, mapped)], parts, mapped)
-        moved = self._moved(former, rows)
+        moved = self._moved(former, common_former, rows)
         if isinstance(self._mapping, OrderMapping):
             self._add_orders(rows, None, parts, mapped)
             self._add_orders(gone, VOID_STATUS, parts, mapped)
@@ -102,11 +119,29 @@ class TopicMapper:
             self._add_events(rows, messages, mapped)
         return mapped
 
+    def _in_common_form(
+        self, messages: Sequence[Message]
+    ) -> tuple[pl.DataFrame | None, pl.DataFrame | None, Sequence[int]]:
+        """Return rows and former rows of messages in common form, and the messages that are opened one by one."""
+        values = [message.value or b"" for message in messages]
+        if self._fields is not None:
+            rows, others = self._fields.read(values)
+            return _unless_empty(rows), None, others
+        if self._changes is not None:
+            changes = self._changes.read(values)
+            former = changes.former if self._follows_deletions else None
+            return _unless_empty(changes.current), former, changes.others
+        return None, None, range(len(messages))
+
+    @property
+    def _follows_deletions(self) -> bool:
+        return isinstance(self._mapping, OrderMapping) and self._mapping.order.deleted is not None
+
     def _sort(
         self, number: int, record: Record, current: list[tuple[int, Any]], void: list[tuple[int, Any]],
         former: list[tuple[int, Any]], mapped: Mapped,
     ) -> None:  # fmt: skip
-        follows = isinstance(self._mapping, OrderMapping) and self._mapping.order.deleted is not None
+        follows = self._follows_deletions
         if not record.deleted:
             current.append((number, record.content))
         elif follows:
@@ -127,14 +162,21 @@ class TopicMapper:
 
     # --- judging ---
 
-    def _judged(self, records: list[tuple[int, Any]], parts: Mapping[int, str], mapped: Mapped) -> pl.DataFrame | None:
-        """Return the typed rows of records, and note the messages that are left out or refused."""
-        if not records:
+    def _judged(
+        self, records: list[tuple[int, Any]], parts: Mapping[int, str], mapped: Mapped,
+        common: pl.DataFrame | None = None,
+    ) -> pl.DataFrame | None:  # fmt: skip
+        """Return the typed rows of records and of rows in common form, and note what is left out or refused."""
+        if not records and common is None:
             return None
-        batch = records_batch(records, self._paths, self._mapping.list_path)
-        for one in batch.refused:
-            mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
-        rows = rows_to_judge(batch.rows, has_lines=self._mapping.fields.lines is not None)
+        read = [] if common is None else [common]
+        if records:
+            batch = records_batch(records, self._paths, self._mapping.list_path)
+            for one in batch.refused:
+                mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
+            read.append(batch.rows)
+        rows = read[0] if len(read) == 1 else pl.concat(read).sort(LINE, maintain_order=True)
+        rows = rows_to_judge(rows, has_lines=self._mapping.fields.lines is not None)
         judged = judge(rows, self._plan)
         for line, reason, column, value, detail in judged.refused.iter_rows():
             if reason == NO_RATE and value is not None:
@@ -151,11 +193,15 @@ class TopicMapper:
                     mapped.left_out.setdefault(line, reason)
         return used.with_columns(pl.lit(0, pl.Int32).alias("_file"))
 
-    def _moved(self, former: list[tuple[int, Any]], rows: pl.DataFrame | None) -> pl.DataFrame | None:
+    def _moved(
+        self, former: list[tuple[int, Any]], common: pl.DataFrame | None, rows: pl.DataFrame | None
+    ) -> pl.DataFrame | None:
         """Return the typed rows before the changes that move an order to another customer."""
-        if rows is None or not former:
+        common = None if common is None else _unless_empty(common)
+        if rows is None or (not former and common is None):
             return None
-        before = self._judged(former, dict.fromkeys((number for number, _ in former), "before"), Mapped())
+        lines = [number for number, _ in former] + ([] if common is None else common[LINE].to_list())
+        before = self._judged(former, dict.fromkeys(lines, "before"), Mapped(), common)
         if before is None:
             return None
         now = rows.group_by("_line").agg(pl.col("customer_id").first().alias("_now"))
@@ -196,6 +242,10 @@ class TopicMapper:
             mapped.records.append(
                 MappedRecord("events", event.customer_id.encode(), self._encode(event), line, event.ts)
             )
+
+
+def _unless_empty(rows: pl.DataFrame) -> pl.DataFrame | None:
+    return None if rows.is_empty() else rows
 
 
 def _reason(part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:
