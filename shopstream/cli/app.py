@@ -32,6 +32,8 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "live": "produce.live",
         "inspect": "inspect_log.inspect_log",
         "import": "import_log.import_log",
+        "map list": "map_topics.list_mappings",
+        "map show": "map_topics.show",
         "map check": "map_topics.check",
         "seed": "seed.seed_history",
     },
