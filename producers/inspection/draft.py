@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from connectors.formats.country_codes import country_codes
+from connectors.messages.topic_format import TopicFormat
 from connectors.tables.batches import shown
 from producers.inspection.column_profile import ColumnProfile
+from producers.inspection.field_names import TOTAL, name_rank
 from producers.inspection.findings import Question, counted, listed
 from producers.inspection.inspection import Group
 from producers.inspection.number_choice import NumberChoice, number_choice
@@ -19,6 +21,12 @@ from producers.inspection.time_choice import TimeChoice, time_choice
 from producers.inspection.word_lists import DOUBTFUL, event_type_of, normal_status, status_of
 
 COMMENT_WIDTH: Final = 110
+_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})")
+_VISITOR: Final = (
+    "anonymous_id", "anonymousid", "visitor_id", "visitorid", "visitor", "device_id", "deviceid", "client_id",
+    "user_pseudo_id", "domain_userid", "cookie_id", "browser_id", "anon_id",
+)  # fmt: skip
+"""Names of the id of a browser or device."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?: [A-Za-z0-9_]+)*")
 _WORDS_OF_YAML: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
 _AMOUNTS: Final = ("total", "quantity", "unit_price", "price")
@@ -43,32 +51,46 @@ class Draft:
     questions: list[Question] = field(default_factory=list)
 
 
-def draft(group: Group) -> Draft:
-    """Draft a mapping for the files of a group."""
-    recognition = recognise(group)
+def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
+    """Draft a mapping for the files of a group.
+
+    Args:
+        group: files of one form.
+        topic: topic whose messages are the rows; None for files.
+    """
+    recognition = recognise(group, messages=topic is not None)
+    encoded = _encoded_total(group, recognition) if topic is not None and topic.envelope == "debezium" else None
     amounts = _amount_columns(group, recognition)
     candidates = [column for name in recognition.missing.get("total", ()) if (column := group.column(name))]
     amounts_to_be = [column for column in candidates if column.is_number]
     numbers = number_choice([*amounts, *amounts_to_be], typed=group.form.how.format not in ("csv", "whitespace"))
-    currency_lines, currency_questions, matches = _currency(group, recognition, amounts)
+    currency_lines, currency_questions, matches = _currency(group, recognition, amounts, topic)
+    if encoded is not None:
+        recognition.columns["total"] = encoded
+        matches[encoded] = f"{{path: {scalar(encoded)}, base64_scale: 2}}"
+    if topic is not None:
+        _without_addresses(group, recognition, matches)
     questions = [*group.form.questions, *recognition.questions, *numbers.questions, *currency_questions]
     first = group.files[0].name
     names = first if len(group.files) == 1 else f"{counted(len(group.files), 'file')}, the first of them {first}"
+    made_by = f"`shopstream inspect` from {counted(group.rows, 'row')}"
+    if topic is not None:
+        made_by = f"`shopstream map guess` from {counted(group.rows, 'message')}"
     lines = [
-        *_comment(f"Drafted by `shopstream inspect` from {counted(group.rows, 'row')} of {names}."),
+        *_comment(f"Drafted by {made_by} of {names}."),
         *_comment("A person decides the lines with CHECK. docs/import.md explains the keys."),
         f"kind: {recognition.kind}",
-        *_file_part(group, recognition, numbers),
+        *(_file_part(group, recognition, numbers) if topic is None else _topic_part(topic, numbers)),
     ]
-    time_lines, time_questions = _time_part(group, recognition)
+    time_lines, time_questions = _time_part(group, recognition, topic)
     questions += time_questions
     lines += time_lines
     lines += _left_out_part(group, recognition)
     lines += currency_lines
     if recognition.kind == "orders":
-        lines += _order_part(group, recognition, matches)
+        lines += _order_part(group, recognition, matches, topic)
     else:
-        lines += _click_part(group, recognition, matches)
+        lines += _click_part(group, recognition, matches, topic)
     return Draft("\n".join(lines) + "\n", recognition.complete, recognition, questions)
 
 
@@ -143,6 +165,55 @@ def _file_part(group: Group, recognition: Recognition, numbers: NumberChoice) ->
     return lines + _missing_line(group, recognition)
 
 
+def _topic_part(topic: TopicFormat, numbers: NumberChoice) -> list[str]:
+    """Return `from`. Amounts of JSON have a decimal point; questions about other signs are comments."""
+    parts = [f"topic: {scalar(topic.topic)}", f"format: {topic.format}"]
+    parts += [f"envelope: {topic.envelope}"] if topic.envelope else []
+    fields = ", ".join(scalar(name) for name in topic.text_fields)
+    parts += [f"text_fields: [{fields}]"] if fields else []
+    return [*(line for one in numbers.questions for line in _question(one)), f"from: {{{', '.join(parts)}}}"]
+
+
+def _encoded_total(group: Group, recognition: Recognition) -> str | None:
+    """Return the column that is the total by its name, and whose values are decimals in base64 as Debezium has them."""
+    if recognition.kind != "orders" or "total" in recognition.columns:
+        return None
+    used = set(recognition.columns.values())
+    ranked = sorted(
+        (rank, column.name)
+        for column in group.columns
+        if column.name not in used
+        and (rank := name_rank(column.name, TOTAL)) is not None
+        and _is_encoded(group, column)
+    )
+    if not ranked:
+        return None
+    recognition.missing.pop("total", None)
+    name = ranked[0][1]
+    recognition.uncertain["total"] = "its name: its values are decimals in base64. base64_scale is the column's scale"
+    return name
+
+
+def _without_addresses(group: Group, recognition: Recognition, matches: dict[str, str]) -> None:
+    """Replace an e-mail address as the customer by another id, or by a keyed hash: it would be in every record."""
+    chosen = group.column(recognition.columns.get("customer", ""))
+    if chosen is None or chosen.kind != "email":
+        return
+    others = recognition.others.get("customer", [])
+    ids = [name for name in others if (one := group.column(name)) is not None and one.kind != "email"]
+    users = [name for name in ids if name_rank(name, _VISITOR) is None]
+    if users or ids:
+        recognition.columns["customer"] = [*users, *ids][0]
+        recognition.others["customer"] = [name for name in [chosen.name, *others] if name != [*users, *ids][0]]
+    else:
+        matches[chosen.name] = f"{{path: {scalar(chosen.name)}, guest: true}}"
+
+
+def _is_encoded(group: Group, column: ColumnProfile) -> bool:
+    values = group.sample[column.name].drop_nulls().to_list() if column.name in group.sample.columns else []
+    return bool(values) and all(_ENCODED.fullmatch(str(value)) for value in values)
+
+
 def _missing_line(group: Group, recognition: Recognition) -> list[str]:
     """Return `missing` for the placeholders of amounts and times, which are refused otherwise."""
     words: dict[str, list[str]] = {}
@@ -162,7 +233,7 @@ def _missing_line(group: Group, recognition: Recognition) -> list[str]:
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
-def _time_part(group: Group, recognition: Recognition) -> tuple[list[str], list[Question]]:
+def _time_part(group: Group, recognition: Recognition, topic: TopicFormat | None) -> tuple[list[str], list[Question]]:
     name = recognition.columns.get("time")
     if name is None:
         candidates = recognition.missing.get("time", [])
@@ -178,6 +249,10 @@ def _time_part(group: Group, recognition: Recognition) -> tuple[list[str], list[
         lines += _check(f"{listed(clocks)} has times of day, which a mapping cannot join to a date.", 2)
     if others:
         lines += _check(f"other times: {listed(others)}.", 2)
+    if topic is not None and topic.envelope == "debezium" and (choice.format or "").startswith("epoch"):
+        lines += _check(
+            "Debezium counts a column without a zone as if it were UTC; its zone is `local: Europe/Berlin`.", 2
+        )
     return lines + _time_lines(name, choice, 2), list(choice.questions)
 
 
@@ -236,9 +311,9 @@ def _left_out_part(group: Group, recognition: Recognition) -> list[str]:
 
 
 def _currency(
-    group: Group, recognition: Recognition, amounts: Iterable[ColumnProfile]
+    group: Group, recognition: Recognition, amounts: Iterable[ColumnProfile], topic: TopicFormat | None
 ) -> tuple[list[str], list[Question], dict[str, str]]:
-    """Return the lines of the currency, questions, and column -> expression for amounts with a currency sign."""
+    """Return the lines of the currency, questions, and column -> source for amounts with a currency sign."""
     lines: list[str] = []
     questions: list[Question] = []
     matches: dict[str, str] = {}
@@ -252,6 +327,7 @@ def _currency(
             matches[column.name] = (
                 rf"^(?:{sign})?[ \u00a0\u202f]*([0-9][0-9.,' \u00a0\u202f]*?)[ \u00a0\u202f]*(?:{sign})?$"
             )
+    matches = {name: f"{{path: {scalar(name)}, match: {json.dumps(match)}}}" for name, match in matches.items()}
     if signs:
         named = ", ".join(f"{sign} ({counted(count, 'value')})" for sign, count in signs.items())
         several = len(signs) > 1
@@ -267,6 +343,11 @@ def _currency(
     name = recognition.columns.get("currency")
     column_ = group.column(name or "")
     if column_ is None or (recognition.kind == "clicks" and "price" not in recognition.columns):
+        return lines, questions, matches
+    if len(column_.words) == 1 and topic is not None:
+        only = scalar(next(iter(column_.words)))
+        text = f"all amounts are in {only}. Messages in a currency without a rate are left out."
+        lines += [*_check(text), f"currency: {{path: {scalar(column_.name)}, rates: {{{only}: 1}}}}"]
         return lines, questions, matches
     if len(column_.words) == 1:
         return [*lines, f"currency: {{column: {scalar(column_.name)}}}"], questions, matches
@@ -289,7 +370,9 @@ def _currency(
 
 
 # --- orders and clicks ------------------------------------------------------------------------------------------------
-def _order_part(group: Group, recognition: Recognition, matches: Mapping[str, str]) -> list[str]:
+def _order_part(
+    group: Group, recognition: Recognition, matches: Mapping[str, str], topic: TopicFormat | None
+) -> list[str]:
     columns = recognition.columns
     sums = {"quantity", "unit_price"} <= columns.keys()
     lines = ["order:"]
@@ -301,10 +384,11 @@ def _order_part(group: Group, recognition: Recognition, matches: Mapping[str, st
         lines += [*_others(recognition, "id"), *_content_question(recognition, "id")]
         lines.append(f"  id: {scalar(columns['id'])}")
     else:
-        lines += _check("no column is recognised as the order's id, so that every row is an order.", 2)
+        if topic is None:
+            lines += _check("no column is recognised as the order's id, so that every row is an order.", 2)
         if "id" in recognition.missing:
             lines.append(f"  # id: ?   {_candidates(recognition, 'id')}")
-    lines += _field(recognition, "customer")
+    lines += _field(recognition, "customer", matches)
     lines += _total(recognition, matches, sums=sums)
     omitted = {"quantity", "unit_price"} if recognition.amounts_are_lines and not sums else set()
     for name in _ORDER_OPTIONAL:
@@ -313,15 +397,34 @@ def _order_part(group: Group, recognition: Recognition, matches: Mapping[str, st
             lines.append(f"  {name}: {_source(columns[name], matches)}")
     lines += _json_lines(recognition)
     lines += _status(group, recognition)
-    if "updated" in columns:
-        column = group.column(columns["updated"])
-        assert column is not None
-        choice = time_choice(column, group.form.types.get(column.name))
-        lines += ["  updated:", *_time_lines(column.name, choice, 4)]
+    lines += _updated(group, recognition, topic)
     for name in ("session", "channel", "country", "payment_method"):
         if name in columns:
             lines.append(f"  {name}: {scalar(columns[name])}")
     return [*lines, *_countries(group, recognition)]
+
+
+def _updated(group: Group, recognition: Recognition, topic: TopicFormat | None) -> list[str]:
+    """Return the time of a change. Debezium has that of the commit, which a row of its snapshot does not have."""
+    column = group.column(recognition.columns.get("updated", ""))
+    of_change = topic is not None and topic.envelope == "debezium"
+    lines = ["  updated:"] if column is not None or of_change else []
+    if column is not None:
+        own = _time_lines(column.name, time_choice(column, group.form.types.get(column.name)), 6 if of_change else 4)
+        if of_change:
+            first = next(number for number, line in enumerate(own) if not line.lstrip().startswith("#"))
+            own[first] = f"    - {own[first].lstrip()}"
+            own.append("      when: {path: op, equals: r}")
+        lines += own
+    if of_change:
+        lines += ["    - {path: source.ts_ms, format: epoch_ms}"]
+        lines += _check("deletions need REPLICA IDENTITY FULL; without this line they are left out.", 2)
+        lines += ["  deleted: void"]
+    if not lines and group.column("ce_time") is not None:
+        lines = ["  updated: {path: ce_time}"]
+    if not lines and topic is not None:
+        lines = _check("no path is the time of a change; of the records of an order with one time the status wins.", 2)
+    return lines
 
 
 def _total(recognition: Recognition, matches: Mapping[str, str], *, sums: bool) -> list[str]:
@@ -339,9 +442,19 @@ def _total(recognition: Recognition, matches: Mapping[str, str], *, sums: bool) 
     return _comment("The total is the sum of quantity * unit_price.", 2)
 
 
-def _click_part(group: Group, recognition: Recognition, matches: Mapping[str, str]) -> list[str]:
+def _click_part(
+    group: Group, recognition: Recognition, matches: Mapping[str, str], topic: TopicFormat | None
+) -> list[str]:
     columns = recognition.columns
-    lines = ["click:", *_field(recognition, "customer")]
+    visitor = None if topic is None else _visitor_path(group, recognition)
+    lines = ["click:", *_field(recognition, "customer", matches)]
+    if visitor is not None:
+        user = _source(columns["customer"], matches)
+        text = "a user, and the browser or device in which nobody may be logged in."
+        lines = [*_check(text), f"identity: {{user: {user}, visitor: {scalar(visitor)}}}", "click:"]
+    if topic is not None and "session" not in columns:
+        lines += _check("no path is recognised as the session; messages without one are left out.", 2)
+        lines.append("  # session: ?")
     if "type" in columns:
         column = group.column(columns["type"])
         assert column is not None
@@ -357,6 +470,17 @@ def _click_part(group: Group, recognition: Recognition, matches: Mapping[str, st
             lines += _others(recognition, name)
             lines.append(f"  {name}: {_source(columns[name], matches)}")
     return [*lines, *_click_lines(recognition), *_countries(group, recognition)]
+
+
+def _visitor_path(group: Group, recognition: Recognition) -> str | None:
+    """Return the path of a browser's or device's id beside that of the user."""
+    user = recognition.columns.get("customer")
+    if user is None or name_rank(user, _VISITOR) is not None:
+        return None
+    ranked = sorted(
+        (rank, one.name) for one in group.columns if one.values and (rank := name_rank(one.name, _VISITOR)) is not None
+    )
+    return ranked[0][1] if ranked else None
 
 
 def _click_lines(recognition: Recognition) -> list[str]:
@@ -384,10 +508,10 @@ def _devices(column: ColumnProfile | None) -> list[str]:
     return [f"  device: {scalar(column.name)}", *_words("devices", column, proposals, {})]
 
 
-def _field(recognition: Recognition, name: str) -> list[str]:
+def _field(recognition: Recognition, name: str, matches: Mapping[str, str]) -> list[str]:
     if name in recognition.columns:
         content = _content_question(recognition, name)
-        return [*_others(recognition, name), *content, f"  {name}: {scalar(recognition.columns[name])}"]
+        return [*_others(recognition, name), *content, f"  {name}: {_source(recognition.columns[name], matches)}"]
     return [f"  # {name}: ?   {_candidates(recognition, name)}"]
 
 
@@ -409,9 +533,7 @@ def _others(recognition: Recognition, name: str) -> list[str]:
 
 
 def _source(column: str, matches: Mapping[str, str]) -> str:
-    if column not in matches:
-        return scalar(column)
-    return f"{{path: {scalar(column)}, match: {json.dumps(matches[column])}}}"
+    return matches.get(column, scalar(column))
 
 
 def _json_lines(recognition: Recognition) -> list[str]:

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "import": "import_log.import_log",
         "map list": "map_topics.list_mappings",
         "map show": "map_topics.show",
+        "map guess": "map_guess.guess",
         "map check": "map_topics.check",
         "seed": "seed.seed_history",
     },
