@@ -12,23 +12,15 @@ from connectors.formats.country_codes import country_codes
 from connectors.messages.topic_format import TopicFormat
 from connectors.tables.batches import shown
 from producers.inspection.column_profile import ColumnProfile
-from producers.inspection.field_names import TOTAL, name_rank
+from producers.inspection.draft_lines import check_lines, comment_lines, question_lines, scalar
 from producers.inspection.findings import Question, counted, listed
 from producers.inspection.inspection import Group
 from producers.inspection.number_choice import NumberChoice, number_choice
 from producers.inspection.recognition import Recognition, recognise
 from producers.inspection.time_choice import TimeChoice, time_choice
+from producers.inspection.topic_fields import encoded_total, replace_address, visitor_path
 from producers.inspection.word_lists import DOUBTFUL, event_type_of, normal_status, status_of
 
-COMMENT_WIDTH: Final = 110
-_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})")
-_VISITOR: Final = (
-    "anonymous_id", "anonymousid", "visitor_id", "visitorid", "visitor", "device_id", "deviceid", "client_id",
-    "user_pseudo_id", "domain_userid", "cookie_id", "browser_id", "anon_id",
-)  # fmt: skip
-"""Names of the id of a browser or device."""
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?: [A-Za-z0-9_]+)*")
-_WORDS_OF_YAML: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
 _AMOUNTS: Final = ("total", "quantity", "unit_price", "price")
 _ORDER_OPTIONAL: Final = ("product", "category", "quantity", "unit_price")
 _CLICK_OPTIONAL: Final = ("session", "device", "product", "category", "price", "quantity", "channel", "country")
@@ -59,7 +51,7 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
         topic: topic whose messages are the rows; None for files.
     """
     recognition = recognise(group, messages=topic is not None)
-    encoded = _encoded_total(group, recognition) if topic is not None and topic.envelope == "debezium" else None
+    encoded = encoded_total(group, recognition) if topic is not None and topic.envelope == "debezium" else None
     amounts = _amount_columns(group, recognition)
     candidates = [column for name in recognition.missing.get("total", ()) if (column := group.column(name))]
     amounts_to_be = [column for column in candidates if column.is_number]
@@ -69,7 +61,7 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
         recognition.columns["total"] = encoded
         matches[encoded] = f"{{path: {scalar(encoded)}, base64_scale: 2}}"
     if topic is not None:
-        _without_addresses(group, recognition, matches)
+        replace_address(group, recognition, matches)
     questions = [*group.form.questions, *recognition.questions, *numbers.questions, *currency_questions]
     first = group.files[0].name
     names = first if len(group.files) == 1 else f"{counted(len(group.files), 'file')}, the first of them {first}"
@@ -77,8 +69,8 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
     if topic is not None:
         made_by = f"`shopstream map guess` from {counted(group.rows, 'message')}"
     lines = [
-        *_comment(f"Drafted by {made_by} of {names}."),
-        *_comment("A person decides the lines with CHECK. docs/import.md explains the keys."),
+        *comment_lines(f"Drafted by {made_by} of {names}."),
+        *comment_lines("A person decides the lines with CHECK. docs/import.md explains the keys."),
         f"kind: {recognition.kind}",
         *(_file_part(group, recognition, numbers) if topic is None else _topic_part(topic, numbers)),
     ]
@@ -92,34 +84,6 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
     else:
         lines += _click_part(group, recognition, matches, topic)
     return Draft("\n".join(lines) + "\n", recognition.complete, recognition, questions)
-
-
-# --- YAML -------------------------------------------------------------------------------------------------------------
-def scalar(text: str) -> str:
-    """Return a text as a scalar of YAML, in quotes where needed."""
-    if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS_OF_YAML:
-        return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def _comment(text: str, indent: int = 0) -> list[str]:
-    """Return a text as comment lines of at most COMMENT_WIDTH characters."""
-    lines, line = [], ""
-    clean = "".join(character if character.isprintable() else " " for character in text)
-    for word in clean.split():
-        if line and len(line) + len(word) + indent + 3 > COMMENT_WIDTH:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}" if line else word
-    return [f"{' ' * indent}# {one}" for one in [*lines, line] if one]
-
-
-def _check(text: str, indent: int = 0) -> list[str]:
-    return _comment(f"CHECK: {text}", indent)
-
-
-def _question(question: Question, indent: int = 0) -> list[str]:
-    return _check(f"{question.text} {question.decides}", indent)
 
 
 # --- file -------------------------------------------------------------------------------------------------------------
@@ -137,10 +101,10 @@ def _file_part(group: Group, recognition: Recognition, numbers: NumberChoice) ->
     questions = {question.topic: question for question in group.form.questions}
     for topic in ("separator", "quote", "header", "encoding", "records", "sheet"):
         if topic in questions:
-            lines += _question(questions[topic], 2)
+            lines += question_lines(questions[topic], 2)
     lines.append(f"  format: {how.format}")
     if how.columns is not None:
-        lines += _check(
+        lines += check_lines(
             "the names of the columns are made up." if not group.form.has_header else "names made unique.", 2
         )
         lines.append(f"  columns: [{', '.join(scalar(name) for name in how.columns)}]")
@@ -156,9 +120,9 @@ def _file_part(group: Group, recognition: Recognition, numbers: NumberChoice) ->
         lines.append(f"  sheet: [{names}]" if isinstance(how.sheet, tuple) else f"  sheet: {names}")
     decimal, thousands = numbers.form
     for question in numbers.questions:
-        lines += _question(question, 2)
+        lines += question_lines(question, 2)
     if numbers.evidence and (decimal, thousands) != (".", None):
-        lines += _comment(f"{numbers.evidence}.", 2)
+        lines += comment_lines(f"{numbers.evidence}.", 2)
     lines += ['  decimal: ","'] if decimal == "," else []
     if thousands is not None and (decimal, thousands) != (",", "."):
         lines.append(f"  thousands: {json.dumps(thousands)}")
@@ -171,47 +135,7 @@ def _topic_part(topic: TopicFormat, numbers: NumberChoice) -> list[str]:
     parts += [f"envelope: {topic.envelope}"] if topic.envelope else []
     fields = ", ".join(scalar(name) for name in topic.text_fields)
     parts += [f"text_fields: [{fields}]"] if fields else []
-    return [*(line for one in numbers.questions for line in _question(one)), f"from: {{{', '.join(parts)}}}"]
-
-
-def _encoded_total(group: Group, recognition: Recognition) -> str | None:
-    """Return the column that is the total by its name, and whose values are decimals in base64 as Debezium has them."""
-    if recognition.kind != "orders" or "total" in recognition.columns:
-        return None
-    used = set(recognition.columns.values())
-    ranked = sorted(
-        (rank, column.name)
-        for column in group.columns
-        if column.name not in used
-        and (rank := name_rank(column.name, TOTAL)) is not None
-        and _is_encoded(group, column)
-    )
-    if not ranked:
-        return None
-    recognition.missing.pop("total", None)
-    name = ranked[0][1]
-    recognition.uncertain["total"] = "its name: its values are decimals in base64. base64_scale is the column's scale"
-    return name
-
-
-def _without_addresses(group: Group, recognition: Recognition, matches: dict[str, str]) -> None:
-    """Replace an e-mail address as the customer by another id, or by a keyed hash: it would be in every record."""
-    chosen = group.column(recognition.columns.get("customer", ""))
-    if chosen is None or chosen.kind != "email":
-        return
-    others = recognition.others.get("customer", [])
-    ids = [name for name in others if (one := group.column(name)) is not None and one.kind != "email"]
-    users = [name for name in ids if name_rank(name, _VISITOR) is None]
-    if users or ids:
-        recognition.columns["customer"] = [*users, *ids][0]
-        recognition.others["customer"] = [name for name in [chosen.name, *others] if name != [*users, *ids][0]]
-    else:
-        matches[chosen.name] = f"{{path: {scalar(chosen.name)}, guest: true}}"
-
-
-def _is_encoded(group: Group, column: ColumnProfile) -> bool:
-    values = group.sample[column.name].drop_nulls().to_list() if column.name in group.sample.columns else []
-    return bool(values) and all(_ENCODED.fullmatch(str(value)) for value in values)
+    return [*(line for one in numbers.questions for line in question_lines(one)), f"from: {{{', '.join(parts)}}}"]
 
 
 def _missing_line(group: Group, recognition: Recognition) -> list[str]:
@@ -224,11 +148,11 @@ def _missing_line(group: Group, recognition: Recognition) -> list[str]:
                 words.setdefault(word, []).append(column.name)
     if not words:
         return []
-    lines = _check(f"placeholders in {listed(sorted({name for names in words.values() for name in names}))}.", 2)
+    lines = check_lines(f"placeholders in {listed(sorted({name for names in words.values() for name in names}))}.", 2)
     for word, names in words.items():
         elsewhere = [one.name for one in group.columns if word in one.placeholders and one.name not in names]
         if elsewhere:
-            lines += _check(f"{word} is no value in {listed(elsewhere)} either; is it a real word there?", 2)
+            lines += check_lines(f"{word} is no value in {listed(elsewhere)} either; is it a real word there?", 2)
     return [*lines, f"  missing: [{', '.join(scalar(word) for word in words)}]"]
 
 
@@ -238,7 +162,7 @@ def _time_part(group: Group, recognition: Recognition, topic: TopicFormat | None
     if name is None:
         candidates = recognition.missing.get("time", [])
         text = "no column is recognised as the time." + (f" Candidates: {listed(candidates, 8)}." if candidates else "")
-        return ["# time:", *_check(text, 2), "#   column: ?"], []
+        return ["# time:", *check_lines(text, 2), "#   column: ?"], []
     column = group.column(name)
     assert column is not None
     choice = time_choice(column, group.form.types.get(name))
@@ -246,11 +170,11 @@ def _time_part(group: Group, recognition: Recognition, topic: TopicFormat | None
     others = [one for one in recognition.others.get("time", []) if one != recognition.columns.get("updated")]
     clocks = [one.name for one in group.columns if one.kind == "time of day"]
     if clocks and column.kind == "date":
-        lines += _check(f"{listed(clocks)} has times of day, which a mapping cannot join to a date.", 2)
+        lines += check_lines(f"{listed(clocks)} has times of day, which a mapping cannot join to a date.", 2)
     if others:
-        lines += _check(f"other times: {listed(others)}.", 2)
+        lines += check_lines(f"other times: {listed(others)}.", 2)
     if topic is not None and topic.envelope == "debezium" and (choice.format or "").startswith("epoch"):
-        lines += _check(
+        lines += check_lines(
             "Debezium counts a column without a zone as if it were UTC; its zone is `local: Europe/Berlin`.", 2
         )
     return lines + _time_lines(name, choice, 2), list(choice.questions)
@@ -260,7 +184,7 @@ def _time_lines(name: str, choice: TimeChoice, indent: int) -> list[str]:
     blank = " " * indent
     lines = []
     for question in choice.questions:
-        lines += _question(question, indent)
+        lines += question_lines(question, indent)
     lines.append(f"{blank}column: {scalar(name)}")
     if choice.format not in (None, "iso"):
         lines.append(f"{blank}format: {scalar(str(choice.format))}")
@@ -282,15 +206,15 @@ def _left_out_part(group: Group, recognition: Recognition) -> list[str]:
     rules, notes = [], []
     for name, value in dict.fromkeys((column, value) for _, _, column, value in group.summaries):
         if name is None:
-            notes += _comment(f"The line {value!r} at the end is refused; delete it from the file.")
+            notes += comment_lines(f"The line {value!r} at the end is refused; delete it from the file.")
             continue
-        notes += _check(f"the row with {name} = {value!r} at the end looks like a line of totals.")
+        notes += check_lines(f"the row with {name} = {value!r} at the end looks like a line of totals.")
         rules.append(f"  - {{reason: line of totals, column: {scalar(name)}, equals: {json.dumps(value)}}}")
     customer = group.column(recognition.columns.get("customer", ""))
     if customer is not None and recognition.guests:
         words = ", ".join(f"{word} ({count:,})" for word, (count, _) in list(customer.placeholders.items())[:5])
         texts = ", ".join([*map(scalar, customer.placeholders), "null"])
-        notes += _check(
+        notes += check_lines(
             f"{counted(recognition.guests, 'row')} without a customer{': ' + words if words else ''}. They are refused,"
             " unless left out:"
         )
@@ -300,7 +224,7 @@ def _left_out_part(group: Group, recognition: Recognition) -> list[str]:
         column = group.column(recognition.columns.get(field_name, ""))
         reading = column.numbers.readings[column.numbers.best()] if column is not None and column.is_number else None
         if column is not None and reading is not None and reading.negative is not None:
-            notes += _check(
+            notes += check_lines(
                 f"{counted(reading.negatives, 'value')} of {column.name} below 0, first {reading.negative}."
                 f" Such rows are refused, unless left out{net}:"
             )
@@ -338,7 +262,7 @@ def _currency(
             else "All amounts count as one currency, and amounts below 0 with a sign are refused."
         )
         questions.append(Question("currency", None, tuple(signs), text, decides))
-        lines += _question(questions[-1])
+        lines += question_lines(questions[-1])
         matches = {} if several else matches
     name = recognition.columns.get("currency")
     column_ = group.column(name or "")
@@ -347,7 +271,7 @@ def _currency(
     if len(column_.words) == 1 and topic is not None:
         only = scalar(next(iter(column_.words)))
         text = f"all amounts are in {only}. Messages in a currency without a rate are left out."
-        lines += [*_check(text), f"currency: {{path: {scalar(column_.name)}, rates: {{{only}: 1}}}}"]
+        lines += [*check_lines(text), f"currency: {{path: {scalar(column_.name)}, rates: {{{only}: 1}}}}"]
         return lines, questions, matches
     if len(column_.words) == 1:
         return [*lines, f"currency: {{column: {scalar(column_.name)}}}"], questions, matches
@@ -365,7 +289,11 @@ def _currency(
     )
     main = scalar(words[0]) if words else "EUR"
     rest = [f"#   {scalar(word)}: ?" for word in words[1:]]
-    lines += [*_question(questions[-1]), f"currency: {{column: {scalar(column_.name)}, rates: {{{main}: 1}}}}", *rest]
+    lines += [
+        *question_lines(questions[-1]),
+        f"currency: {{column: {scalar(column_.name)}, rates: {{{main}: 1}}}}",
+        *rest,
+    ]
     return lines, questions, matches
 
 
@@ -378,14 +306,14 @@ def _order_part(
     lines = ["order:"]
     for question in recognition.questions:
         if question.topic in ("rows", "ids"):
-            lines += _question(question, 2)
+            lines += question_lines(question, 2)
     lines.append(f"  rows: {recognition.rows}")
     if "id" in columns:
         lines += [*_others(recognition, "id"), *_content_question(recognition, "id")]
         lines.append(f"  id: {scalar(columns['id'])}")
     else:
         if topic is None:
-            lines += _check("no column is recognised as the order's id, so that every row is an order.", 2)
+            lines += check_lines("no column is recognised as the order's id, so that every row is an order.", 2)
         if "id" in recognition.missing:
             lines.append(f"  # id: ?   {_candidates(recognition, 'id')}")
     lines += _field(recognition, "customer", matches)
@@ -418,18 +346,20 @@ def _updated(group: Group, recognition: Recognition, topic: TopicFormat | None) 
         lines += own
     if of_change:
         lines += ["    - {path: source.ts_ms, format: epoch_ms}"]
-        lines += _check("deletions need REPLICA IDENTITY FULL; without this line they are left out.", 2)
+        lines += check_lines("deletions need REPLICA IDENTITY FULL; without this line they are left out.", 2)
         lines += ["  deleted: void"]
     if not lines and group.column("ce_time") is not None:
         lines = ["  updated: {path: ce_time}"]
     if not lines and topic is not None:
-        lines = _check("no path is the time of a change; of the records of an order with one time the status wins.", 2)
+        lines = check_lines(
+            "no path is the time of a change; of the records of an order with one time the status wins.", 2
+        )
     return lines
 
 
 def _total(recognition: Recognition, matches: Mapping[str, str], *, sums: bool) -> list[str]:
     columns = recognition.columns
-    decisions = [line for one in recognition.questions if one.topic == "total" for line in _question(one, 2)]
+    decisions = [line for one in recognition.questions if one.topic == "total" for line in question_lines(one, 2)]
     if recognition.amounts_are_lines and sums:
         return [*decisions, f"  # total: {scalar(columns['total'])}"]
     if recognition.amounts_are_lines:
@@ -439,21 +369,21 @@ def _total(recognition: Recognition, matches: Mapping[str, str], *, sums: bool) 
         return [*_others(recognition, "total"), *content, f"  total: {_source(columns['total'], matches)}"]
     if "total" in recognition.missing:
         return [f"  # total: ?   {_candidates(recognition, 'total')}"]
-    return _comment("The total is the sum of quantity * unit_price.", 2)
+    return comment_lines("The total is the sum of quantity * unit_price.", 2)
 
 
 def _click_part(
     group: Group, recognition: Recognition, matches: Mapping[str, str], topic: TopicFormat | None
 ) -> list[str]:
     columns = recognition.columns
-    visitor = None if topic is None else _visitor_path(group, recognition)
+    visitor = None if topic is None else visitor_path(group, recognition)
     lines = ["click:", *_field(recognition, "customer", matches)]
     if visitor is not None:
         user = _source(columns["customer"], matches)
         text = "a user, and the browser or device in which nobody may be logged in."
-        lines = [*_check(text), f"identity: {{user: {user}, visitor: {scalar(visitor)}}}", "click:"]
+        lines = [*check_lines(text), f"identity: {{user: {user}, visitor: {scalar(visitor)}}}", "click:"]
     if topic is not None and "session" not in columns:
-        lines += _check("no path is recognised as the session; messages without one are left out.", 2)
+        lines += check_lines("no path is recognised as the session; messages without one are left out.", 2)
         lines.append("  # session: ?")
     if "type" in columns:
         column = group.column(columns["type"])
@@ -462,7 +392,7 @@ def _click_part(
         lines += _words("types", column, {word: event_type_of(word) for word in column.words}, {})
     else:
         lines.append(f"  # type: ?   {_candidates(recognition, 'type')}")
-        lines += _comment("or, if all rows have one type: type: {value: product_view}", 2)
+        lines += comment_lines("or, if all rows have one type: type: {value: product_view}", 2)
     for name in ("id", *_CLICK_OPTIONAL):
         if name == "device" and name in columns:
             lines += _devices(group.column(columns[name]))
@@ -472,17 +402,6 @@ def _click_part(
     return [*lines, *_click_lines(recognition), *_countries(group, recognition)]
 
 
-def _visitor_path(group: Group, recognition: Recognition) -> str | None:
-    """Return the path of a browser's or device's id beside that of the user."""
-    user = recognition.columns.get("customer")
-    if user is None or name_rank(user, _VISITOR) is not None:
-        return None
-    ranked = sorted(
-        (rank, one.name) for one in group.columns if one.values and (rank := name_rank(one.name, _VISITOR)) is not None
-    )
-    return ranked[0][1] if ranked else None
-
-
 def _click_lines(recognition: Recognition) -> list[str]:
     """Return the proposal for a list of lines. It is a comment, because only some event types have lines."""
     if recognition.lines is None:
@@ -490,7 +409,7 @@ def _click_lines(recognition: Recognition) -> list[str]:
     name, fields = recognition.lines
     named = {"unit_price": "price"}
     return [
-        *_check("events of some types have a list of lines, each of which can be an event:", 2),
+        *check_lines("events of some types have a list of lines, each of which can be an event:", 2),
         "  # lines:",
         f"  #   list: {scalar(name)}",
         "  #   types: [purchase]",
@@ -503,7 +422,7 @@ def _devices(column: ColumnProfile | None) -> list[str]:
     known = {"mobile": "mobile", "desktop": "desktop", "tablet": "tablet", "phone": "mobile", "smartphone": "mobile",
              "web": "desktop", "computer": "desktop", "ios": "mobile", "android": "mobile"}  # fmt: skip
     if not column.words:
-        return _check(f"{column.name} may be the device; a user agent is read by {{path: ..., device: true}}.", 2)
+        return check_lines(f"{column.name} may be the device; a user agent is read by {{path: ..., device: true}}.", 2)
     proposals = {word: known.get(word.casefold()) for word in column.words}
     return [f"  device: {scalar(column.name)}", *_words("devices", column, proposals, {})]
 
@@ -518,7 +437,7 @@ def _field(recognition: Recognition, name: str, matches: Mapping[str, str]) -> l
 def _content_question(recognition: Recognition, name: str) -> list[str]:
     if name not in recognition.uncertain:
         return []
-    return _check(f"{recognition.columns[name]} is recognised by {recognition.uncertain[name]}.", 2)
+    return check_lines(f"{recognition.columns[name]} is recognised by {recognition.uncertain[name]}.", 2)
 
 
 def _candidates(recognition: Recognition, name: str) -> str:
@@ -529,7 +448,7 @@ def _candidates(recognition: Recognition, name: str) -> str:
 def _others(recognition: Recognition, name: str) -> list[str]:
     used = set(recognition.columns.values())
     others = [one for one in recognition.others.get(name, []) if one not in used]
-    return _check(f"{name} may also be {listed(others)}.", 2) if others else []
+    return check_lines(f"{name} may also be {listed(others)}.", 2) if others else []
 
 
 def _source(column: str, matches: Mapping[str, str]) -> str:
@@ -551,7 +470,7 @@ def _status(group: Group, recognition: Recognition) -> list[str]:
     proposals = {word: status_of(word) for word in column.words}
     lines = _others(recognition, "status")
     if not column.words:
-        lines += _check(f"{column.name} has {counted(column.distinct, 'word')}; list them in statuses.", 2)
+        lines += check_lines(f"{column.name} has {counted(column.distinct, 'word')}; list them in statuses.", 2)
     return [*lines, f"  status: {scalar(column.name)}", *_words("statuses", column, proposals, doubtful)]
 
 
@@ -571,7 +490,7 @@ def _words(
         else:
             lines.append(f"    {scalar(word)}: {proposal}   # {counted(count, 'row')}")
     listed_words = any(proposals.get(word) for word in every)
-    head = _check("meaning of the words.", 2)
+    head = check_lines("meaning of the words.", 2)
     return [*head, f"  {key}:" if listed_words else f"  # {key}:", *lines]
 
 
@@ -580,7 +499,7 @@ def _countries(group: Group, recognition: Recognition) -> list[str]:
     names = [] if column is None else [word for word in column.words if word not in country_codes()]
     if not names:
         return []
-    lines = _check("names of countries without a code are dropped and counted. Give each its ISO 3166 code:")
+    lines = check_lines("names of countries without a code are dropped and counted. Give each its ISO 3166 code:")
     return [*lines, "# countries:", *(f"#   {scalar(name)}: ??" for name in names)]
 
 

@@ -28,7 +28,7 @@ def form_of(message: Message) -> str:
     """Return what the value of a message is: one of the names above, or a record of a registry with its schema id.
 
     A byte 0 and an id of 4 bytes are the prefix of Confluent's serializers. Behind it JSON is JSON Schema; Avro and
-    Protobuf are told apart by the schema alone. Newer serializers write a byte 1 and a GUID into a header.
+    Protobuf differ in the schema alone. Newer serializers write a byte 1 and a GUID into a header.
     """
     value = message.value
     if value is None:
@@ -63,8 +63,8 @@ def envelope_of(contents: Sequence[dict[str, Any]], messages: Sequence[Message])
         contents: decoded values of JSON messages.
         messages: the messages of these values.
     """
-    found: Counter[tuple[Envelope | None, str]] = Counter(map(_envelope, contents, messages))
-    framed = [(kind, count) for kind, count in found.most_common() if kind[0] is not None]
+    kinds: Counter[tuple[Envelope | None, str]] = Counter(map(_envelope, contents, messages))
+    framed = [(kind, count) for kind, count in kinds.most_common() if kind[0] is not None]
     if framed and sum(count for kind, count in framed if kind[0] == framed[0][0][0]) >= _ENVELOPE_SHARE_MIN * len(
         contents
     ):

@@ -60,7 +60,7 @@ class PathProfile:
 
 
 def typed_json(text: str) -> Any:
-    """Return decoded JSON in which numbers with a point are told apart from texts. The text is JSON."""
+    """Return decoded JSON in which numbers with a point differ from texts. The text is JSON."""
     return _TYPED.decode(text)
 
 

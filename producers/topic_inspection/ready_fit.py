@@ -34,7 +34,7 @@ class ReadyFit:
         left_out: reason -> messages.
         refused: reason -> messages. Values of people are not in it.
         records: topic of the run -> records.
-        asked: name -> question of the values that it asks for.
+        requested: name -> question of the values that it asks for.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ReadyFit:
     left_out: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
-    asked: dict[str, str] = field(default_factory=dict)
+    requested: dict[str, str] = field(default_factory=dict)
 
     @property
     def messages(self) -> int:
@@ -103,7 +103,7 @@ def _tried(
     hidden: Collection[str],
 ) -> ReadyFit:  # fmt: skip
     mapped = TopicMapper(name, mapping, EXAMPLE_SALT).map(messages)
-    fit = ReadyFit(name, fill, asked=questions(ready_mappings()[name]))
+    fit = ReadyFit(name, fill, requested=questions(ready_mappings()[name]))
     fit.mapped = len({one.message for one in mapped.records})
     fit.left_out.update(mapped.left_out.values())
     fit.refused.update(shown_reason(reason, hidden) for reason in mapped.refused.values())

@@ -200,7 +200,7 @@ def guess_as_dict(guess: TopicGuess) -> dict[str, Any]:
                 "left_out": dict(fit.left_out.most_common()),
                 "refused": dict(fit.refused.most_common()),
                 "records": dict(fit.records.most_common()),
-                "asks": fit.asked,
+                "asks": fit.requested,
             }
             for fit in guess.fits
         ],

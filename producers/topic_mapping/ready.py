@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping, parse_mapping
-from producers.inspection.draft import scalar
+from producers.inspection.draft_lines import scalar
 
 EXAMPLE_ANSWERS: Final[Mapping[str, str]] = MappingProxyType({"zone": "Europe/Berlin"})
 """Answers with which the examples of the ready mappings are mapped."""

@@ -190,7 +190,7 @@ def _print_fit(console: Console, fit: ReadyFit) -> None:
     _say(console, f"- {len(present)} of {len(fit.fill)} paths of {fit.name} are filled: {', '.join(present)}.")
     if absent:
         _say(console, f"- In no message: {', '.join(absent)}.")
-    for name, question in fit.asked.items():
+    for name, question in fit.requested.items():
         _say(console, f"- It asks for {name}: {question}. The counts are those of {name}={EXAMPLE_ANSWERS[name]}.")
 
 
@@ -219,9 +219,9 @@ def _print_next(console: Console, guessed: TopicGuess, file: Path | None, writte
         _say(console, f"  shopstream map guess {source} --out mapping.yaml", soft_wrap=True)
         return
     sample = f" --sample {shlex.quote(str(file))}" if file is not None else ""
-    sample += "".join(f" --set {name}=VALUE" for fit in guessed.fits[:1] for name in fit.asked)
+    sample += "".join(f" --set {name}=VALUE" for fit in guessed.fits[:1] for name in fit.requested)
     checks = guessed.mapping.count("CHECK:")
-    state = f"has {checks} lines with CHECK" if guessed.drafted is not None else "says at its top what to adapt"
+    state = f"has {checks} lines with CHECK" if guessed.drafted is not None else "lists at its top what to adapt"
     _say(console, f"  {written} {state}. Edit it, then:")
     _say(console, f"  shopstream map check {shlex.quote(str(written))}{sample}", soft_wrap=True)
 
