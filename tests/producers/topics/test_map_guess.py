@@ -202,6 +202,12 @@ def test_fill_of_a_ready_mapping_counts_messages_also_within_lists():
     assert (fit.mapped, dict(fit.left_out), dict(fit.records)) == (3, {"no customer": 1}, {"orders": 3})
 
 
+def test_of_two_ready_mappings_that_fit_the_one_with_more_of_its_paths_is_first():
+    lines = [json.loads(line) for line in ready_examples("segment")[0].read_bytes().splitlines()[:7]]
+    few = {"event_time": "2026-03-02 09:00:00 UTC", "event_type": "view", "user_id": 1}
+    assert [fit.name for fit in guessed([one | few for one in lines]).fits] == ["segment", "rees46"]
+
+
 # --- drafts -----------------------------------------------------------------------------------------------------------
 CLICKS = [
     {"at": AT_MS + n, "user": f"u{n % 3}" if n % 4 else None, "visitor": f"v{n % 5}", "session": f"s{n % 5}",
@@ -324,7 +330,8 @@ def test_nothing_of_people_is_in_the_report_the_document_and_the_mapping(call, t
     shopify = [
         json.loads(line) | personal for line in ready_examples("shopify-orders")[0].read_bytes().splitlines()[:6]
     ]
-    for number, records in enumerate((orders, shopify)):
+    rows = [{**change, "after": change["after"] | personal | {"origin": SECRETS[4]}} for change in CHANGES]
+    for number, records in enumerate((orders, shopify, rows)):
         out = tmp_path / f"{number}.yaml"
         texts = [
             call("--out", out, records=records).output,
