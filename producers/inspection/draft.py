@@ -51,6 +51,7 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
         topic: topic whose messages are the rows; None for files.
     """
     recognition = recognise(group, messages=topic is not None)
+    visitor: str | None = None
     encoded = encoded_total(group, recognition) if topic is not None and topic.envelope == "debezium" else None
     amounts = _amount_columns(group, recognition)
     candidates = [column for name in recognition.missing.get("total", ()) if (column := group.column(name))]
@@ -62,6 +63,9 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
         matches[encoded] = f"{{path: {scalar(encoded)}, base64_scale: 2}}"
     if topic is not None:
         replace_address(group, recognition, matches)
+        visitor = visitor_path(group, recognition)
+        # clicks of a visitor without a user are left out by `identity`
+        recognition.guests = 0 if visitor is not None else recognition.guests
     questions = [*group.form.questions, *recognition.questions, *numbers.questions, *currency_questions]
     first = group.files[0].name
     names = first if len(group.files) == 1 else f"{counted(len(group.files), 'file')}, the first of them {first}"
@@ -82,7 +86,7 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
     if recognition.kind == "orders":
         lines += _order_part(group, recognition, matches, topic)
     else:
-        lines += _click_part(group, recognition, matches, topic)
+        lines += _click_part(group, recognition, matches, topic, visitor)
     return Draft("\n".join(lines) + "\n", recognition.complete, recognition, questions)
 
 
@@ -373,10 +377,9 @@ def _total(recognition: Recognition, matches: Mapping[str, str], *, sums: bool) 
 
 
 def _click_part(
-    group: Group, recognition: Recognition, matches: Mapping[str, str], topic: TopicFormat | None
+    group: Group, recognition: Recognition, matches: Mapping[str, str], topic: TopicFormat | None, visitor: str | None
 ) -> list[str]:
     columns = recognition.columns
-    visitor = None if topic is None else visitor_path(group, recognition)
     lines = ["click:", *_field(recognition, "customer", matches)]
     if visitor is not None:
         user = _source(columns["customer"], matches)

@@ -62,7 +62,7 @@ def _is_encoded(group: Group, column: ColumnProfile) -> bool:
 def visitor_path(group: Group, recognition: Recognition) -> str | None:
     """Return the path of a browser's or device's id in addition to that of the user."""
     user = recognition.columns.get("customer")
-    if user is None or name_rank(user, _VISITOR) is not None:
+    if recognition.kind != "clicks" or user is None or name_rank(user, _VISITOR) is not None:
         return None
     ranked = sorted(
         (rank, one.name) for one in group.columns if one.values and (rank := name_rank(one.name, _VISITOR)) is not None

@@ -119,8 +119,11 @@ def path_profiles(records: Sequence[dict[str, Any]], group: Group) -> list[PathP
     columns: Mapping[str, ColumnProfile] = {column.name: column for column in group.columns} | {
         f"{name}[*]{column.name}": column for name, columns in group.elements.items() for column in columns
     }
+    objects = {path[:end] for path in types for end, sign in enumerate(path) if sign in ".["}
     profiles = []
     for path, kinds in types.items():
+        if path in objects and kinds.keys() == {"null"}:
+            continue  # an object that some messages lack
         column = columns.get(path)
         hidden = is_personal(path, () if column is None else (*column.words, *column.examples))
         hidden = hidden or (column is not None and column.kind == "email")

@@ -30,10 +30,12 @@ _WIDTH_MAX = 120
 
 
 def guess(
-    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Full name of the topic.")] = None,
+    topic: Annotated[
+        str | None, typer.Argument(metavar="TOPIC", help="Full name of the topic; with --file, for the mapping.")
+    ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", metavar="FILE", help="File with the value of a message in each line, instead of TOPIC."),
+        typer.Option("--file", metavar="FILE", help="File to read, with the value of a message in each line."),
     ] = None,
     messages: Annotated[
         int, typer.Option("--messages", min=1, max=100_000, help="Messages to read: the newest of all partitions.")
@@ -61,18 +63,18 @@ def guess(
     from shopstream.embedded import kafka_endpoint
     from shopstream.settings import load_settings
 
-    if (topic is None) == (file is None):
+    if topic is None and file is None:
         raise UsageError("Give TOPIC, or --file.", "shopstream map guess segment.events")
     if out is not None and out.exists() and not force:
         raise UsageError(f"{out} exists.", "Name another file, or replace it by --force.")
     sample: TopicSample | None = None
-    if topic is not None:
-        sample = sample_topic(kafka_endpoint(load_settings()).client_properties(), topic, messages)
-        read = [Message(one.value, f"{topic}-{one.partition}-{one.offset}", one.headers) for one in sample.messages]
-        guessed = guess_topic(topic, read, [one.key for one in sample.messages], wall_clock_ms())
+    name = topic or _FILE_TOPIC
+    if file is not None:
+        guessed = guess_topic(name, read_examples(file, name)[-messages:], None, wall_clock_ms())
     else:
-        assert file is not None
-        guessed = guess_topic(_FILE_TOPIC, read_examples(file, _FILE_TOPIC)[-messages:], None, wall_clock_ms())
+        sample = sample_topic(kafka_endpoint(load_settings()).client_properties(), name, messages)
+        read = [Message(one.value, f"{name}-{one.partition}-{one.offset}", one.headers) for one in sample.messages]
+        guessed = guess_topic(name, read, [one.key for one in sample.messages], wall_clock_ms())
     written = _write(out, guessed)
     if as_json:
         typer.echo(json.dumps(_partitions(sample) | guess_as_dict(guessed), ensure_ascii=False, indent=2))
@@ -214,7 +216,9 @@ def _print_next(console: Console, guessed: TopicGuess, file: Path | None, writte
         _say(console, "No message has a JSON object as its value, so that there is no mapping.")
         return
     console.print("[bold]Next[/]")
-    source = f"--file {shlex.quote(str(file))}" if file is not None else guessed.topic
+    source = guessed.topic if file is None else f"--file {shlex.quote(str(file))}"
+    if guessed.topic == _FILE_TOPIC:
+        _say(console, f"  The mapping has the topic {_FILE_TOPIC}: write its name.")
     if written is None:
         _say(console, f"  shopstream map guess {source} --out mapping.yaml", soft_wrap=True)
         return

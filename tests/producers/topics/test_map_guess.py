@@ -116,7 +116,8 @@ def test_key_of_two_paths_has_the_share_of_each():
 def test_path_has_its_fill_types_values_and_times():
     records = [
         {"event": "view" if number % 4 else "buy", "at": AT_MS + number * 1_000, "price": 1.5 if number % 2 else "2.50",
-         "note": None, "lines": [{"sku": "A"}, {}] if number % 2 else []}
+         "note": None, "page": {"lang": "de"} if number % 2 else None,
+         "lines": [{"sku": "A"}, {}] if number % 2 else []}
         for number in range(20)
     ]  # fmt: skip
     guess = guessed(records)
@@ -124,6 +125,7 @@ def test_path_has_its_fill_types_values_and_times():
     assert "event" in guess.words
     assert path(guess, "price").types == Counter({"text": 10, "number": 10})
     assert (path(guess, "note").filled, path(guess, "note").types) == (0, Counter({"null": 20}))
+    assert (path(guess, "page.lang").filled, [one.path for one in guess.paths].count("page")) == (10, 0)
     assert (path(guess, "lines[*].sku").filled, path(guess, "lines").filled) == (10, 20)
     assert time_range(path(guess, "at")) == ("epoch_ms", "2026-03-02T09:00:00.000Z", "2026-03-02T09:00:19.000Z")
 
@@ -245,6 +247,7 @@ def test_draft_of_clicks_maps_users_and_leaves_visitors_out():
     guess, mapped = mapped_by_draft(CLICKS)
     assert "identity: {user: user, visitor: visitor}" in guess.mapping
     assert Counter(mapped.left_out.values()) == {"no user yet": 10}
+    assert "without a customer" not in guess.mapping
     assert not mapped.refused
     assert Counter(json.loads(one.value)["event_type"] for one in mapped.records) == Counter(
         {"view": "product_view", "cart": "add_to_cart", "buy": "purchase"}[one["kind"]] for one in CLICKS if one["user"]
@@ -385,9 +388,14 @@ def test_newest_messages_of_a_file_are_read(call):
     assert json.loads(call("--messages", "7", "--json", records=CLICKS).output)["messages"] == 7
 
 
-@pytest.mark.parametrize("options", [(), ("raw", "--file", "raw.jsonl")])
-def test_call_names_a_topic_or_a_file(call, options):
-    assert isinstance(call(*options).exception, UsageError)
+def test_call_names_a_topic_or_a_file(call):
+    assert isinstance(call().exception, UsageError)
+
+
+def test_topic_of_a_file_is_named_in_the_mapping(call):
+    assert "topic: TOPIC" in json.loads(call("--json", records=CLICKS).output)["mapping"]
+    assert "The mapping has the topic TOPIC" in call(records=CLICKS).output
+    assert "topic: shop.clicks," in json.loads(call("shop.clicks", "--json", records=CLICKS).output)["mapping"]
 
 
 def test_guess_as_plain_values_can_be_written(call):

@@ -87,4 +87,4 @@ def test_command_finds_the_ready_mapping_of_a_topic(topic, servers, run_name, mo
     assert document["null_values"] == 1
     assert document["keys"]["equal"] == {"id": 11}
     assert sum(one["read"] for one in document["partitions"]) == document["messages"] == 12
-    assert f'topic: "{name}"' in (tmp_path / "orders.yaml").read_text("utf-8")
+    assert f"topic: {name}," in (tmp_path / "orders.yaml").read_text("utf-8")
