@@ -76,6 +76,11 @@ def open_message(value: bytes | None, headers: Headers, envelope: Envelope | Non
         return Unreadable(content.reason.replace("this is not JSON", "not JSON"), content.value)
     if not isinstance(content, dict):
         return Unreadable("the JSON is not an object", text)
+    return open_content(content, headers, envelope)
+
+
+def open_content(content: dict[str, Any], headers: Headers, envelope: Envelope | None) -> Opened:
+    """Return the record of decoded JSON, as `open_message` does."""
     return Record(content) if envelope is None else _OPENED[envelope](content, headers)
 
 

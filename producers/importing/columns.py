@@ -48,6 +48,16 @@ _TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
 _MOBILE: Final = r"(?i)android|mobi|iphone|ipod|phone"
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Text that refuses its row: names of its columns, reason, text and condition."""
+
+    names: str
+    reason: str
+    text: pl.Expr
+    fails: pl.Expr
+
+
 @dataclass(slots=True)
 class Columns:
     """Builds expressions over the columns of a table. All columns but real times hold trimmed text.
@@ -59,7 +69,7 @@ class Columns:
         tables: table -> lookup -> key -> text.
         guest_salt: key of the hash that makes ids of guests.
         absent: columns that the mapping names and the table lacks, where records do not need them.
-        unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
+        unread: texts that have no entry in `words`, or are no number in a condition.
         formats: table -> its format, in which its numbers are written.
         lines_table: table whose columns begin with a point.
         positions: whether `{i}` in a `join` is the position of a line; otherwise it is a column.
@@ -77,7 +87,7 @@ class Columns:
     thousands: str | None = None
     guest_salt: bytes = b""
     absent: list[str] = field(default_factory=list)
-    unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     formats: Mapping[str, FileFormat] = field(default_factory=dict)
     lines_table: str | None = None
     positions: bool = False
@@ -165,7 +175,9 @@ class Columns:
             self._as_in_log(text, self._table_of(condition.path)), self.decimal, self.thousands
         ).struct
         names = ", ".join(condition.path)
-        self.unread.append((f"{names}: no number, which `at_most` needs", number.field("reason").is_not_null()))
+        self.unread.append(
+            Unread(names, "no number, which `at_most` needs", text, number.field("reason").is_not_null())
+        )
         return (number.field("value").cast(pl.Float64) <= condition.at_most).fill_null(False)
 
     def time(self, times: Sequence[Time], *, required: bool = False) -> tuple[pl.Expr, pl.Expr]:
@@ -351,7 +363,7 @@ class Columns:
         named = {word: value for word, value in words.items() if word != ANY_WORD}
         if ANY_WORD not in words:
             unknown = text.is_not_null() & ~text.is_in(list(named))
-            self.unread.append((f"{', '.join(paths)}: word without an entry in `words`", unknown))
+            self.unread.append(Unread(", ".join(paths), "word without an entry in `words`", text, unknown))
         return replaced(text, named, words.get(ANY_WORD))
 
 

@@ -295,8 +295,9 @@ class _Common(Part):
     def sources(self) -> Iterator[Source]:
         """Yield every source of the record and its lines."""
         for part in (self.fields, self.fields.lines):
+            made = {"id"} if isinstance(part, ClickLines) else set()  # texts with paths in braces, which are no sources
             for name in type(part).model_fields if part is not None else ():
-                if name in SOURCES and (source := getattr(part, name)) is not None:
+                if name in SOURCES - made and (source := getattr(part, name)) is not None:
                     yield source
 
     @property

@@ -76,10 +76,7 @@ def check_examples(mapper: TopicMapper, topic: str, examples: Path, expectations
     Raises:
         UsageError: a file cannot be read, or an expectation is for no example.
     """
-    messages = [
-        Message(None if text == b"null" else text, f"{topic}-0-{number}")
-        for number, text in enumerate(_lines(examples))
-    ]
+    messages = read_examples(examples, topic)
     report = ExampleReport()
     for start in range(0, len(messages), BATCH_MESSAGES):
         batch = messages[start : start + BATCH_MESSAGES]
@@ -87,6 +84,17 @@ def check_examples(mapper: TopicMapper, topic: str, examples: Path, expectations
     if expectations is not None:
         _compare(report, _expected(expectations, len(messages)))
     return report
+
+
+def read_examples(file: Path, topic: str) -> list[Message]:
+    """Return the messages of a file: the value of one in each line; `null` is a null value.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    return [
+        Message(None if text == b"null" else text, f"{topic}-0-{number}") for number, text in enumerate(_lines(file))
+    ]
 
 
 def _lines(file: Path) -> list[bytes]:

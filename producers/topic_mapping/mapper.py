@@ -79,6 +79,12 @@ class TopicMapper:
     def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
         if mapping.tables:
             raise UsageError(f"The mapping {name} looks values up in files, which a topic does not have.")
+        if mapping.currency.path is not None and not mapping.currency.rates:
+            raise UsageError(
+                f"The mapping {name} names a currency without rates. Messages are judged one by one, so that amounts of"
+                " several currencies would be one sum.",
+                "Write the currencies that count: currency: {path: …, rates: {EUR: 1}}. Others are left out.",
+            )
         if isinstance(mapping, OrderMapping) and (mapping.order.id is None or mapping.order.rows == "line"):
             raise UsageError(
                 f"The mapping {name} makes an order of several messages.", "Give order.id, and `rows: order`."

@@ -104,7 +104,7 @@ def test_click_that_a_rule_leaves_out_has_its_reason(change, reason):
         ({"user": "guest", "visitor": None}, '`user`: placeholder "guest"'),
         ({"at": None}, "`at`: missing"),
         ({"at": "soon"}, "`at`: soon is no"),
-        ({"price": "-1"}, '`price`: amount below 0 or above 1e12: "-1"'),
+        ({"price": "-1"}, '`price, .price`: amount below 0 or above 1e12: "-1"'),
         ({"kind": "zoom"}, '`kind`: unknown event type: "zoom"'),
         ({"sku": {"a": 1}}, "`sku`: sku is an object"),
     ],
@@ -165,7 +165,7 @@ def test_guests_need_a_salt():
     [
         ({"test": True}, "test order", None),
         ({"currency": "BTC"}, "no rate for BTC", None),
-        ({"status": "on the way"}, None, "status: word without an entry in `words`"),
+        ({"status": "on the way"}, None, '`status`: word without an entry in `words`: "on the way"'),
         ({"at": None}, None, "`at`: missing"),
         ({"customer": None, "mail": None}, None, "`customer, mail`: missing"),
         ({"total": "1,299.00"}, None, "`total, refunds[*].amount`: 1,299.00 is no number"),
