@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import polars as pl
 
-from connectors.messages.envelopes import Headers, LeftOut, Record, open_message
+from connectors.messages.decoder import Decoder, Headers, decode_json_object
+from connectors.messages.envelopes import LeftOut, Record, open_message
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
@@ -77,21 +78,37 @@ class TopicMapper:
         name: name of the mapping, for errors.
         mapping: mapping with the topic's format.
         guest_salt: key of the hash that makes ids of guests.
+        decoder: decoder of the values; None for a topic of JSON.
 
     Attributes:
         topic: full name of the topic.
+        has_schemas: whether its values have a schema in a registry.
+        decoder: decoder of the values.
 
     Raises:
         UsageError: the mapping has no topic, has an operation that needs other tables, or lacks an order id.
+        ValueError: the values have a schema, and there is no decoder.
     """
 
-    def __init__(self, name: str, mapping: OrderMapping | ClickMapping, guest_salt: bytes = b"") -> None:
+    def __init__(
+        self,
+        name: str,
+        mapping: OrderMapping | ClickMapping,
+        guest_salt: bytes = b"",
+        *,
+        decoder: Decoder | None = None,
+    ) -> None:
         if mapping.topic is None:
             raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
         self._check(name, mapping)
         self.topic = mapping.topic.topic
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
+        self.has_schemas = mapping.topic.format != "json"
+        if self.has_schemas and decoder is None:
+            raise ValueError(f"a topic of {mapping.topic.format} needs a decoder")
+        self.decoder: Decoder = decoder or decode_json_object
+        self._schema_times = mapping.schema_times()
         self._paths = sorted(mapping.paths())
         columns = Columns(
             name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
@@ -120,7 +137,7 @@ class TopicMapper:
         former: list[tuple[int, Any]] = []
         parts: dict[int, str] = {}
         for number, message in enumerate(messages):
-            opened = open_message(message.value, message.headers, self._envelope)
+            opened = open_message(message.value, message.headers, self._envelope, self.decoder)
             if isinstance(opened, LeftOut):
                 mapped.left_out[number] = opened.reason
             elif isinstance(opened, Unreadable):
@@ -168,7 +185,7 @@ class TopicMapper:
         """Return the typed rows of records, and note the messages that are left out or refused."""
         if not records:
             return None
-        batch = records_batch(records, self._paths, self._mapping.list_path)
+        batch = records_batch(records, self._paths, self._mapping.list_path, self._schema_times)
         for one in batch.refused:
             mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
         rows = rows_to_judge(batch.rows, has_lines=self._mapping.fields.lines is not None)

@@ -37,6 +37,7 @@ def check(
     """Check a mapping of a topic, and map its examples.
 
     Examples next to a mapping are its tests: `clicks.jsonl` has messages, `clicks.expected.jsonl` their results.
+    A message with a schema is a line `{"value": BASE64, "headers": {NAME: BASE64}}`; the registry must be running.
     The exit code is 1 if a result differs from the expected one, or if a message without an expectation is refused.
 
     Example: `shopstream map check clicks.yaml`
@@ -45,15 +46,19 @@ def check(
     """
     from producers.importing.mapping import load_mapping
     from producers.topic_mapping.examples import ExampleReport, check_examples
-    from producers.topic_mapping.mapper import TopicMapper
-    from shopstream.settings import guest_salt, load_settings
+    from shopstream.runtime.topic_mapper import topic_mapper
+    from shopstream.settings import load_settings
 
     name, loaded = load_mapping(mapping)
-    mapper = TopicMapper(name, loaded, guest_salt(load_settings()))
+    mapper = topic_mapper(name, loaded, load_settings())
     file = Path(mapping)
     sample = sample or _existing(file.with_suffix(".jsonl"))
     expect = expect or _existing(file.with_suffix(".expected.jsonl"))
-    report = ExampleReport() if sample is None else check_examples(mapper, mapper.topic, sample, expect)
+    report = (
+        ExampleReport()
+        if sample is None
+        else check_examples(mapper, mapper.topic, sample, expect, with_bytes=mapper.has_schemas)
+    )
     if as_json:
         for one in report.results:
             typer.echo(json.dumps(one, ensure_ascii=False))
