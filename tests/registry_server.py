@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,8 +15,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-
-import pytest
 
 from connectors.endpoints import RegistryEndpoint
 
@@ -101,8 +100,8 @@ class RegistryServer:
 
 
 @contextmanager
-def serving(server: RegistryServer) -> Iterator[RegistryServer]:
-    """Serve a registry on the loopback."""
+def serving(server: RegistryServer, context: ssl.SSLContext | None = None, port: int = 0) -> Iterator[RegistryServer]:
+    """Serve a registry on the loopback, with TLS if there is a context; port 0 is a free one."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -120,22 +119,17 @@ def serving(server: RegistryServer) -> Iterator[RegistryServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as http:
+        if context is not None:
+            http.socket = context.wrap_socket(http.socket, server_side=True)
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        server.url = f"http://127.0.0.1:{http.server_address[1]}"
+        server.url = f"http{'s' if context else ''}://127.0.0.1:{http.server_address[1]}"
         try:
             yield server
         finally:
             http.shutdown()
             thread.join()
-
-
-@pytest.fixture
-def registry() -> Iterator[RegistryServer]:
-    """Empty registry over HTTP."""
-    with serving(RegistryServer()) as server:
-        yield server
 
 
 def prefixed(number: int, payload: bytes) -> bytes:

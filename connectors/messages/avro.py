@@ -157,7 +157,8 @@ def _decoded(payload: bytes, schema: Any, name: str) -> Decoded:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, EOFError):
+    # an integer that ends early is an index beyond a string, a symbol or branch that is not there one beyond a list
+    if isinstance(error, EOFError) or (isinstance(error, IndexError) and "string" in str(error)):
         return "the message ends early"
     if isinstance(error, UnicodeDecodeError):
         return "a text is not UTF-8"

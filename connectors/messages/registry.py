@@ -155,6 +155,8 @@ class SchemaRegistry:
     def _complete(self, answer: Any, serialized: Callable[[], Any]) -> RegisteredSchema:
         """Return the schema of an answer. Protobuf is requested as a descriptor, unless a writer registered one."""
         kind, text = answer.schema_type, answer.schema_str
+        if not isinstance(kind, str) or not isinstance(text, str):
+            self._refuse_address(TypeError("an answer has no schema"))
         if kind == _PROTOBUF and any(character in text for character in "{;"):
             given = self._ask(serialized)
             text = text if given is None else given.schema_str
