@@ -26,7 +26,7 @@ def file(name: str, *messages: descriptor_pb2.DescriptorProto, imports=(), synta
 
 
 def message(name: str, *fields: tuple[Any, ...], nested=(), oneofs=()) -> Any:
-    """A message. A field is name, number, type and options: repeated, optional, required, (of, TYPE), (oneof, INDEX)."""
+    """A message. A field is name, number, type, options: repeated, optional, required, (of, TYPE), (oneof, INDEX)."""
     made = descriptor_pb2.DescriptorProto(name=name)
     made.nested_type.extend(nested)
     for one in oneofs:
