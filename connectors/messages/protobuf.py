@@ -24,6 +24,7 @@ from connectors.messages.registry import RegisteredSchema, UnusableSchemaError
 from connectors.messages.schema_decoder import Read, SchemaFormat
 from connectors.tables.columnar import WHOLE_FLOAT32_MAX
 from connectors.tables.records import LOST_DIGITS, Unreadable
+from features.errors import ShopstreamError
 
 _OWN_FILE: Final = "value.proto"
 """Name of the file of a value's schema. Registries do not store it, and only imported files are found by name."""
@@ -72,13 +73,19 @@ def _every_reference(schema: RegisteredSchema) -> Iterator[Any]:
 
 
 def _file(name: str, text: str) -> descriptor_pb2.FileDescriptorProto:
-    """Return the file of a descriptor as base64. Raises UnusableSchemaError if the registry gave something else."""
+    """Return the file of a descriptor as base64.
+
+    Raises:
+        ShopstreamError: the registry gave something else. No message of the schema could be read, whatever it is.
+    """
     file = descriptor_pb2.FileDescriptorProto()
     try:
         file.ParseFromString(base64.b64decode(text.encode("ascii"), validate=True))
     except (UnicodeEncodeError, binascii.Error, DecodeError):
-        raise UnusableSchemaError(
-            "the registry gives no descriptor of it (`format=serialized`), as Confluent's registry does"
+        start = " ".join(text.split())[:60]
+        raise ShopstreamError(
+            f"The registry gives no descriptor of the Protobuf schema {start!r} (`format=serialized`).",
+            "Use a registry that does, as Confluent's, or register descriptors, as confluent-kafka's serializer does.",
         ) from None
     file.name = name
     return file

@@ -1,12 +1,7 @@
-import sys
-from pathlib import Path
-
 import pytest
 from registry_server import RegistryServer, serving
 
 from connectors.messages.decoder import schema_decoder
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

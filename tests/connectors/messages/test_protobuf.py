@@ -13,6 +13,7 @@ from connectors.messages.registry import Reference, RegisteredSchema
 from connectors.messages.schema_decoder import SchemaDecoder
 from connectors.messages.schema_ids import HEADER
 from connectors.tables.records import Unreadable
+from features.errors import ShopstreamError
 
 LINE = message("Line", ("sku", 1, "string"), ("price", 2, "double"))
 CLICK = file(
@@ -181,8 +182,6 @@ def test_files_that_a_schema_imports_are_its_references_or_those_of_the_library(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('syntax = "proto3"; message A {}', "gives no descriptor of it"),
-        ("\x0a\x05", "gives no descriptor of it"),
         (text_of(file("x", imports=("a.proto",))), "imports a.proto, which is not one of its references"),
         (text_of(file("x", imports=("google/protobuf/../os.proto",))), "which is not one of its references"),
         (text_of(file("x", imports=("google/type/nothing.proto",))), "which is not one of its references"),
@@ -193,3 +192,9 @@ def test_schema_that_cannot_be_compiled_is_refused_with_the_reason(text, reason)
     refused = decode(b"\0", text)
     assert refused.reason.startswith("schema 1 cannot be used: ")
     assert reason in refused.reason
+
+
+@pytest.mark.parametrize("text", ['syntax = "proto3"; message A {}', "\x0a\x05Click", "CgdhLnByb3Rv!"])
+def test_registry_that_gives_no_descriptor_stops(text):
+    with pytest.raises(ShopstreamError, match=r"gives no descriptor of the Protobuf schema .*format=serialized"):
+        decode(b"\0", text)
