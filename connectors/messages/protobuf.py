@@ -153,12 +153,12 @@ def _zigzag(content: bytes, at: int) -> tuple[int, int]:
 def _message_at(top: Sequence[Descriptor], indexes: tuple[int, ...]) -> Descriptor:
     if min(indexes) < 0:
         raise IndexError(indexes)
-    messages, found = top, None
+    messages, chosen = top, None
     for index in indexes:
-        found = messages[index]
-        messages = found.nested_types
-    assert found is not None
-    return found
+        chosen = messages[index]
+        messages = chosen.nested_types
+    assert chosen is not None
+    return chosen
 
 
 class _MessageReader:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connectors.messages.decoder import Decoded, Headers
 from connectors.messages.registry import RegisteredSchema, SchemaRegistry, UnusableSchemaError
-from connectors.messages.schema_ids import Framed, SchemaId, framed
+from connectors.messages.schema_ids import PREFIX_BYTES, Framed, SchemaId, framed
 from connectors.tables.records import Unreadable
 
 Read = Callable[[bytes, bytes | None], Decoded]
@@ -42,6 +42,7 @@ class SchemaDecoder:
         self.registry = registry
         self._how = how
         self._reads: dict[SchemaId, Read] = {}
+        self._by_prefix: dict[bytes, Read] = {}
 
     def __call__(self, value: bytes, headers: Headers) -> Decoded:
         """Return the object of a value, or Unreadable.
@@ -49,6 +50,10 @@ class SchemaDecoder:
         Raises:
             ShopstreamError: the registry refuses the client, or its address is not one of a registry.
         """
+        if not headers:  # nearly every message, and this is the hot path
+            read = self._by_prefix.get(value[:PREFIX_BYTES])
+            if read is not None:
+                return read(value[PREFIX_BYTES:], None)
         message = framed(value, headers)
         if not isinstance(message, Framed):
             return message
@@ -58,6 +63,8 @@ class SchemaDecoder:
             if isinstance(compiled, Unreadable):
                 return compiled
             read = self._reads[message.schema_id] = compiled
+        if message.header is None and value[0] == 0:
+            self._by_prefix[value[:PREFIX_BYTES]] = read
         return read(message.payload, message.header)
 
     def _compiled(self, schema_id: SchemaId) -> Read | Unreadable:

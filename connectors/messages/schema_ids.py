@@ -14,7 +14,9 @@ from connectors.messages.decoder import Headers
 from connectors.tables.records import Unreadable
 
 HEADER: Final = "__value_schema_id"
-_LENGTHS: Final = {0: 5, 1: 17}
+PREFIX_BYTES: Final = 5
+"""Length of byte 0 and an id."""
+_LENGTHS: Final = {0: PREFIX_BYTES, 1: 17}
 """First byte -> length of the byte and the id."""
 
 SchemaId = int | uuid.UUID
