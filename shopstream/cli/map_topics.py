@@ -46,9 +46,11 @@ def check(
     """
     from producers.importing.mapping import load_mapping
     from producers.topic_mapping.examples import ExampleReport, check_examples
+    from shopstream.runtime.logs import configure_logs
     from shopstream.runtime.topic_mapper import topic_mapper
     from shopstream.settings import load_settings
 
+    configure_logs(json=not Console(stderr=True).is_terminal)
     name, loaded = load_mapping(mapping)
     mapper = topic_mapper(name, loaded, load_settings())
     file = Path(mapping)

@@ -320,6 +320,16 @@ def test_example_of_another_form_is_named_with_its_line(check, line):
     assert "clicks.jsonl, line 1 is no message with a schema" in str(result.exception)
 
 
+def test_check_waits_for_the_registry_with_a_line_that_is_no_result(registry, check, monkeypatch):
+    monkeypatch.setattr("connectors.messages.registry.PAUSE_MIN_S", 0.01)
+    value = avro_value(registry, click_schema({"type": "long", "logicalType": "timestamp-millis"}), CLICK)
+    registry.faults += [503, 503]
+    result = check(json.dumps({"value": base64.b64encode(value).decode()}))
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stderr.count("schema registry is away, waiting") == 1
+
+
 def test_mapping_is_checked_without_the_registry_where_there_are_no_examples(check, registry):
     assert check().exit_code == 0
     assert registry.requests == []
