@@ -50,7 +50,7 @@ class OneSchema:
     def __init__(self, text: str) -> None:
         self._schema = RegisteredSchema("AVRO", text)
 
-    def schema(self, _: object) -> RegisteredSchema:
+    def schema(self, *_: object) -> RegisteredSchema:
         return self._schema
 
 

@@ -38,6 +38,7 @@ _AWAY: Final = (408, 429, 500, 502, 503, 504)
 _UNKNOWN_CODES: Final = range(40_400, 40_500)
 """Error codes in the answer of a registry that does not know a schema. Other servers have none."""
 _PROTOBUF: Final = "PROTOBUF"
+_JSON: Final = "JSON"
 
 Answer = TypeVar("Answer")
 
@@ -130,8 +131,12 @@ class SchemaRegistry:
         self._unknown: dict[SchemaId, float] = {}
         self._is_registry = False
 
-    def schema(self, schema_id: SchemaId) -> RegisteredSchema | None:
-        """Return a schema with all schemas that it imports, or None if the registry does not know it.
+    def schema(self, schema_id: SchemaId, kind: str) -> RegisteredSchema | None:
+        """Return a schema, or None if the registry does not know it.
+
+        Args:
+            schema_id: number or GUID.
+            kind: kind that is needed. A schema of another kind has its text alone; others have all that they import.
 
         Raises:
             ShopstreamError: the registry refuses the client, or the address is not one of a registry.
@@ -148,27 +153,32 @@ class SchemaRegistry:
                 self._unknown.clear()
             self._unknown[schema_id] = self._clock()
             return None
-        schema = self._complete(answer, lambda: _by_id(self._serialized, schema_id, "serialized"))
+        schema = self._complete(answer, kind, lambda: _by_id(self._serialized, schema_id, "serialized"))
         self._schemas[schema_id] = schema
         return schema
 
-    def _complete(self, answer: Any, serialized: Callable[[], Any]) -> RegisteredSchema:
+    def _complete(self, answer: Any, needed: str, serialized: Callable[[], Any]) -> RegisteredSchema:
         """Return the schema of an answer. Protobuf is requested as a descriptor, unless a writer registered one."""
         kind, text = answer.schema_type, answer.schema_str
         if not isinstance(kind, str) or not isinstance(text, str):
             self._refuse_address(TypeError("an answer has no schema"))
+        if kind != needed or kind == _JSON:  # values are not validated, so nothing is imported
+            return RegisteredSchema(kind, text)
         if kind == _PROTOBUF and any(character in text for character in "{;"):
             given = self._ask(serialized)
             text = text if given is None else given.schema_str
-        references = (Reference(one.name, self._version(one.subject, one.version)) for one in answer.references or ())
+        references = (
+            Reference(one.name, self._version(one.subject, one.version, kind)) for one in answer.references or ()
+        )
         return RegisteredSchema(kind, text, tuple(references))
 
-    def _version(self, subject: str, version: int) -> RegisteredSchema:
+    def _version(self, subject: str, version: int, kind: str) -> RegisteredSchema:
         registered = self._ask(lambda: self._client.get_version(subject, version, deleted=True))
         if registered is None:
             raise UnusableSchemaError(f"it imports version {version} of {subject}, which the registry does not know")
         return self._complete(
             registered.schema,
+            kind,
             lambda: self._serialized.get_version(subject, version, deleted=True, fmt="serialized").schema,
         )
 

@@ -70,7 +70,7 @@ class SchemaDecoder:
     def _compiled(self, schema_id: SchemaId) -> Read | Unreadable:
         name = f"schema {schema_id}"
         try:
-            schema = self.registry.schema(schema_id)
+            schema = self.registry.schema(schema_id, self._how.kind)
             if schema is None:
                 return Unreadable(f"{name}: the registry does not know it", "")
             if schema.kind == self._how.kind:

@@ -76,7 +76,7 @@ class Schemas:
     def __init__(self, **schemas):
         self.schemas = schemas
 
-    def schema(self, number):
+    def schema(self, number, _):
         return self.schemas[f"s{number}"]
 
 

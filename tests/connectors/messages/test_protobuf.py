@@ -66,7 +66,7 @@ class Schemas:
     """A registry in memory."""
 
     def __init__(self, schema):
-        self.schema = lambda _: schema
+        self.schema = lambda *_: schema
 
 
 def decode(payload, text=None, references=(), headers=()):

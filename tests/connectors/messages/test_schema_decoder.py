@@ -64,6 +64,16 @@ def test_schema_by_guid_decodes_a_value_without_a_prefix(registry, decoder):
     assert decoder("avro")(b"\x02x", [(HEADER, b"\x01" + guid.bytes)]) == {"id": "x"}
 
 
+def test_what_a_schema_imports_is_requested_only_where_a_value_needs_it(registry, decoder):
+    gone = [("m", "money", 1)]
+    number = registry.add("JSON", {}, references=gone)
+    assert decoder("json_schema")(prefixed(number, b"{}"), ()) == {}
+    for kind in ("AVRO", "PROTOBUF"):
+        number = registry.add(kind, "{}", references=gone)
+        assert decoder("json_schema")(prefixed(number, b"{}"), ()).reason == f"schema {number} is {kind}, not JSON"
+    assert all("/ids/" in request and "format" not in request for request in registry.requests)
+
+
 def test_schema_with_an_import_that_is_gone_is_refused(registry, decoder):
     number = registry.add("AVRO", RECORD, references=[("m", "money", 1)])
     reason = "schema 1 cannot be used: it imports version 1 of money, which the registry does not know"
