@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import functools
+from datetime import date, timedelta
 from typing import ClassVar, Final
 
 SCHEMA: Final = "schema"
 """Format of a time in a mapping: the schema of the message has the unit."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = date(1970, 1, 1)
 _DAY_S: Final = 86_400
 
 
@@ -30,12 +31,19 @@ class SchemaTime(int):
             OverflowError: the year is not one of 1 to 9999.
         """
         if self.DECIMALS is None:
-            return (_EPOCH + timedelta(days=int(self))).date().isoformat()
+            return _date_text(int(self))
         seconds, fraction = divmod(int(self), 10**self.DECIMALS)
         days, second = divmod(seconds, _DAY_S)
-        moment = _EPOCH + timedelta(days=days, seconds=second)
-        whole = moment.replace(tzinfo=None).isoformat(timespec="seconds")
-        return f"{whole}.{fraction:0{self.DECIMALS}}{self.OFFSET}"
+        minute, second = divmod(second, 60)
+        hour, minute = divmod(minute, 60)
+        clock = f"{hour:02}:{minute:02}:{second:02}.{fraction:0{self.DECIMALS}}"
+        return f"{_date_text(days)}T{clock}{self.OFFSET}"
+
+
+@functools.lru_cache(maxsize=1_024)
+def _date_text(days: int) -> str:
+    """Return the date of a day since 1970-01-01. The messages of a topic have few of them."""
+    return (_EPOCH + timedelta(days=days)).isoformat()
 
 
 class Millis(SchemaTime):

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import avro.io
@@ -136,6 +137,13 @@ def test_time_stays_an_integer_that_knows_its_unit(kind, logical, value, cls, te
     decoded = field({"type": kind, "logicalType": logical}, value)
     assert (type(decoded), decoded, text_of(decoded)) == (cls, value, str(value))
     assert time_at({"x": decoded}, ("x",)) == text
+
+
+@given(st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999))
+def test_text_of_a_time_is_that_of_the_standard_library(micros):
+    moment = datetime(1970, 1, 1) + timedelta(microseconds=micros)
+    assert Micros(micros).iso() == moment.isoformat(timespec="microseconds") + "Z"
+    assert Millis(micros // 1000).iso() == Micros(micros).iso()[:-4] + "Z"
 
 
 @pytest.mark.parametrize(
