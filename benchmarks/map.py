@@ -24,9 +24,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from connectors.messages.mapped import Message
 from features.schema import Event, Item, Order
 from producers.importing.mapping import parse_mapping
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 
 START: Final = datetime(2026, 5, 4, 8, tzinfo=UTC).timestamp()
 BATCH: Final = 2_000

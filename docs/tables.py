@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -91,6 +92,10 @@ def configuration() -> str:
     def add(model: type[BaseModel], section: str) -> None:
         for name, field in model.model_fields.items():
             kind = field.annotation
+            of_each = next(iter(get_args(kind)[1:]), None) if get_origin(kind) is dict else None
+            if isinstance(of_each, type) and issubclass(of_each, BaseModel):
+                add(of_each, f"{section}{name}.NAME.")
+                continue
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 add(kind, f"{section}{name}.")
                 continue

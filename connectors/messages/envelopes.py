@@ -1,5 +1,7 @@
 """Takes the records out of the envelopes around them: Debezium, Kafka Connect, CloudEvents.
 
+A value is decoded first, so that an envelope is the same in JSON, Avro and Protobuf.
+
 A message gives one record, or two: a change of Debezium that moves a row from one customer to another has the row
 before and the row after it.
 """
@@ -8,15 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from connectors.messages.decoder import Decoder, Headers, decode_json_object
 from connectors.messages.topic_format import Envelope
-from connectors.tables.records import Unreadable, decimal_text, decode_json
-
-Headers = Sequence[tuple[str, bytes | None]]
+from connectors.tables.records import Unreadable, decimal_text
 
 TOMBSTONE: Final = "tombstone"
 NOT_A_CHANGE: Final = "not a change"
@@ -54,33 +55,28 @@ class Record:
 Opened = Record | LeftOut | Unreadable
 
 
-def open_message(value: bytes | None, headers: Headers, envelope: Envelope | None) -> Opened:
-    """Return the record of a JSON message.
+def open_message(
+    value: bytes | None, headers: Headers, envelope: Envelope | None, decode: Decoder = decode_json_object
+) -> Opened:
+    """Return the record of a message.
 
     Args:
         value: value of the message; None is a null value.
         headers: headers of the message.
         envelope: frame around the record.
+        decode: decoder of values.
 
     Returns:
         The record; LeftOut for a message that has none by design; Unreadable with the reason otherwise.
     """
     if value is None:
         return LeftOut(TOMBSTONE)
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return Unreadable("not UTF-8", value[:40].hex(" "))
-    content = decode_json(text)
-    if isinstance(content, Unreadable):
-        return Unreadable(content.reason.replace("this is not JSON", "not JSON"), content.value)
-    if not isinstance(content, dict):
-        return Unreadable("the JSON is not an object", text)
-    return open_content(content, headers, envelope)
+    content = decode(value, headers)
+    return content if isinstance(content, Unreadable) else open_content(content, headers, envelope)
 
 
 def open_content(content: dict[str, Any], headers: Headers, envelope: Envelope | None) -> Opened:
-    """Return the record of decoded JSON, as `open_message` does."""
+    """Return the record of a decoded value, by the frame around it."""
     return Record(content) if envelope is None else _OPENED[envelope](content, headers)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from connectors.messages.envelopes import Headers
+from connectors.messages.decoder import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,10 @@ class Mapper(Protocol):
     @property
     def topic(self) -> str:
         """Full name of the topic."""
+
+    @property
+    def last_error(self) -> str | None:
+        """Why messages wait; None if nothing waits."""
 
     def map(self, messages: Sequence[Message]) -> Mapped:
         """Return the records of messages. The result depends on the messages alone."""

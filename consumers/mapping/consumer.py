@@ -42,6 +42,14 @@ HELD_TIMEOUT_S: Final = 0.002
 """Maximum time to fill a batch while messages are on hold."""
 
 
+WAIT_S: Final = 0.1
+"""Longest time between two checks for a request to stop, while a mapper cannot map."""
+
+
+class StoppedError(Exception):
+    """The role is to stop while a mapper waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class MapOptions:
     """Limits of the role.
@@ -106,6 +114,7 @@ class MapRole:
         starts: Mapping[Partition, int] | None = None,
     ) -> None:
         self._source = source
+        self._all_mappers = mappers
         self._mappers: dict[str, list[Mapper]] = {}
         for mapper in mappers:
             self._mappers.setdefault(mapper.topic, []).append(mapper)
@@ -122,6 +131,9 @@ class MapRole:
         self._lowest_ms = UNKNOWN_TIME
         """Lowest time of the own partitions when all records were acknowledged."""
         self._last_error: str | None = None
+        self._read_while_waiting: list[Batch] = []
+        self._stop: Callable[[], bool] = lambda: False
+        self._report: Callable[[MapProgress], None] = lambda _: None
 
     def run(
         self,
@@ -143,24 +155,26 @@ class MapRole:
                 this id.
         """
         options = self._options
+        self._stop, self._report = stop, report
         self._source.open(self)
         try:
             while not stop():
                 # messages on hold may go as soon as the other workers have gone on
                 timeout_s = HELD_TIMEOUT_S if self._holds() else options.read_timeout_s
-                for batch in self._source.read(options.batch_messages, timeout_s):
-                    self._hold(batch)
+                batches = self._source.read(options.batch_messages, timeout_s)
+                batches, self._read_while_waiting = [*self._read_while_waiting, *batches], []
+                self._hold(batches)
                 self._write_in_step(others_ms, stop)
                 self._pause_and_resume()
                 self._writer.poll()
                 now_s = time.monotonic()
                 if now_s - self._committed_s >= options.commit_every_s:
                     self._commit(stop)
-                if now_s - self._reported_s >= options.report_every_s:
-                    self._reported_s = now_s
-                    report(self.progress())
+                self._report_if_due()
                 if until is not None and self._has_reached(until, now_s, stop):
                     break
+            self._commit()
+        except StoppedError:
             self._commit()
         finally:
             # closing the source revokes partitions, but after an error nothing may be committed
@@ -178,7 +192,8 @@ class MapRole:
             lag_records=self._source.lag() + sum(one.count for one in held),
             waiting_records=sum(one.count for one in held),
             stream_ts=max(times, default=0),
-            last_error=self._last_error,
+            last_error=self._last_error
+            or next(filter(None, (mapper.last_error for mapper in self._all_mappers)), None),
             left_out_by={f"{LEFT_OUT_PREFIX}{reason}": count for reason, count in self._left_out.items()},
             path_fill={
                 f"{PATH_FILL_PREFIX}{name}: {path}": share
@@ -220,10 +235,24 @@ class MapRole:
 
     # --- steps ---
 
+    def _report_if_due(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._reported_s >= self._options.report_every_s:
+            self._reported_s = now_s
+            self._report(self.progress())
+
     def _holds(self) -> bool:
         return any(owned.held.count for owned in self._owned.values())
 
-    def _hold(self, batch: Batch) -> None:
+    def _hold(self, batches: Sequence[Batch]) -> None:
+        owned = [self._owned[batch.partition] for batch in batches]
+        for batch, one in zip(batches, owned, strict=True):
+            mapped = self._mapped(batch)
+            # a registry that is away is waited for, and the partition may have another owner since
+            if self._owned.get(batch.partition) is one:
+                one.held.put(batch.offsets, mapped)
+
+    def _mapped(self, batch: Batch) -> Mapped:
         topic, number = batch.partition
         messages = [
             Message(value, f"{topic}-{number}-{offset}", headers)
@@ -232,7 +261,28 @@ class MapRole:
         mapped = self._map(topic, messages)
         _refuse_future(mapped, batch.append_ms)
         _refuse_large(mapped, self._writer.bytes_max)
-        self._owned[batch.partition].held.put(batch.offsets, mapped)
+        return mapped
+
+    def wait(self, seconds: float) -> None:
+        """Wait while a mapper cannot map, but stay in the group and report.
+
+        Raises:
+            StoppedError: the role is to stop; what is not mapped is read again.
+        """
+        until_s = time.monotonic() + seconds
+        self._source.pause()
+        try:
+            while time.monotonic() < until_s:
+                if self._stop():
+                    raise StoppedError
+                # paused: this only serves rebalances
+                self._read_while_waiting += self._source.read(1, min(WAIT_S, seconds))
+                self._report_if_due()
+        finally:
+            self._source.resume()
+            for partition, owned in self._owned.items():
+                if owned.paused:
+                    self._source.pause_partition(partition)
 
     def _map(self, topic: str, messages: Sequence[Message]) -> Mapped:
         mappers = self._mappers[topic]

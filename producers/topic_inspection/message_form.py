@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from connectors.messages.mapped import Message
 from connectors.messages.topic_format import Envelope
 from connectors.tables.records import Unreadable, decode_json
-from producers.topic_mapping.mapper import Message
 
 JSON: Final = "JSON"
 NULL: Final = "null value"

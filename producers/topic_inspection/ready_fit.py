@@ -8,13 +8,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from connectors.messages.mapped import Message
 from connectors.messages.topic_format import Envelope
 from connectors.tables.records import records_batch
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping, questions
 from producers.inspection.fit import required_columns
 from producers.topic_inspection.personal_data import names_a_person
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 from producers.topic_mapping.ready import EXAMPLE_ANSWERS, EXAMPLE_SALT, load_topic_mapping, ready_mappings
 
 REQUIRED_FILL_MIN: Final = 0.5

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from connectors.clock import iso
 from connectors.messages.envelopes import Record, open_content, open_message
+from connectors.messages.mapped import Message
 from connectors.messages.topic_format import Envelope, TopicFormat
 from features.schema import DAY_MS
 from producers.inspection.draft import Draft, draft
@@ -25,7 +26,6 @@ from producers.topic_inspection.path_profile import (
 )
 from producers.topic_inspection.personal_data import is_personal
 from producers.topic_inspection.ready_fit import ReadyFit, fitting_ready_mappings
-from producers.topic_mapping.mapper import Message
 from producers.topic_mapping.ready import ready_mappings, with_topic
 
 _CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")

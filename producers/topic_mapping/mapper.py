@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from connectors.messages.change_fields import ChangeReader
+from connectors.messages.decoder import Decoder, decode_json_object
 from connectors.messages.envelopes import LeftOut, Record, open_message
 from connectors.messages.mapped import Mapped, MappedRecord, Message
 from connectors.tables.batches import LINE, collector_paused
@@ -41,16 +42,27 @@ class TopicMapper:
         name: name of the mapping, for errors.
         mapping: mapping with the topic's format.
         guest_salt: key of the hash that makes ids of guests.
+        decoder: decoder of the values; None for a topic of JSON.
 
     Attributes:
         name: name of the mapping.
         topic: full name of the topic.
+        has_schemas: whether its values have a schema in a registry.
+        decoder: decoder of the values.
 
     Raises:
         UsageError: the mapping has no topic, has an operation that needs other tables, or lacks an order id.
+        ValueError: the values have a schema, and there is no decoder.
     """
 
-    def __init__(self, name: str, mapping: OrderMapping | ClickMapping, guest_salt: bytes = b"") -> None:
+    def __init__(
+        self,
+        name: str,
+        mapping: OrderMapping | ClickMapping,
+        guest_salt: bytes = b"",
+        *,
+        decoder: Decoder | None = None,
+    ) -> None:
         if mapping.topic is None:
             raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
         self._check(name, mapping)
@@ -58,6 +70,11 @@ class TopicMapper:
         self.topic = mapping.topic.topic
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
+        self.has_schemas = mapping.topic.format != "json"
+        if self.has_schemas and decoder is None:
+            raise ValueError(f"a topic of {mapping.topic.format} needs a decoder")
+        self.decoder: Decoder = decoder or decode_json_object
+        self._schema_times = mapping.schema_times()
         self._paths = sorted(mapping.paths())
         columns = Columns(
             name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
@@ -70,10 +87,16 @@ class TopicMapper:
         self._encode = msgspec.json.Encoder().encode
         self._fields: FieldReader | None = None
         self._changes: ChangeReader | None = None
-        if self._envelope is None and FieldReader.reads(self._paths, mapping.list_path):
+        if self._envelope is None and not self.has_schemas and FieldReader.reads(self._paths, mapping.list_path):
             self._fields = FieldReader(self._paths, mapping.list_path)
-        if self._envelope == "debezium" and ChangeReader.reads(self._paths, mapping.list_path):
+        if self._envelope == "debezium" and not self.has_schemas and ChangeReader.reads(self._paths, mapping.list_path):
             self._changes = ChangeReader(self._paths)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why messages wait: the error of a registry that does not answer; None if nothing waits."""
+        registry = getattr(self.decoder, "registry", None)
+        return None if registry is None else registry.last_error
 
     @staticmethod
     def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
@@ -106,7 +129,7 @@ class TopicMapper:
             parts |= dict.fromkeys(common[LINE].to_list(), "after" if self._changes is not None else "")
         for number in others:
             message = messages[number]
-            opened = open_message(message.value, message.headers, self._envelope)
+            opened = open_message(message.value, message.headers, self._envelope, self.decoder)
             if isinstance(opened, LeftOut):
                 mapped.left_out[number] = opened.reason
             elif isinstance(opened, Unreadable):
@@ -177,7 +200,7 @@ class TopicMapper:
             return None
         read = [] if common is None else [common]
         if records:
-            batch = records_batch(records, self._paths, self._mapping.list_path)
+            batch = records_batch(records, self._paths, self._mapping.list_path, self._schema_times)
             for one in batch.refused:
                 mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
             read.append(batch.rows)

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.cli.options import AsJson, DeadLetterSelection, Run, Yes, with_options
+from shopstream.cli.options import Answers, AsJson, DeadLetterSelection, Run, Yes, parse_answers, with_options
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def show(
 
 
 @with_options(DeadLetterSelection, "selection")
-def replay(
+def replay(  # noqa: PLR0917 - typer makes an option of each
     selection: DeadLetterSelection,
     value: Annotated[
         Path | None,
@@ -118,6 +118,7 @@ def replay(
             "--mapping", metavar="MAPPING", help="Corrected mapping: maps the messages of `map run` again. Repeatable."
         ),
     ] = None,
+    answers: Answers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
     yes: Yes = False,
     run: Run = None,
@@ -150,7 +151,7 @@ def replay(
         selected = [_corrected(dead_letter, value, key) for dead_letter in selected]
     replayed = read_replayed(kafka, settings.run)
     if mapping:
-        _map_again(kafka, settings, selected, mapping, replayed, dry_run=dry_run, yes=yes)
+        _map_again(kafka, settings, selected, mapping, parse_answers(answers), replayed, dry_run=dry_run, yes=yes)
         return
     late = archive is not None or value is not None
     plan = plan_replay(
@@ -179,16 +180,21 @@ def _map_again(
     settings: Settings,
     selected: Sequence[StoredDeadLetter],
     mappings: Sequence[str],
+    answers: Mapping[str, str],
     replayed: set[tuple[str, int, int]],
     *,
     dry_run: bool,
     yes: bool,
 ) -> None:
     from shopstream.jobs.map_dead_letters import map_again, send
-    from shopstream.jobs.map_topics import open_mappers
+    from shopstream.jobs.map_topics import load_mappings
 
     again = map_again(
-        kafka, settings.run, selected, open_mappers(settings, mappings), lambda one: one.position in replayed
+        kafka,
+        settings.run,
+        selected,
+        load_mappings(settings, mappings, answers).mappers,
+        lambda one: one.position in replayed,
     )
     console = Console()
     _print_plan(again.plan, console)

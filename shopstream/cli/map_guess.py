@@ -57,9 +57,9 @@ def guess(
     """
     from connectors.clock import wall_clock_ms
     from connectors.kafka.topic_sample import sample_topic
+    from connectors.messages.mapped import Message
     from producers.topic_inspection.topic_guess import guess_as_dict, guess_topic
     from producers.topic_mapping.examples import read_examples
-    from producers.topic_mapping.mapper import Message
     from shopstream.embedded import kafka_endpoint
     from shopstream.settings import load_settings
 

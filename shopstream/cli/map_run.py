@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from shopstream.cli.options import Run, parse_time, parsed_option
+from shopstream.cli.options import Answers, Run, parse_answers, parse_time, parsed_option
 from shopstream.runtime.logs import configure_logs
 
 
@@ -20,6 +20,7 @@ def run_mappings(
     mappings: Annotated[
         list[str], typer.Argument(metavar="MAPPING...", help="YAML files of mappings with `from`, or ready mappings.")
     ],
+    answers: Answers = None,
     run: Run = None,
     workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
     start: Annotated[
@@ -59,7 +60,7 @@ def run_mappings(
 
     console = Console(stderr=True)
     settings = load_settings(run=run, metrics=None if metrics_port is None else {"port": metrics_port})
-    mapped = job.load_mappings(settings, mappings)
+    mapped = job.load_mappings(settings, mappings, parse_answers(answers))
     workers = job.checked_workers(workers)
     debug = bool((context.obj or {}).get("debug"))
     configure_logs(json=not console.is_terminal, debug=debug)

@@ -76,6 +76,7 @@ def check(
 
     Examples next to a mapping are its tests: `clicks.jsonl` has messages, `clicks.expected.jsonl` their results.
     A ready mapping has examples of its own, with a fixed salt and the zone Europe/Berlin.
+    A message with a schema is a line `{"value": BASE64, "headers": {NAME: BASE64}}`; the registry must be running.
     The exit code is 1 if a result differs from the expected one, or if a message without an expectation is refused.
 
     Example: `shopstream map check clicks.yaml`
@@ -85,21 +86,29 @@ def check(
     Example: `shopstream map check woocommerce-orders --sample today.jsonl --set zone=Europe/Berlin`
     """
     from producers.topic_mapping.examples import ExampleReport, check_examples
-    from producers.topic_mapping.mapper import TopicMapper
     from producers.topic_mapping.ready import EXAMPLE_ANSWERS, EXAMPLE_SALT, load_topic_mapping, ready_examples
+    from shopstream.runtime.logs import configure_logs
+    from shopstream.runtime.topic_mapper import open_mapper, registries_of
     from shopstream.settings import guest_salt, load_settings
 
+    configure_logs(json=not Console(stderr=True).is_terminal)
+    settings = load_settings()
     own = ready_examples(mapping) if sample is None and expect is None and not answers else None
     given = parse_answers(answers) if own is None else EXAMPLE_ANSWERS
-    salt = guest_salt(load_settings()) if own is None else EXAMPLE_SALT
-    mapper = TopicMapper(*load_topic_mapping(mapping, given), salt)
+    salt = guest_salt(settings) if own is None else EXAMPLE_SALT
+    name, loaded = load_topic_mapping(mapping, given)
+    mapper = open_mapper(name, loaded, salt, registries_of(settings, {name: loaded}))
     if own is not None:
         sample, expect = own
     elif ready_examples(mapping) is None:
         file = Path(mapping)
         sample = sample or _existing(file.with_suffix(".jsonl"))
         expect = expect or _existing(file.with_suffix(".expected.jsonl"))
-    report = ExampleReport() if sample is None else check_examples(mapper, mapper.topic, sample, expect)
+    report = (
+        ExampleReport()
+        if sample is None
+        else check_examples(mapper, mapper.topic, sample, expect, with_bytes=mapper.has_schemas)
+    )
     if as_json:
         for one in report.results:
             typer.echo(json.dumps(one, ensure_ascii=False))

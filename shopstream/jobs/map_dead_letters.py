@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from connectors.kafka.client import Record, produce_all
 from connectors.kafka.positions import read_positions
-from connectors.messages.envelopes import Headers
+from connectors.messages.decoder import Headers
 from connectors.messages.mapped import Mapper, Message
 from consumers.dead_letters.review import ReplayPlan, StoredDeadLetter
 from consumers.dead_letters.store import record_replayed

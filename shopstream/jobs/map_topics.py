@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from connectors.endpoints import RegistryEndpoint
 from connectors.kafka.client import TopicReport, check_broker, ensure_topics
 from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
 from connectors.kafka.topic_settings import topic_configs
 from consumers.mapping.consumer import ROLE
 from features.errors import UsageError
 from features.schema import group_name
-from producers.importing.mapping import mapping_text, parse_mapping
+from producers.importing.mapping import ClickMapping, OrderMapping, check_answers, parse_mapping
 from producers.topic_mapping.mapper import TopicMapper
+from producers.topic_mapping.ready import topic_mapping_text
 from shopstream.embedded import Endpoints
 from shopstream.jobs.consume import WORKERS_MAX, instance_id
 from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
 from shopstream.runtime.protocol import NO_END, MappingTask, Task
 from shopstream.runtime.roles import MAP_BUILDER
 from shopstream.runtime.supervisor import Supervisor
+from shopstream.runtime.topic_mapper import open_mapper, registries_of
 from shopstream.settings import Settings, guest_salt
 
 
@@ -28,48 +31,52 @@ class MappedTopics:
 
     Attributes:
         texts: name of each mapping, and its text as YAML.
-        topics: full names of the topics, ascending.
+        answers: name -> value for each `{ask: name}` of the mappings.
+        mappers: their mappers.
         guest_salt: secret of which ids of guests are made.
+        registries: schema registries that the mappings name.
     """
 
     texts: tuple[tuple[str, str], ...]
-    topics: tuple[str, ...]
+    answers: Mapping[str, str]
+    mappers: tuple[TopicMapper, ...]
     guest_salt: str
+    registries: tuple[RegistryEndpoint, ...]
+
+    @property
+    def topics(self) -> list[str]:
+        """Full names of the topics, ascending."""
+        return sorted({mapper.topic for mapper in self.mappers})
 
 
-def load_mappings(settings: Settings, names: Sequence[str]) -> MappedTopics:
+def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str, str]) -> MappedTopics:
     """Load and check mappings of topics.
 
     Args:
-        settings: run, and secret of guests.
+        settings: run, secret of guests, and registries.
         names: YAML files or ready mappings.
+        answers: name -> value for each `{ask: name}` of the mappings.
 
     Raises:
         UsageError: a mapping is missing or invalid, reads no topic, or reads a topic of the run.
     """
     texts: dict[str, str] = {}
-    topics: set[str] = set()
-    salt = guest_salt(settings)
+    mappings: dict[str, OrderMapping | ClickMapping] = {}
     for given in names:
-        text, origin = mapping_text(given)
+        text, origin = topic_mapping_text(given)
         if origin in texts:
             raise UsageError(f"The mapping {origin} is given twice.", "Give each mapping once.")
-        mapper = TopicMapper(origin, parse_mapping(text, origin), salt)
-        if mapper.topic in topic_configs(settings.run):
+        mapping = parse_mapping(text, origin, answers)
+        if mapping.topic is not None and mapping.topic.topic in topic_configs(settings.run):
             raise UsageError(
-                f"The mapping {origin} reads {mapper.topic}, which is a topic of the run that it writes.",
+                f"The mapping {origin} reads {mapping.topic.topic}, which is a topic of the run that it writes.",
                 "Correct `from.topic`, or give another --run.",
             )
-        texts[origin] = text
-        topics.add(mapper.topic)
-    return MappedTopics(tuple(texts.items()), tuple(sorted(topics)), salt.decode())
-
-
-def open_mappers(settings: Settings, names: Sequence[str]) -> list[TopicMapper]:
-    """Return the mappers of mappings; errors as `load_mappings`."""
-    mapped = load_mappings(settings, names)
-    salt = mapped.guest_salt.encode()
-    return [TopicMapper(name, parse_mapping(text, name), salt) for name, text in mapped.texts]
+        texts[origin], mappings[origin] = text, mapping
+    check_answers(list(texts.values()), answers)
+    salt, registries = guest_salt(settings), registries_of(settings, mappings)
+    mappers = tuple(open_mapper(name, mapping, salt, registries) for name, mapping in mappings.items())
+    return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()))
 
 
 def checked_workers(workers: int) -> int:
@@ -115,7 +122,9 @@ def open_supervisor(
     topics = foreign_topics(kafka, group_name(settings.run, "ends"), mapped.topics, start)
     numbers = frozenset(range(len(topics.partitions)))
     starts = tuple((*partition, offset) for partition, offset in topics.starts.items())
-    task = MappingTask(mapped.texts, mapped.guest_salt, topics.partitions, starts)
+    task = MappingTask(
+        mapped.texts, dict(mapped.answers), mapped.guest_salt, mapped.registries, topics.partitions, starts
+    )
 
     def task_of(name: WorkerName) -> Task:
         return Task(

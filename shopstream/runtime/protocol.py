@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from connectors.endpoints import RegistryEndpoint
 from consumers.metrics.definitions import Figure
 
 Clock = Literal["stream", "wall"]
@@ -53,13 +54,17 @@ class MappingTask(msgspec.Struct, frozen=True):
 
     Attributes:
         texts: name of each mapping, and its text as YAML.
+        answers: name -> value for each `{ask: name}` of the mappings.
         guest_salt: secret of which ids of guests are made.
+        registries: schema registries that the mappings name.
         partitions: every partition of the topics; its position identifies it in `Owned` and `StepTime`.
         starts: offsets of partitions at which a group without a committed offset starts; else at the first one.
     """
 
     texts: tuple[tuple[str, str], ...]
+    answers: dict[str, str]
     guest_salt: str
+    registries: tuple[RegistryEndpoint, ...]
     partitions: tuple[tuple[str, int], ...]
     starts: tuple[End, ...] = ()
 

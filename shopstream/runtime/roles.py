@@ -177,12 +177,25 @@ def open_map_role(task: Task) -> Role:
     from consumers.dead_letters.producer import open_dead_letters  # noqa: PLC0415
     from consumers.mapping.consumer import ROLE, MapRole  # noqa: PLC0415
     from producers.importing.mapping import parse_mapping  # noqa: PLC0415
-    from producers.topic_mapping.mapper import TopicMapper  # noqa: PLC0415
+    from shopstream.runtime.topic_mapper import open_mapper  # noqa: PLC0415
 
     mapping = task.mapping
     assert mapping is not None
+    waiting: list[MapRole] = []
+
+    def wait(seconds: float) -> None:
+        waiting[0].wait(seconds)
+
+    registries = {registry.name: registry for registry in mapping.registries}
     mappers = [
-        TopicMapper(name, parse_mapping(text, name), mapping.guest_salt.encode()) for name, text in mapping.texts
+        open_mapper(
+            name,
+            parse_mapping(text, name, mapping.answers),
+            mapping.guest_salt.encode(),
+            registries,
+            wait=wait,
+        )
+        for name, text in mapping.texts
     ]
     topics = sorted({mapper.topic for mapper in mappers})
     config = consumer_config(task.kafka, group_name(task.run, ROLE), task.instance_id, assignment="roundrobin")
@@ -196,6 +209,8 @@ def open_map_role(task: Task) -> Role:
         topic_ids=topic_ids(open_admin(task.kafka), topics),
         starts={Partition(topic, number): offset for topic, number, offset in mapping.starts},
     )
+
+    waiting.append(role)
 
     def close() -> None:
         writer.close()

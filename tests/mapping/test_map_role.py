@@ -90,6 +90,8 @@ class Letters(list):
 class Times:
     """A mapper whose messages are lists of times: a record for each; other messages are left out or refused."""
 
+    last_error = None
+
     def __init__(self, name="times", only=0):
         self.name, self.topic, self.only = name, "web", only
 

@@ -68,6 +68,8 @@ Content = tuple[str, bytes, bytes]
 class KnownResults:
     """A mapper that has mapped every message of a topic before: a message that is read again is not mapped again."""
 
+    last_error = None
+
     def __init__(self, mapper: TopicMapper, messages: Sequence[Message]) -> None:
         self.name, self.topic = mapper.name, mapper.topic
         mapped = mapper.map(messages)

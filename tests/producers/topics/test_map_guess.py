@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from typer.testing import CliRunner
 
+from connectors.messages.mapped import Message
 from features.errors import UsageError
 from producers.importing.mapping import parse_mapping
 from producers.topic_inspection.message_form import envelope_of, form_of
@@ -14,7 +15,7 @@ from producers.topic_inspection.personal_data import is_personal
 from producers.topic_inspection.ready_fit import shown_reason
 from producers.topic_inspection.topic_guess import guess_as_dict, guess_topic, time_range
 from producers.topic_mapping.examples import read_examples
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 from producers.topic_mapping.ready import EXAMPLE_ANSWERS, ready_examples, ready_mappings
 from shopstream.cli.app import build_app
 

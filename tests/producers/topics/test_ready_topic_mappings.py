@@ -5,11 +5,12 @@ import re
 
 import pytest
 
+from connectors.messages.mapped import Message
 from features.errors import UsageError
 from features.records.decode import decode
 from producers.importing.mapping import parse_mapping, questions
 from producers.topic_mapping.examples import check_examples
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 from producers.topic_mapping.ready import (
     EXAMPLE_ANSWERS,
     EXAMPLE_SALT,

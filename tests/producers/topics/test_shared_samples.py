@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.messages.mapped import Message
 from producers.importing.mapping import parse_mapping
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 from producers.topic_mapping.ready import ready_mappings, with_topic
 
 MAPPINGS = {
