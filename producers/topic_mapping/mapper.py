@@ -205,6 +205,7 @@ class TopicMapper:
                 mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
             read.append(batch.rows)
         rows = read[0] if len(read) == 1 else pl.concat(read).sort(LINE, maintain_order=True)
+        self._count_paths(rows, mapped)
         rows = rows_to_judge(rows, has_lines=self._mapping.fields.lines is not None)
         judged = judge(rows, self._plan)
         for line, reason, column, value, detail in judged.refused.iter_rows():
@@ -221,6 +222,17 @@ class TopicMapper:
                 if line not in used_lines and line not in mapped.refused:
                     mapped.left_out.setdefault(line, reason)
         return used.with_columns(pl.lit(0, pl.Int32).alias("_file"))
+
+    def _count_paths(self, rows: pl.DataFrame, mapped: Mapped) -> None:
+        """Count the messages, and for each path those that have it."""
+        if not self._paths:
+            return
+        if self._mapping.list_path is not None:
+            # a message has a row for each element, and a path of elements if one of them has it
+            rows = rows.group_by(LINE).agg(pl.when(pl.col(self._paths).count() > 0).then(True).name.keep())
+        mapped.opened += rows.height
+        for path, count in rows.select(pl.col(self._paths).count()).row(0, named=True).items():
+            mapped.present[path] = mapped.present.get(path, 0) + count
 
     def _moved(
         self, former: list[tuple[int, Any]], common: pl.DataFrame | None, rows: pl.DataFrame | None

@@ -123,7 +123,7 @@ def _send_foreign(properties) -> None:
 
 def _plant(properties) -> None:
     """Records of somebody who wishes us ill: paths in every string, contact data where it does not belong."""
-    producer = Producer(properties)
+    producer = Producer({**properties, "partitioner": "murmur2_random"})
 
     def send(topic, record, key=None):
         value = record if isinstance(record, bytes) else json.dumps(record).encode()

@@ -302,3 +302,15 @@ def test_mistake_in_a_mapping_is_named_with_its_line(text, message):
     with pytest.raises(UsageError, match=message) as error:
         parse_mapping(text, "mine.yaml")
     assert "mine.yaml" in str(error.value)
+
+
+def test_messages_that_have_a_path_are_counted():
+    lines = [{"sku": "A", "price": 1}, {"sku": "B"}]
+    records = [CLICK, CLICK | {"id": "b", "kind": "buy", "order": "o", "lines": lines}, {"id": "c"}, None, "{"]
+    mapper = TopicMapper("test", parse_mapping(CLICKS, "test"))
+    mapped = mapper.map([
+        Message(one.encode() if isinstance(one, str) else one and json.dumps(one).encode()) for one in records
+    ])  # fmt: skip
+    assert mapped.opened == 3
+    assert (mapped.present["id"], mapped.present["session"], mapped.present["robot"]) == (3, 2, 0)
+    assert {path: count for path, count in mapped.present.items() if path.endswith(".price")} == {".price": 1}
