@@ -1,4 +1,4 @@
-"""Holds the addresses and credentials that clients need to connect to Kafka and Elasticsearch."""
+"""Holds the addresses and credentials that clients need to connect to Kafka, Elasticsearch and schema registries."""
 
 from __future__ import annotations
 
@@ -47,6 +47,25 @@ class ElasticEndpoint:
         if self.username is not None:
             options["basic_auth"] = (self.username, self.password or "")
         return options
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEndpoint:
+    """Connection to a schema registry.
+
+    Args:
+        name: name of the registry in the settings.
+        url: `http(s)://host:port/path`.
+        username: user name; None without authentication.
+        password: password; never shown.
+        ca_certs: file of the certificate authority, for TLS; None for the authorities of the client library.
+    """
+
+    name: str
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_certs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,15 @@ def _produce(run: str) -> tuple[KafkaPermission, ...]:
     )
 
 
+def _map(run: str) -> tuple[KafkaPermission, ...]:
+    # in addition, the topics that the mappings read need Read
+    return (
+        _all_topics(run, "Describe", "DescribeConfigs"),
+        *_each(run, ("events", "orders", DEAD_LETTER_TOPIC), "Write"),
+        *_groups(run, ("map", "ends"), "Read"),
+    )
+
+
 def _consume(run: str) -> tuple[KafkaPermission, ...]:
     return (
         _all_topics(run, "Describe", "DescribeConfigs"),
@@ -94,15 +103,16 @@ def _watch(run: str) -> tuple[KafkaPermission, ...]:
     return (_all_topics(run, "Describe"), *_groups(run, GROUPS, "Describe"))
 
 
-KafkaDuty = Literal["produce", "consume", "watch", "admin"]
+KafkaDuty = Literal["produce", "map", "consume", "watch", "admin"]
 KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaPermission, ...]]]] = {
     "produce": _produce,
+    "map": _map,
     "consume": _consume,
     "watch": _watch,
     "admin": _admin,
 }
-"""Permissions of each duty, by the run's name. `produce`: replay, live. `consume`: the consumers. `watch`: status.
-`admin`: creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
+"""Permissions of each duty, by the run's name. `produce`: replay, live. `map`: map run. `consume`: the consumers.
+`watch`: status. `admin`: creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
 """
 
 ElasticDuty = Literal["write", "read", "admin"]

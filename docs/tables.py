@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from connectors.kafka.topic_settings import topic_configs
 from consumers.index_definitions import index_definitions, trend_definitions
-from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, METRICS, Metric
+from consumers.metrics.definitions import METRICS, PREFIXED_METRICS, Metric
 from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
 from dashboards.boards import DASHBOARDS
 from dashboards.markdown import explained
@@ -91,6 +92,10 @@ def configuration() -> str:
     def add(model: type[BaseModel], section: str) -> None:
         for name, field in model.model_fields.items():
             kind = field.annotation
+            of_each = next(iter(get_args(kind)[1:]), None) if get_origin(kind) is dict else None
+            if isinstance(of_each, type) and issubclass(of_each, BaseModel):
+                add(of_each, f"{section}{name}.NAME.")
+                continue
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 add(kind, f"{section}{name}.")
                 continue
@@ -136,7 +141,9 @@ def measures() -> str:
         labels = {f'{label}="{value}"': None for metric in metrics for label, value in metric.labels}
         fields = {f"`{metric.index_field}`": None for metric in metrics if metric.index_field}
         rows.append((f"`{name}`", metrics[0].kind, ", ".join(labels), ", ".join(fields), metrics[0].help))
-    rows.append((f"`{DRIFT_METRIC}`", "gauge", "feature", "`psi`", DRIFT_HELP))
+    for label, metric in PREFIXED_METRICS.values():
+        index_field = "`psi`" if label == "feature" else ""
+        rows.append((f"`{metric.exported_name}`", metric.kind, label, index_field, metric.help))
     return table(("metric", "kind", "labels", "field of `shop-pipeline`", "meaning"), rows)
 
 

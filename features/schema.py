@@ -184,7 +184,7 @@ def group_name(run: str, role: str) -> str:
     return f"{run}-{role}"
 
 
-GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position", "spark", "forget")
+GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget")
 """Names of a run's consumer groups, without the run: those of its roles and of commands that only read."""
 
 
@@ -192,6 +192,11 @@ def transaction_prefix(run: str) -> str:
     """Return the prefix of the transaction ids that write rows of a run: `shop-features-`."""
     return f"{run}-features-"
 
+
+# --- partitions of topics ---------------------------------------------------------------------------------------------
+Partitioner = Literal["murmur2", "crc32", "fnv1a"]
+PARTITIONERS: Final[tuple[Partitioner, ...]] = typing.get_args(Partitioner)
+"""Functions from a key to its partition; `features/placement.py` describes them."""
 
 # --- documents --------------------------------------------------------------------------------------------------------
 FieldKind = Literal["string", "strings", "text", "int", "float", "bool", "time", "items"]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import platformdirs
 from pydantic import (
@@ -28,7 +29,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from connectors.endpoints import ElasticEndpoint, KafkaEndpoint, without_login
+from connectors.endpoints import ElasticEndpoint, KafkaEndpoint, RegistryEndpoint, without_login
 from features.errors import ShopstreamError, UsageError
 from features.schema import DEFAULT_RUN, check_run
 from training import options as options_module
@@ -134,6 +135,29 @@ class ElasticsearchSettings(Section):
         return self
 
 
+class RegistrySettings(Section):
+    """Connection to a schema registry, which mappings of topics name."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")] = Field(repr=False)
+    """`http(s)://host:port/path` of a registry with the interface of Confluent's Schema Registry."""
+    username: str | None = None
+    """User of the registry."""
+    password: SecretStr | None = None
+    """Password of the user."""
+    password_file: Location | None = None
+    """File with the password, instead of `password`. Only its owner may read it (mode 600)."""
+    ca_certs: Location | None = None
+    """File of the certificate authority, for TLS."""
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> RegistrySettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give either password or password_file, not both")
+        if self.username is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("a password needs username")
+        return self
+
+
 class MetricsSettings(Section):
     """Metrics endpoint and health thresholds."""
 
@@ -229,6 +253,7 @@ class Settings(BaseSettings):
     """File with the secret, instead of `guest_salt`."""
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+    registries: dict[str, RegistrySettings] = Field(default_factory=dict)
     metrics: MetricsSettings = MetricsSettings()
     training: TrainingSettings = TrainingSettings()
 
@@ -343,10 +368,12 @@ def _describe_one(error: ErrorDetails) -> str:
 def _closest(path: list[str]) -> str:
     section: Any = Settings
     for part in path[:-1]:
-        field = section.model_fields.get(part)
-        section = getattr(field, "annotation", None)
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return ""
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = getattr(section.model_fields.get(part), "annotation", None)
+        else:  # sections by name
+            section = next(iter(get_args(section)[1:]), None)
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return ""
     near = difflib.get_close_matches(path[-1], section.model_fields, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
@@ -394,3 +421,43 @@ def external_elasticsearch(settings: ElasticsearchSettings) -> ElasticEndpoint |
     password = in_url[1] if password is None else password
     username = settings.username or in_url[0] or ("elastic" if password is not None else None)
     return ElasticEndpoint(url, username, password, options)
+
+
+def registry_endpoint(settings: Settings, name: str) -> RegistryEndpoint:
+    """Return the schema registry that the settings have under a name.
+
+    Raises:
+        UsageError: the settings have no registry of this name.
+        ShopstreamError: its password file cannot be read, or others can read it.
+    """
+    registry = settings.registries.get(name)
+    if registry is None:
+        known = ", ".join(sorted(settings.registries))
+        raise UsageError(
+            f"The settings have no schema registry {name}" + (f"; they have {known}." if known else "."),
+            f"Add [registries.{name}] with `url` to {CONFIG_FILE}, or set {ENV_PREFIX}REGISTRIES__{name.upper()}__URL.",
+        )
+    password = registry.password.get_secret_value() if registry.password else None
+    if registry.password_file is not None:
+        password = _private_text(registry.password_file, f"registries.{name}.password_file")
+    url, *in_url = without_login(registry.url)
+    return RegistryEndpoint(
+        name,
+        url,
+        registry.username or in_url[0],
+        in_url[1] if password is None else password,
+        None if registry.ca_certs is None else str(registry.ca_certs),
+    )
+
+
+def _private_text(file: Path, setting: str) -> str:
+    """Return the text of a secret's file. Raises ShopstreamError if it is unreadable, or readable by others."""
+    try:
+        mode, text = stat.S_IMODE(file.stat().st_mode), file.read_text("utf-8").strip()
+    except OSError as error:
+        raise ShopstreamError(f"The file {file} cannot be read: {error.strerror}.", f"Correct {setting}.") from error
+    if mode & 0o077:
+        raise ShopstreamError(
+            f"Others can read the file {file} of {setting}: its mode is {mode:o}.", f"Run `chmod 600 {file}`."
+        )
+    return text

@@ -55,6 +55,14 @@ class YamlText:
             line, node = child
         return line
 
+    def span(self, path: Path) -> tuple[int, int] | None:
+        """Return where a scalar begins and ends in the text, in characters; None if the path leads to none."""
+        node = self.root
+        for part in path:
+            child = _child(node, part)
+            node = None if child is None else child[1]
+        return (node.start_mark.index, node.end_mark.index) if isinstance(node, yaml.ScalarNode) else None
+
     def error(self, path: Path, message: str) -> str:
         """Format a mistake: file, line, path, message."""
         return f"{self.origin}, line {self.line(path)}: {dotted(path)}: {message.rstrip('.')}."

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from connectors.formats.schema_times import SCHEMA
+
 FIELDS: Final = ("Y", "y", "m", "b", "d", "j", "a", "H", "I", "p", "M", "S", "f", "z", "Z")
 """Groups, each called like its directive: `b` and `a` are names, `f` is a fraction's digits, `Z` a zone's word."""
 
@@ -52,12 +54,13 @@ def time_format(pattern: str) -> TimeFormat:
     and a fixed width next to another number. English names of months and days are read in any case, full or short.
 
     Args:
-        pattern: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days` or a pattern.
+        pattern: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days` or a pattern. `schema` is `iso`:
+            a reader of messages writes such times in this form.
 
     Raises:
         ValueError: the pattern is not supported exactly; the message names the directive and what to write.
     """
-    if pattern == ISO:
+    if pattern in (ISO, SCHEMA):
         return _ISO_FORMAT
     if pattern in EPOCHS or pattern == EXCEL:
         return TimeFormat(pattern)

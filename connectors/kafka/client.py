@@ -38,6 +38,7 @@ from features.schema import (
     COMPACTED_TOPICS,
     FEATURE_TOPIC,
     SOURCE_TOPICS,
+    Partitioner,
     check_run,
     topic_name,
 )
@@ -89,9 +90,16 @@ TUNED_PRODUCER: Final[Mapping[str, Any]] = {
 EXACTNESS_PRODUCER: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
-    # the partitioner of the Java clients: every producer puts a customer into the same partition
-    "partitioner": "murmur2_random",
 }
+PARTITIONERS: Final[Mapping[str, Partitioner]] = {
+    "murmur2_random": "murmur2",
+    "consistent_random": "crc32",
+    "fnv1a_random": "fnv1a",
+}
+"""librdkafka's name of a partitioner that places a key by its bytes alone -> its name here. The first is the default:
+that of the Java clients. Every producer of a run must put a customer into the same partition.
+"""
+_PARTITIONER: Final = "partitioner"
 
 
 def _merge(
@@ -107,12 +115,30 @@ def _merge(
     return {**tuned, **properties, **required}
 
 
+def partitioner_property(properties: Mapping[str, Any]) -> str:
+    """Return librdkafka's name of the run's partitioner: the property `partitioner`, or the first of PARTITIONERS.
+
+    Raises:
+        UsageError: it is none of PARTITIONERS.
+    """
+    default = next(iter(PARTITIONERS))
+    given = str(properties.get(_PARTITIONER, default))
+    if given not in PARTITIONERS:
+        raise UsageError(
+            f"The Kafka property `{_PARTITIONER}` is set to {given!r}, but all records of a customer must be in one "
+            "partition.",
+            f"Remove it, which means {default}, or set it to one of {', '.join(PARTITIONERS)}: that of all producers.",
+        )
+    return given
+
+
 def consumer_config(
     properties: Mapping[str, Any],
     group: str,
     instance_id: str | None = None,
     *,
     on_error: Callable[[KafkaError], None] | None = None,
+    assignment: str = "range",
 ) -> dict[str, Any]:
     """Return the properties of a consumer in `group`, tuned for catch-up and exact by construction.
 
@@ -121,11 +147,14 @@ def consumer_config(
         group: name of the consumer group.
         instance_id: id of a static member: a restart under the same id gets its partitions back immediately.
         on_error: callback for errors of the whole client, called from `poll`/`consume`.
+        assignment: `range`, or `roundrobin` for topics whose partition numbers do not belong together.
 
     Raises:
         UsageError: a property would break exactness.
     """
-    config = _merge("consumer", properties, TUNED_CONSUMER, EXACTNESS_CONSUMER)
+    own = {key: value for key, value in properties.items() if key != _PARTITIONER}
+    exactness = {**EXACTNESS_CONSUMER, "partition.assignment.strategy": assignment}
+    config = _merge("consumer", own, TUNED_CONSUMER, exactness)
     config["group.id"] = group
     if instance_id is not None:
         config["group.instance.id"] = instance_id
@@ -142,7 +171,7 @@ def producer_config(
     tuned: Mapping[str, Any] = MappingProxyType({}),
     failures_only: bool = False,
 ) -> dict[str, Any]:
-    """Return the properties of an idempotent producer with acks from all replicas, partitioned like the Java clients.
+    """Return the properties of an idempotent producer with acks from all replicas and the run's partitioner.
 
     Args:
         properties: librdkafka properties of the user. They override tuned defaults.
@@ -157,7 +186,8 @@ def producer_config(
     # the producer would warn about consumer properties in the shared set
     foreign = (TUNED_CONSUMER.keys() | EXACTNESS_CONSUMER.keys()) - defaults.keys()
     own = {key: value for key, value in properties.items() if key not in foreign}
-    required = {**EXACTNESS_PRODUCER, "delivery.report.only.error": failures_only}
+    partitioner = {_PARTITIONER: partitioner_property(properties)}
+    required = {**EXACTNESS_PRODUCER, **partitioner, "delivery.report.only.error": failures_only}
     return {**_merge("producer", own, defaults, required), "logger": ClientLog(properties, name)}
 
 

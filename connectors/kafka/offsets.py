@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar
 
 import structlog
@@ -61,6 +62,14 @@ _LEADER_CODES: Final = frozenset(
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
     }
 )
+_COORDINATOR_CODES: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+"""Error codes of a group whose coordinator is about to start: on a new cluster it has none yet."""
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 
@@ -128,7 +137,11 @@ def committed(
     if not partitions:
         return {}
     try:
-        responses = consumer.committed(list(partitions), timeout=timeout_s)
+        responses = query_leader(
+            lambda left_s: consumer.committed(list(partitions), timeout=left_s),
+            time.monotonic() + timeout_s,
+            _COORDINATOR_CODES,
+        )
     except KafkaException as error:
         raise ShopstreamError(f"The committed offsets could not be read: {error.args[0].str()}.") from error
     for response in responses:
@@ -152,12 +165,13 @@ def watermarks(
     return {partition: _watermarks(consumer, partition, deadline_s) for partition in partitions}
 
 
-def query_leader(query: Callable[[float], T], deadline_s: float) -> T:
+def query_leader(query: Callable[[float], T], deadline_s: float, codes: AbstractSet[int] = _LEADER_CODES) -> T:
     """Return a leader's response. Retry while a partition has no known leader (just created, or its broker left).
 
     Args:
         query: request function that receives the remaining seconds.
         deadline_s: deadline on the clock of `time.monotonic`.
+        codes: error codes to retry; `_COORDINATOR_CODES` for a request to the coordinator of a group.
 
     Raises:
         KafkaException: no response, or no leader in time.
@@ -167,7 +181,7 @@ def query_leader(query: Callable[[float], T], deadline_s: float) -> T:
         try:
             return query(left_s)
         except KafkaException as error:
-            if error.args[0].code() not in _LEADER_CODES or left_s <= _LEADER_PAUSE_S:
+            if error.args[0].code() not in codes or left_s <= _LEADER_PAUSE_S:
                 raise
         time.sleep(_LEADER_PAUSE_S)
 
@@ -209,6 +223,29 @@ def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, in
     """Return (full topic name, partition) -> offset of the next record. `--until-end` stops there."""
     marks = watermarks(consumer, partitions_of(consumer, topics))
     return {(p.topic, p.partition): high for p, (_, high) in marks.items()}
+
+
+def offsets_at(
+    consumer: Consumer, partitions: Sequence[TopicPartition], time_ms: int, timeout_s: float = REQUEST_TIMEOUT_S
+) -> dict[TopicPartition, int]:
+    """Return the offset of the first message at or after a time of each partition; its end if there is none.
+
+    Args:
+        consumer: any consumer of the cluster.
+        partitions: partitions to query.
+        time_ms: time of messages, epoch ms.
+        timeout_s: longest wait.
+
+    Raises:
+        ShopstreamError: a partition does not exist or its broker did not respond in time.
+    """
+    requests = [TopicPartition(p.topic, p.partition, time_ms) for p in partitions]
+    try:
+        answers = consumer.offsets_for_times(requests, timeout=timeout_s)
+    except KafkaException as error:
+        raise ShopstreamError(f"The offsets at a time could not be read: {error.args[0].str()}.") from error
+    ends = watermarks(consumer, partitions, timeout_s)
+    return {p: p.offset if p.offset >= 0 else ends[p][1] for p in answers}
 
 
 def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:

@@ -11,11 +11,18 @@ import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import structlog
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    Message,
+    TopicPartition,
+)
 
 from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import commit, committed, partitions_of, watermarks
@@ -45,12 +52,13 @@ FENCE_OFFSET: Final = 1 << 62
 _STAMP: Final = operator.itemgetter(1)
 """Takes the time from the result of Message.timestamp."""
 
+Headers = Sequence[tuple[str, bytes | None]]
 KafkaPartition = tuple[str | None, int | None]
 """Full topic name and partition number of a message."""
 
 
 class Partition(NamedTuple):
-    """Partition of a source topic, without the run's name: `("events", 3)`."""
+    """Partition of a source topic, without the run's name: `("events", 3)`; of another system's, with its full name."""
 
     topic: str
     number: int
@@ -80,7 +88,9 @@ class Batch:
         offsets: offset of each message; a range if none is missing.
         values: value of each message; None is a null value.
         keys: key of each message; None is no key.
-        append_ms: append times, epoch ms; on a topic with CreateTime the consumer's clock.
+        append_ms: append times, epoch ms. On a topic with CreateTime: the consumer's clock, or the time of the message
+            if the topic is one of another system.
+        headers: headers of each message of a topic of another system.
     """
 
     partition: Partition
@@ -88,6 +98,7 @@ class Batch:
     values: list[bytes | None]
     keys: list[bytes | None]
     append_ms: Sequence[int] | Int64
+    headers: Sequence[Headers] = ()
 
     @property
     def next_offset(self) -> int:
@@ -116,13 +127,21 @@ class Source:
         run: name of the run.
         topics: source topics without the run's name.
         clock_ms: clock that replaces the append time on a topic with CreateTime.
+        foreign: whether the topics are those of other systems: their names are full names, and batches have headers.
     """
 
     def __init__(
-        self, consumer: Consumer, run: str, topics: Sequence[str], *, clock_ms: Callable[[], int] = wall_clock_ms
+        self,
+        consumer: Consumer,
+        run: str,
+        topics: Sequence[str],
+        *,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        foreign: bool = False,
     ) -> None:
         self._consumer = consumer
-        self._names = {topic_name(run, topic): topic for topic in topics}
+        self._foreign = foreign
+        self._names = {topic if foreign else topic_name(run, topic): topic for topic in topics}
         self._full = {topic: name for name, topic in self._names.items()}
         self._clock_ms = clock_ms
         self._positions: dict[Partition, int] = {}
@@ -235,14 +254,21 @@ class Source:
             list(map(Message.value, messages)),
             list(map(Message.key, messages)),
             append_ms,
+            [cast("Headers", message.headers() or ()) for message in messages] if self._foreign else (),
         )
 
     def _append_ms(self, kind: int, time_ms: int) -> int:
-        return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
+        if kind == TIMESTAMP_LOG_APPEND_TIME or (self._foreign and kind == TIMESTAMP_CREATE_TIME):
+            return time_ms
+        return self._clock_ms()
 
     def owned(self) -> tuple[int, ...] | None:
         """Return the numbers of the assigned partitions; None before the group's first assignment."""
         return tuple(sorted({partition.number for partition in self._positions})) if self._assignments else None
+
+    def partitions(self) -> tuple[Partition, ...] | None:
+        """Return the assigned partitions; None before the group's first assignment."""
+        return tuple(sorted(self._positions)) if self._assignments else None
 
     def position(self, partition: Partition) -> int:
         """Return the next offset to read. It lies behind holes of compaction once the end was reached."""

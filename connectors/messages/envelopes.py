@@ -1,5 +1,7 @@
 """Takes the records out of the envelopes around them: Debezium, Kafka Connect, CloudEvents.
 
+A value is decoded first, so that an envelope is the same in JSON, Avro and Protobuf.
+
 A message gives one record, or two: a change of Debezium that moves a row from one customer to another has the row
 before and the row after it.
 """
@@ -8,21 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from connectors.messages.decoder import Decoder, Headers, decode_json_object
 from connectors.messages.topic_format import Envelope
-from connectors.tables.records import Unreadable, decimal_text, decode_json
-
-Headers = Sequence[tuple[str, bytes | None]]
+from connectors.tables.records import Unreadable, decimal_text
 
 TOMBSTONE: Final = "tombstone"
 NOT_A_CHANGE: Final = "not a change"
 _CHANGES: Final = {"c": "after", "u": "after", "r": "after", "d": "before"}
 """Operation of Debezium -> part of the message that has the row."""
-_CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
+CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
 """Fields of a change in addition to its rows."""
 _CLOUD_EVENTS: Final = "application/cloudevents+json"
 
@@ -54,28 +55,28 @@ class Record:
 Opened = Record | LeftOut | Unreadable
 
 
-def open_message(value: bytes | None, headers: Headers, envelope: Envelope | None) -> Opened:
-    """Return the record of a JSON message.
+def open_message(
+    value: bytes | None, headers: Headers, envelope: Envelope | None, decode: Decoder = decode_json_object
+) -> Opened:
+    """Return the record of a message.
 
     Args:
         value: value of the message; None is a null value.
         headers: headers of the message.
         envelope: frame around the record.
+        decode: decoder of values.
 
     Returns:
         The record; LeftOut for a message that has none by design; Unreadable with the reason otherwise.
     """
     if value is None:
         return LeftOut(TOMBSTONE)
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return Unreadable("not UTF-8", value[:40].hex(" "))
-    content = decode_json(text)
-    if isinstance(content, Unreadable):
-        return Unreadable(content.reason.replace("this is not JSON", "not JSON"), content.value)
-    if not isinstance(content, dict):
-        return Unreadable("the JSON is not an object", text)
+    content = decode(value, headers)
+    return content if isinstance(content, Unreadable) else open_content(content, headers, envelope)
+
+
+def open_content(content: dict[str, Any], headers: Headers, envelope: Envelope | None) -> Opened:
+    """Return the record of a decoded value, by the frame around it."""
     return Record(content) if envelope is None else _OPENED[envelope](content, headers)
 
 
@@ -111,7 +112,7 @@ def _row_of(change: dict[str, Any], op: str) -> Opened:
     row, former = change.get(part), change.get("before")
     if not isinstance(row, dict):
         return Unreadable(f"`{part}`: missing", "")
-    fields = {name: change[name] for name in _CHANGE_FIELDS if name in change}
+    fields = {name: change[name] for name in CHANGE_FIELDS if name in change}
     try:
         return Record(
             fields | _with_decimals(row),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Envelope = Literal["debezium", "connect", "cloudevents"]
+Format = Literal["json", "avro", "json_schema", "protobuf"]
 Name = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -17,8 +18,10 @@ class TopicFormat(BaseModel):
 
     topic: Name
     """Full name of the topic."""
-    format: Literal["json"] = "json"
-    """Format of the values."""
+    format: Format = "json"
+    """Format of the values. All but `json` have a schema in a registry."""
+    registry: Name | None = None
+    """Name of the schema registry in the settings, for all formats but `json`."""
     envelope: Envelope | None = None
     """Frame around the record: a change of Debezium, `schema` and `payload` of Kafka Connect, or a CloudEvent."""
     text_fields: tuple[Name, ...] = Field(default=(), strict=False)
@@ -28,4 +31,8 @@ class TopicFormat(BaseModel):
     def _consistent(self) -> TopicFormat:
         if self.text_fields and self.envelope == "debezium":
             raise ValueError("text_fields have no meaning in rows of a table; remove them")
+        if self.format != "json" and self.registry is None:
+            raise ValueError(f"{self.format} needs registry, the name of a schema registry in the settings")
+        if self.format == "json" and self.registry is not None:
+            raise ValueError("json has no schema: write avro, json_schema or protobuf, or remove registry")
         return self

@@ -340,7 +340,7 @@ def _exact(kind: Any) -> Callable[[Any], Any] | None:
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         half = pa.types.is_float16(kind)
         short, largest = (np.float16, WHOLE_FLOAT16_MAX) if half else (np.float32, WHOLE_FLOAT32_MAX)
-        return lambda value: _short_float(value, short, largest)
+        return lambda value: short_float(value, short, largest)
     if pa.types.is_time64(kind) and kind.unit == "ns":
         return lambda value: None if value is None else Unreadable("a time of nanoseconds within a list", str(value))
     if pa.types.is_struct(kind):
@@ -372,7 +372,11 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _short_float(value: float | None, kind: type[np.floating[Any]], largest: int) -> Any:
+def short_float(value: float | None, kind: type[np.floating[Any]], largest: int) -> Any:
+    """Return the shortest decimal that is this float of a kind and no other; Unreadable from `largest` on.
+
+    None, NaN and infinite numbers are returned unchanged.
+    """
     if value is None or not np.isfinite(value):
         return value
     if abs(value) >= largest:

@@ -7,7 +7,7 @@ import functools
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any, Final
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from connectors.formats.numbers import PLAIN
+from connectors.formats.schema_times import SchemaTime
 from connectors.tables.batches import LINE, POSITION, Batch, Refusal, frame, shown
 from connectors.tables.json_path import EVERY, WITHIN, Match, Path, Step, parse_path, write_path
 from features.errors import UsageError
@@ -74,7 +75,12 @@ def decode_json(text: str, decimal: str = ".") -> Any:
     return value
 
 
-def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | None, each: str | None) -> Batch:
+def records_batch(
+    records: Sequence[tuple[int, Any]],
+    columns: Sequence[str] | None,
+    each: str | None,
+    schema_times: Collection[str] = (),
+) -> Batch:
     """Return records as rows.
 
     Args:
@@ -83,6 +89,7 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
         each: path of a list with a row per element. The columns that begin with a point are paths within the element.
             `a[*].b` is a list within each element of the list `a`: the columns that begin with two points are paths
             within its elements.
+        schema_times: columns of times whose unit is in the schema; their texts are in ISO 8601.
 
     Raises:
         UsageError: a path is invalid, or begins with a point without `each`.
@@ -97,7 +104,10 @@ def records_batch(records: Sequence[tuple[int, Any]], columns: Sequence[str] | N
     levels = [
         _Level(
             [
-                (column, reader_of(path.steps))
+                (
+                    column,
+                    functools.partial(time_at, steps=path.steps) if column in schema_times else reader_of(path.steps),
+                )
                 for column, path in zip(columns, paths, strict=True)
                 if path.depth == depth
             ],
@@ -202,6 +212,28 @@ def text_at(record: Any, steps: Sequence[Step]) -> str | None:
     if value is None or type(value) is str:
         return value
     return text_of(value, steps)
+
+
+def time_reader_of(steps: Sequence[Step]) -> Callable[[Any], str | None]:
+    """Return a function with the result of `time_at`."""
+    return functools.partial(time_at, steps=steps)
+
+
+def time_at(record: Any, steps: Sequence[Step]) -> str | None:
+    """Return the ISO 8601 text of a time whose unit is in the schema of its message, or None if it is missing.
+
+    Raises:
+        UnreadableValueError: the path does not fit the record, the schema has no unit, or the year has no 4 digits.
+    """
+    value = _value_at(record, steps)
+    if value is None:
+        return None
+    if not isinstance(value, SchemaTime):
+        raise UnreadableValueError("the schema gives no unit of this time: write its format", _brief(value))
+    try:
+        return value.iso()
+    except OverflowError:
+        raise UnreadableValueError("time before 1970 or after 9999", str(int(value))) from None
 
 
 def _added(record: Any, steps: Sequence[Step]) -> str | None:
@@ -347,14 +379,16 @@ def _brief(value: Any) -> str:
 def _has_key_twice(text: str, value: Any) -> bool:
     """Return whether an object of a JSON text has a key twice. The decoder keeps the last value of each key.
 
-    A pair has one `":`, except if a blank precedes the colon or the key ends with a backslash. So the cheap count is
-    never below the number of pairs, and a count that equals the number of decoded keys excludes repeated keys.
+    A pair has one `":`, except if a blank precedes the colon or the key ends with a backslash. Without these the cheap
+    count is the number of pairs. That of the decoded value, written again, is at most the number of its keys. So equal
+    counts exclude repeated keys.
     """
-    keys = _key_count(value)
-    counted = text.count('":') - text.count('\\":')
-    if counted == keys and '\\\\":' not in text and not _SPACED_COLON.search(text):
-        return False
-    return _STRING.sub("", text).count(":") != keys
+    has_blank = " :" in text or "\n:" in text or "\t:" in text or "\r:" in text
+    if '\\\\":' not in text and not (has_blank and _SPACED_COLON.search(text)):
+        written = msgspec.json.encode(value)
+        if text.count('":') - text.count('\\":') == written.count(b'":') - written.count(b'\\":'):
+            return False
+    return _STRING.sub("", text).count(":") != _key_count(value)
 
 
 def _key_count(value: Any) -> int:

@@ -167,7 +167,7 @@ def _why_held(
         return "too late: its topic's event time never decreases, so it would be too late again"
     source = source_of(dead_letter.topic, run)
     if source is None:
-        return f"{dead_letter.topic} is not a source topic of run {run}"
+        return f"{dead_letter.topic} is a topic of another system: --mapping maps its messages again"
     reason = invalid_reason(source, dead_letter.key, dead_letter.value, now_ms)
     return f"still not valid: {reason}" if reason else ""
 

@@ -11,7 +11,15 @@ from typing import Any
 from connectors.elasticsearch.client import ElasticConnection, open_client, open_sink, stored_version
 from connectors.elasticsearch.index_identity import open_identities
 from connectors.elasticsearch.mappings import write_index
-from connectors.kafka.client import consumer_config, open_admin, open_consumer, open_producer, producer_config
+from connectors.kafka.client import (
+    PARTITIONERS,
+    consumer_config,
+    open_admin,
+    open_consumer,
+    open_producer,
+    partitioner_property,
+    producer_config,
+)
 from connectors.kafka.offsets import partitions_of, topic_ids
 from connectors.kafka.source import Source
 from consumers.checkpoints.coordinator import INTERVAL_S, CheckpointCoordinator
@@ -24,6 +32,7 @@ from consumers.features.sinks import Sinks
 from consumers.features.topic_sink import TopicSink
 from consumers.features.transactional_topic import TransactionalTopic, transactional_config
 from consumers.state.lost_indices import WATCHED
+from features.placement import Placement
 from features.schema import ALERT_TOPIC, SOURCE_TOPICS, group_name, topic_name
 
 ROLE = "features"
@@ -110,6 +119,7 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
         clock=options.clock,
         stale_after_s=stale_after_s,
         scoring=None if options.bundles is None else LiveScoring(options.bundles),
+        placement=Placement(PARTITIONERS[partitioner_property(options.kafka)], max(counts.values())),
     )
 
 

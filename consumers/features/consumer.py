@@ -31,7 +31,9 @@ from consumers.features.scoring import LiveScoring
 from consumers.features.sinks import EmitTimer, Sinks
 from consumers.metrics.definitions import FeaturesProgress
 from consumers.state.partition import Counts, PartitionState
+from consumers.state.placement import set_placement
 from features.errors import ShopstreamError
+from features.placement import Placement
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from features.state.state import day_of
 
@@ -62,6 +64,7 @@ class FeaturesConsumer:
         clock: `wall` makes as_of follow the wall clock while everything is read.
         stale_after_s: maximum age of the last poll for emission: later, another worker may own the partitions.
         scoring: source of the current bundle; None: rows have no scores.
+        placement: where keys belong; None: any key is right in any partition.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class FeaturesConsumer:
         stale_after_s: float = 4.0,
         emit_timer: EmitTimer | None = None,
         scoring: LiveScoring | None = None,
+        placement: Placement | None = None,
     ) -> None:
         self._run = run
         self._source = source
@@ -86,6 +90,7 @@ class FeaturesConsumer:
         self._stale_after_s = stale_after_s
         self._emit_timer = emit_timer or EmitTimer()
         self._scoring = scoring
+        self._placement = placement
         self._partitions: dict[int, PartitionState] = {}
         self._dropped_counts = Counts()
         self._ends = StopOffsets(run)
@@ -361,6 +366,8 @@ class FeaturesConsumer:
                 partition = self._partitions[number] = self._checkpoints.recover(number, own)
             if self._fenced:
                 break
+            if self._placement is not None:
+                set_placement(partition, self._placement)
             for topic, buffer in partition.buffers.items():
                 offsets[SourcePartition(topic, number)] = buffer.position
         return offsets

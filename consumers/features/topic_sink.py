@@ -25,7 +25,7 @@ class TopicSink:
     """Writes rows; readers deduplicate repeated ones.
 
     Args:
-        producer: idempotent producer with the murmur2 partitioner, like all others.
+        producer: idempotent producer of `producer_config`, with the run's partitioner.
         run: name of the run.
         topic: topic without the run's name.
     """

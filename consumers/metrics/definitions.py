@@ -7,16 +7,17 @@ Rule of this file: each metric is declared once, next to its field. The metrics 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final, Literal, get_type_hints
 
 PREFIX: Final = "shopstream_"
 """Prefix of every metric's name."""
 DRIFT_PREFIX: Final = "psi."
 """Prefix of a feature's drift in a report: `psi.recency_days`."""
-DRIFT_METRIC: Final = f"{PREFIX}drift_psi"
-"""Full name of the metric of a feature's drift, with the label `feature`."""
-DRIFT_HELP: Final = "Distance of a feature from the model's training data (population stability index)."
+LEFT_OUT_PREFIX: Final = "left_out."
+"""Prefix of the number of messages that were left out for one reason: `left_out.tombstone`."""
+PATH_FILL_PREFIX: Final = "path_fill."
+"""Prefix of the share of messages that have a path of a mapping: `path_fill.clicks: userId`."""
 
 Figure = int | float | str | None
 """Value in a report."""
@@ -84,7 +85,7 @@ class Progress:
     """Progress of a role at one moment; counts since its start.
 
     Attributes:
-        role: `features`, `index` or `archive`.
+        role: `features`, `index`, `archive` or `map`.
         last_error: reason why nothing can be written at the moment, or None.
     """
 
@@ -174,6 +175,21 @@ class FeaturesProgress(Progress):
     """`DRIFT_PREFIX` and the column -> its population stability index; empty if unknown."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapProgress(Progress):
+    """Progress of the role `map`; read = valid + left out + rejected."""
+
+    left_out: Annotated[int, _counter("", "Messages that are no records by a rule of a mapping.")] = 0
+    left_out_by: Mapping[str, int] = field(default_factory=dict)
+    """`LEFT_OUT_PREFIX` and the reason -> number of messages."""
+    path_fill: Mapping[str, float] = field(default_factory=dict)
+    """`PATH_FILL_PREFIX`, mapping and path -> share of the last messages that have it."""
+    written: Annotated[int, _written("records")] = 0
+    waiting_records: Annotated[int, _pending()]
+    stream_ts: int = 0
+    """Highest time of the records, epoch ms."""
+
+
 _ADDED: Final[Mapping[str, Metric]] = {
     "memory_bytes": Metric(
         "gauge", "memory_bytes", "Resident memory of the worker's process.", "bytes",
@@ -197,5 +213,37 @@ def _declared(kind: type) -> dict[str, Metric]:
     return {name: metric for name, hint in hints.items() for metric in getattr(hint, "__metadata__", ())}
 
 
-METRICS: Final[Mapping[str, Metric]] = {**_declared(CopyProgress), **_declared(FeaturesProgress), **_ADDED}
+METRICS: Final[Mapping[str, Metric]] = {
+    **_declared(CopyProgress), **_declared(MapProgress), **_declared(FeaturesProgress), **_ADDED,
+}  # fmt: skip
 """Every metric of every role by its figure; a role reports those that it has."""
+PREFIXED_METRICS: Final[Mapping[str, tuple[str, Metric]]] = {
+    DRIFT_PREFIX: (
+        "feature",
+        Metric(
+            "gauge", "drift_psi",
+            "Distance of a feature from the model's training data (population stability index).", merge="max",
+        ),
+    ),
+    LEFT_OUT_PREFIX: (
+        "reason", _counter("messages_left_out", "Messages that are no records by a rule of a mapping, by reason.")
+    ),
+    PATH_FILL_PREFIX: (
+        "path",
+        Metric(
+            "gauge", "mapping_path_fill",
+            "Share of the last 10,000 messages of the worker that have a path of the mapping.", merge="max",
+        ),
+    ),
+}  # fmt: skip
+"""Prefix of figures -> label that distinguishes them, and their metric: the rest of a figure's name is the label."""
+
+
+def metric_of(figure: str) -> Metric | None:
+    """Return the metric of a figure, with its labels; None if it has none."""
+    if figure in METRICS:
+        return METRICS[figure]
+    for prefix, (label, metric) in PREFIXED_METRICS.items():
+        if figure.startswith(prefix):
+            return replace(metric, labels=((label, figure.removeprefix(prefix)),))
+    return None

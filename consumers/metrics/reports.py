@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from consumers.metrics.definitions import DRIFT_PREFIX, METRICS, Figure, Metric, Progress
+from consumers.metrics.definitions import DRIFT_PREFIX, METRICS, Figure, Metric, Progress, metric_of
 from features.schema import Field, FieldKind
 
 RATE_WINDOW_S: Final = 5.0
@@ -50,20 +50,20 @@ A document with `feature` holds the drift of that feature from the model's train
 
 
 def figures(progress: Progress) -> dict[str, Figure]:
-    """Return a role's progress as one flat mapping; the drift of each feature moves to the top level."""
+    """Return a role's progress as one flat mapping; figures with a prefix move to the top level."""
     values = asdict(progress)
-    drift: Mapping[str, Figure] = values.pop("drift", {})
-    return {**values, **drift}
+    prefixed = [values.pop(name, {}) for name in ("drift", "left_out_by", "path_fill")]
+    return {**values, **{name: value for figures in prefixed for name, value in figures.items()}}
 
 
 def merged(reports: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
-    """Combine several workers' figures as their metrics declare; drift by its maximum, text by its first value."""
+    """Combine several workers' figures as their metrics declare; others by the maximum, text by its first value."""
     total: dict[str, Figure] = {}
     for report in reports:
         for name, value in report.items():
             before = total.get(name)
             if isinstance(before, int | float) and isinstance(value, int | float):
-                metric = METRICS.get(name)
+                metric = metric_of(name)
                 adds = metric is not None and metric.merge == "sum"
                 total[name] = before + value if adds else max(before, value)
             elif before is None:
@@ -83,9 +83,9 @@ def pending_of(figures: Mapping[str, Figure]) -> int:
 
 def readings(figures: Mapping[str, Figure]) -> Iterator[tuple[Metric, float]]:
     """Yield each declared metric that the report contains, with its reported value."""
-    for name, metric in METRICS.items():
-        value = figures.get(name)
-        if isinstance(value, int | float) and value != metric.unknown:
+    for name, value in figures.items():
+        metric = metric_of(name)
+        if metric is not None and isinstance(value, int | float) and value != metric.unknown:
             yield metric, value
 
 

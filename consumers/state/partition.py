@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from connectors.elasticsearch.documents import Handover
 from connectors.kafka.source import Batch
 from connectors.kafka.topic_buffer import LINE_BYTES, Chunk, RejectedRecord, TopicBuffer, sorted_rejected
 from consumers.state.alert_outbox import AlertOutbox
 from consumers.state.dirty_rows import DirtyRows
+from features.placement import Placement
 from features.records.columns import EventColumns, Int64, OrderColumns, between, joined, where
 from features.records.decode import decode, decode_events, order_columns
 from features.records.lateness import split_late
@@ -63,10 +66,12 @@ class PartitionState:
         epoch: epoch of this owner; `counter` numbers its emissions.
         profiles: customer_id -> the profile's JSON object without its braces.
         order_records: row -> winning record of orders whose documents are unwritten.
+        placement: where keys belong: a record of a key of another partition is rejected. None: any key is right.
     """
 
     number: int
     contact: bool = False
+    placement: Placement | None = None
     state: State = field(default_factory=State)
     epoch: int = 0
     counter: int = 0
@@ -240,12 +245,16 @@ class PartitionState:
 
     def _event_chunk(self, buffer: TopicBuffer, batch: Batch) -> Chunk:
         decoded = decode_events(batch.values, batch.keys, batch.append_ms)
-        columns = decoded.columns
-        rejected = [self._rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
+        columns, positions = decoded.columns, decoded.positions
+        rejected = [_rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
+        misplaced = _misplaced(self, columns.customer_id)
+        if misplaced is not None:
+            rejected += _misplaced_records(self, batch, positions[misplaced])
+            columns, positions = where(columns, ~misplaced), positions[~misplaced]
+        invalid_count = len(rejected)
         late, max_event_time = split_late(columns.ts, buffer.max_event_time, EVENT_LATENESS_MS)
-        positions = decoded.positions
         if late.any():
-            rejected += self._late_records(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
+            rejected += _late_records(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
             columns, positions = where(columns, ~late), positions[~late]
         held_bytes = columns.held_bytes + sum(record.held_bytes for record in rejected)
         return self._chunk(
@@ -256,21 +265,25 @@ class PartitionState:
             positions,
             max_event_time,
             rejected,
-            len(decoded.rejected),
+            invalid_count,
             held_bytes=held_bytes,
         )
 
     def _order_chunk(self, buffer: TopicBuffer, batch: Batch) -> Chunk:
         decoded = decode("orders", batch.values, batch.keys, batch.append_ms)
-        rejected = [self._rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
-        ts = np.array([record.ts for record in decoded.records], np.int64)
-        updated = np.array([record.updated_ts for record in decoded.records], np.int64)
-        late, max_event_time = split_late(ts, buffer.max_event_time, ORDER_LATENESS_MS, clock=updated)
+        rejected = [_rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
         positions, records = decoded.positions, decoded.records
+        misplaced = _misplaced(self, pa.array([record.customer_id for record in records], pa.string()))
+        if misplaced is not None:
+            rejected += _misplaced_records(self, batch, positions[misplaced])
+            records, positions = _unmarked(records, misplaced), positions[~misplaced]
+        invalid_count = len(rejected)
+        ts = np.array([record.ts for record in records], np.int64)
+        updated = np.array([record.updated_ts for record in records], np.int64)
+        late, max_event_time = split_late(ts, buffer.max_event_time, ORDER_LATENESS_MS, clock=updated)
         if late.any():
-            rejected += self._late_records(batch, positions[late], ts[late], ORDER_LATENESS_MS)
-            records = [record for record, is_late in zip(records, late.tolist(), strict=True) if not is_late]
-            positions = positions[~late]
+            rejected += _late_records(batch, positions[late], ts[late], ORDER_LATENESS_MS)
+            records, positions = _unmarked(records, late), positions[~late]
         columns = order_columns(records, keep_records=True)
         held_bytes = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
         return self._chunk(
@@ -281,7 +294,7 @@ class PartitionState:
             positions,
             max_event_time,
             rejected,
-            len(decoded.rejected),
+            invalid_count,
             held_bytes=held_bytes,
         )
 
@@ -316,13 +329,20 @@ class PartitionState:
 
     def _receive_profiles(self, buffer: TopicBuffer, batch: Batch) -> int:
         decoded = decode("customers", batch.values, batch.keys, batch.append_ms)
-        self.counts.rejected += len(decoded.rejected)
-        self.counts.valid += len(decoded.records)
-        self.counts.applied += len(decoded.records)
-        rejected = [self._rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
+        records = decoded.records
+        rejected = [_rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
+        misplaced = _misplaced(self, pa.array([record.customer_id for record in records], pa.string()))
+        if misplaced is not None:
+            # `forget` writes a tombstone into the partition of the record that it removes
+            misplaced &= np.array([isinstance(record, Customer) for record in records], np.bool_)
+            rejected += _misplaced_records(self, batch, decoded.positions[misplaced])
+            rejected, records = sorted_rejected(rejected), _unmarked(records, misplaced)
+        self.counts.rejected += len(rejected)
+        self.counts.valid += len(records)
+        self.counts.applied += len(records)
         self.rejected += rejected
         touched: list[str] = []
-        for record in decoded.records:
+        for record in records:
             if isinstance(record, Customer):
                 self.profiles[record.customer_id] = profile_body(record, contact=self.contact)
             else:
@@ -335,15 +355,40 @@ class PartitionState:
         self.changed = True
         return sum(record.held_bytes for record in rejected)
 
-    def _rejected_record(self, batch: Batch, position: int, error: str) -> RejectedRecord:
-        return RejectedRecord(
-            batch.partition.topic, batch.offsets[position], batch.keys[position], batch.values[position], error
-        )
 
-    def _late_records(self, batch: Batch, positions: Int64, ts: Int64, allowance_ms: int) -> Iterable[RejectedRecord]:
-        hours = allowance_ms // 3_600_000
-        for position, at in zip(positions.tolist(), ts.tolist(), strict=True):
-            yield self._rejected_record(batch, position, TOO_LATE.format(ts=at, hours=hours))
+def _misplaced(partition: PartitionState, customer_ids: pa.StringArray) -> npt.NDArray[np.bool_] | None:
+    """Return which customers belong in another partition; None if there are none."""
+    if partition.placement is None:
+        return None
+    misplaced = partition.placement.misplaced(customer_ids, partition.number)
+    return misplaced if misplaced.any() else None
+
+
+def _misplaced_records(partition: PartitionState, batch: Batch, positions: Int64) -> Iterable[RejectedRecord]:
+    assert partition.placement is not None
+    for position in positions.tolist():
+        key = batch.keys[position]
+        assert key is not None, "a valid record has a key"
+        yield _rejected_record(batch, position, partition.placement.fault(key.decode(), partition.number))
+
+
+def _rejected_record(batch: Batch, position: int, error: str) -> RejectedRecord:
+    return RejectedRecord(
+        batch.partition.topic, batch.offsets[position], batch.keys[position], batch.values[position], error
+    )
+
+
+def _late_records(batch: Batch, positions: Int64, ts: Int64, allowance_ms: int) -> Iterable[RejectedRecord]:
+    hours = allowance_ms // 3_600_000
+    for position, at in zip(positions.tolist(), ts.tolist(), strict=True):
+        yield _rejected_record(batch, position, TOO_LATE.format(ts=at, hours=hours))
+
+
+R = TypeVar("R")
+
+
+def _unmarked(records: Sequence[R], marked: npt.NDArray[np.bool_]) -> list[R]:
+    return [record for record, is_marked in zip(records, marked.tolist(), strict=True) if not is_marked]
 
 
 def _offset_array(offsets: Sequence[int]) -> Int64:

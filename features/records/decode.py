@@ -18,11 +18,10 @@ import pyarrow as pa
 from features.records.columns import EventColumns, Int64, OrderColumns, Uint8, coded, joined, taken, where
 from features.records.event_reader import read_common
 from features.records.money import to_cents
-from features.records.validity import READERS, Rejected, Tombstone, read_chunk
+from features.records.validity import READERS, Rejected, Tombstone, is_unusual, read_chunk
 from features.schema import (
     DEVICES,
     EVENT_TYPES,
-    FUTURE_MS_MAX,
     STATUSES,
     Customer,
     Event,
@@ -152,9 +151,9 @@ def _decode_chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None], 
     if common is None:
         return _decode_strictly(np.arange(len(values)), values, keys, append_ms)
     columns, positions = common
-    ahead = columns.ts > append_ms[positions] + FUTURE_MS_MAX
-    if ahead.any():
-        columns, positions = where(columns, ~ahead), positions[~ahead]
+    unusual = is_unusual(columns.ts, append_ms[positions])
+    if unusual.any():
+        columns, positions = where(columns, ~unusual), positions[~unusual]
     if len(positions) == len(values):
         return DecodedEvents(columns, positions, [])
     refused = np.ones(len(values), np.bool_)

@@ -13,14 +13,29 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from features.records.columns import Int64
 from features.records.rejections import MalformedError, RecordForm, check_utf8, form_of, long_text, quoted, reread
-from features.schema import FUTURE_MS_MAX, ID_BYTES_MAX, ORDER_CHANGE_MS_MAX, TS_MAX, Customer, Event, Item, Order
+from features.schema import (
+    DAY_MS,
+    FUTURE_MS_MAX,
+    HOUR_MS,
+    ID_BYTES_MAX,
+    ORDER_CHANGE_MS_MAX,
+    SECOND_MS,
+    TS_MAX,
+    Customer,
+    Event,
+    Item,
+    Order,
+)
 
 INT64_MAX: Final = 2**63 - 1
 _TS_MIN: Final = -62_135_596_800_000
 """Start of the year 1, the first millisecond that every date type in the system can hold."""
+_UNIT_MS_MIN: Final = 631_152_000_000
+"""Start of 1990: a number is taken for a count of another unit if that gives a time from here on."""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
@@ -244,15 +259,37 @@ def _int64(numbers: list[int]) -> Int64:
         return np.array([min(number, INT64_MAX) for number in numbers], np.int64)
 
 
-def _future_faults(name: str, times: Int64, append_ms: Int64) -> dict[int, str]:
-    ahead = times > append_ms + FUTURE_MS_MAX
-    if not ahead.any():
-        return {}
-    return {
-        position: f"`{name}`: expected at most {FUTURE_MS_MAX} ms ahead of the append time {append_ms[position]}, "
-        f"got {times[position]}"
-        for position in np.flatnonzero(ahead).tolist()
-    }
+def is_unusual(times: Int64, append_ms: Int64) -> npt.NDArray[np.bool_]:
+    """Return which times may be refused: those too far ahead, and those of 1970, which may count a longer unit."""
+    latest = append_ms + FUTURE_MS_MAX
+    return (times > latest) | (times <= latest // SECOND_MS)
+
+
+def _range_faults(name: str, times: Int64, append_ms: Int64) -> dict[int, str]:
+    unusual = np.flatnonzero(is_unusual(times, append_ms)).tolist()
+    faults = {position: _range_fault(name, int(times[position]), int(append_ms[position])) for position in unusual}
+    return {position: fault for position, fault in faults.items() if fault is not None}
+
+
+def _range_fault(name: str, time: int, append_ms: int) -> str | None:
+    if unit := _other_unit(time, append_ms):
+        return _in_other_unit(name, time, unit)
+    if time > append_ms + FUTURE_MS_MAX:
+        return f"`{name}`: expected at most {FUTURE_MS_MAX} ms ahead of the append time {append_ms}, got {time}"
+    return None
+
+
+def _in_other_unit(name: str, time: int, unit: str) -> str:
+    return f"`{name}` is in epoch {unit}, not milliseconds: got {time}"
+
+
+def _other_unit(time: int, append_ms: int) -> str | None:
+    """Return the unit in which a number is a time from 1990 to its append time and a day; None if there is none."""
+    latest = append_ms + FUTURE_MS_MAX
+    longer = {"seconds": SECOND_MS, "minutes": 60 * SECOND_MS, "hours": HOUR_MS, "days": DAY_MS}
+    in_ms = {unit: time * length_ms for unit, length_ms in longer.items()}
+    in_ms |= {"microseconds": time // 1_000, "nanoseconds": time // 1_000_000}
+    return next((unit for unit, ms in in_ms.items() if _UNIT_MS_MIN <= ms <= latest), None)
 
 
 def _ts(records: list[Any]) -> Int64:
@@ -260,12 +297,12 @@ def _ts(records: list[Any]) -> Int64:
 
 
 def _event_time_faults(_: list[Event], ts: Int64, append_ms: Int64) -> dict[int, str]:
-    return _future_faults("ts", ts, append_ms)
+    return _range_faults("ts", ts, append_ms)
 
 
 def _order_time_faults(orders: list[Order], ts: Int64, append_ms: Int64) -> dict[int, str]:
     updated = _int64([order.updated_ts for order in orders])
-    faults = _future_faults("updated_ts", updated, append_ms) | _future_faults("ts", ts, append_ms)
+    faults = _range_faults("updated_ts", updated, append_ms) | _range_faults("ts", ts, append_ms)
     # a difference of two positive int64 cannot overflow
     change = updated - ts
     for position in np.flatnonzero((change < 0) | (change > ORDER_CHANGE_MS_MAX)).tolist():
@@ -281,8 +318,17 @@ def _no_ts(records: list[Any]) -> Int64:
     return np.zeros(len(records), np.int64)
 
 
-def _no_faults(_records: list[Any], _ts: Int64, _append_ms: Int64) -> dict[int, str]:
-    return {}
+def _profile_time_faults(records: list[Customer | Tombstone], _: Int64, append_ms: Int64) -> dict[int, str]:
+    """Find signup times in another unit. Any other time is allowed: a profile may hold one of before 1970."""
+    faults: dict[int, str] = {}
+    for position, record in enumerate(records):
+        signup_ts = None if isinstance(record, Tombstone) else record.signup_ts
+        # most profiles are decided by this comparison: their times are of milliseconds since 1990
+        if signup_ts is None or _UNIT_MS_MIN <= signup_ts <= TS_MAX:
+            continue
+        if unit := _other_unit(signup_ts, int(append_ms[position])):
+            faults[position] = _in_other_unit("signup_ts", signup_ts, unit)
+    return faults
 
 
 # --- integers beyond the range of a column ---------------------------------------------------------------------------
@@ -322,6 +368,6 @@ def _bound(number: int | None, low: int, high: int) -> int | None:
 READERS: Final[dict[str, Reader]] = {
     "events": Reader(form_of(Event), False, _ts, _event_time_faults, _event_is_unbounded, _bound_event),
     "orders": Reader(form_of(Order), False, _ts, _order_time_faults, _order_is_unbounded, _bound_order),
-    "customers": Reader(form_of(Customer), True, _no_ts, _no_faults, bool, _bound_customer),
+    "customers": Reader(form_of(Customer), True, _no_ts, _profile_time_faults, bool, _bound_customer),
 }
 """Reader of each source topic."""

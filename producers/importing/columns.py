@@ -48,6 +48,16 @@ _TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
 _MOBILE: Final = r"(?i)android|mobi|iphone|ipod|phone"
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Text that refuses its row: names of its columns, reason, text and condition."""
+
+    names: str
+    reason: str
+    text: pl.Expr
+    fails: pl.Expr
+
+
 @dataclass(slots=True)
 class Columns:
     """Builds expressions over the columns of a table. All columns but real times hold trimmed text.
@@ -59,13 +69,14 @@ class Columns:
         tables: table -> lookup -> key -> text.
         guest_salt: key of the hash that makes ids of guests.
         absent: columns that the mapping names and the table lacks, where records do not need them.
-        unread: reasons and conditions for rows whose text has no entry in `words`, or is no number in a condition.
+        unread: texts that have no entry in `words`, or are no number in a condition.
         formats: table -> its format, in which its numbers are written.
         lines_table: table whose columns begin with a point.
         positions: whether `{i}` in a `join` is the position of a line; otherwise it is a column.
         keys: table of lookups -> its keys.
         missed: field -> key that no row of its table has, and the sentence about it; both null where there is none.
         looked_up: table and key of each lookup, in the order of the plan.
+        moments: column -> struct of a time that is read. `time` refers to these columns, so that each is read once.
     """
 
     file: str
@@ -76,13 +87,15 @@ class Columns:
     thousands: str | None = None
     guest_salt: bytes = b""
     absent: list[str] = field(default_factory=list)
-    unread: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     formats: Mapping[str, FileFormat] = field(default_factory=dict)
     lines_table: str | None = None
     positions: bool = False
     keys: Mapping[str, pl.Series] = field(default_factory=dict)
     missed: dict[str, tuple[pl.Expr, pl.Expr]] = field(default_factory=dict)
     looked_up: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    moments: dict[str, pl.Expr] = field(default_factory=dict)
+    _moment_names: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def text(
         self, source: Source | None, *, required: bool = False, number: bool = False, name: str | None = None
@@ -162,7 +175,9 @@ class Columns:
             self._as_in_log(text, self._table_of(condition.path)), self.decimal, self.thousands
         ).struct
         names = ", ".join(condition.path)
-        self.unread.append((f"{names}: no number, which `at_most` needs", number.field("reason").is_not_null()))
+        self.unread.append(
+            Unread(names, "no number, which `at_most` needs", text, number.field("reason").is_not_null())
+        )
         return (number.field("value").cast(pl.Float64) <= condition.at_most).fill_null(False)
 
     def time(self, times: Sequence[Time], *, required: bool = False) -> tuple[pl.Expr, pl.Expr]:
@@ -184,6 +199,14 @@ class Columns:
         return text, read
 
     def _moment(self, path: str, time: Time) -> pl.Expr:
+        """Return the column of `moments` with the struct of a time."""
+        key = (path, time.format, time.zone, *sorted((time.zones or {}).items()))
+        if key not in self._moment_names:
+            self._moment_names[key] = name = f"\0moment{len(self.moments)}"
+            self.moments[name] = self._read_moment(path, time)
+        return pl.col(self._moment_names[key])
+
+    def _read_moment(self, path: str, time: Time) -> pl.Expr:
         """Return the struct of a time as its column has it: a real time, or text."""
         kind = self.schema.get(path, pl.String())
         if isinstance(kind, pl.Datetime | pl.Date):
@@ -340,7 +363,7 @@ class Columns:
         named = {word: value for word, value in words.items() if word != ANY_WORD}
         if ANY_WORD not in words:
             unknown = text.is_not_null() & ~text.is_in(list(named))
-            self.unread.append((f"{', '.join(paths)}: word without an entry in `words`", unknown))
+            self.unread.append(Unread(", ".join(paths), "word without an entry in `words`", text, unknown))
         return replaced(text, named, words.get(ANY_WORD))
 
 

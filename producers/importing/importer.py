@@ -94,10 +94,16 @@ class ImportReport:
 
 
 def _check_envelope(name: str, mapping: OrderMapping | ClickMapping) -> None:
-    """Raise UsageError if a mapping reads messages in an envelope, which files do not have."""
+    """Raise UsageError if a mapping reads messages in an envelope or with a schema, which files do not have."""
     if mapping.topic is not None and mapping.topic.envelope is not None:
         raise UsageError(
             f"The mapping {name} reads messages in the envelope {mapping.topic.envelope}; import reads no envelopes.",
+            "Write a mapping with `file` for files.",
+        )
+    no_file = "file" not in mapping.model_fields_set or mapping.schema_times()
+    if mapping.topic is not None and mapping.topic.format != "json" and no_file:
+        raise UsageError(
+            f"The mapping {name} reads messages of the format {mapping.topic.format}, which files do not have.",
             "Write a mapping with `file` for files.",
         )
 

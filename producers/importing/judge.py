@@ -6,7 +6,7 @@ A refusal has the column and its text. Several rows of one order are judged toge
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -56,6 +56,7 @@ class Plan:
         checks: reasons to refuse a row, over `texts` and `values`.
         drops: reason -> condition over `texts` and `values`, for values that become null.
         output: columns of the typed row.
+        moments: columns with the times that are read, to which `texts` refers.
     """
 
     texts: Mapping[str, pl.Expr]
@@ -66,6 +67,7 @@ class Plan:
     checks: Sequence[Check]
     drops: Sequence[tuple[str, pl.Expr]]
     output: Mapping[str, pl.Expr]
+    moments: Mapping[str, pl.Expr] = field(default_factory=dict)
 
 
 def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -93,6 +95,7 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         rows: LINE, POSITION and the columns of the file: trimmed texts, or real times.
         plan: expressions for this file.
     """
+    rows = rows.with_columns(**plan.moments)
     rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
     read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
     left_out_rules = [

@@ -295,8 +295,9 @@ class _Common(Part):
     def sources(self) -> Iterator[Source]:
         """Yield every source of the record and its lines."""
         for part in (self.fields, self.fields.lines):
+            made = {"id"} if isinstance(part, ClickLines) else set()  # texts with paths in braces, which are no sources
             for name in type(part).model_fields if part is not None else ():
-                if name in SOURCES and (source := getattr(part, name)) is not None:
+                if name in SOURCES - made and (source := getattr(part, name)) is not None:
                     yield source
 
     @property
@@ -310,6 +311,15 @@ class _Common(Part):
         """Whether records have a list of lines, so that `{i}` is the position of a line."""
         return self.fields.lines is not None and self.fields.lines.list is not None
 
+    @property
+    def times(self) -> Times:
+        """Sources of every time of the record."""
+        return self.time + (self.fields.updated if isinstance(self.fields, OrderColumns) else ())
+
+    def schema_times(self) -> set[str]:
+        """Return the paths of times whose unit is in the schema of the message."""
+        return {path for time in self.times for path in time.schema_paths()}
+
     def paths(self) -> set[str]:
         """Return every column or path that the mapping reads. Those of lines begin with a dot."""
         paths = {path for source in self.sources() for path in paths_of(source, positions=self.positions)}
@@ -321,8 +331,7 @@ class _Common(Part):
             paths.update(paths_of(lines.left_out))
         if isinstance(lines, ClickLines):
             paths.update(name for text in lines.id for name in names_in(join_of(text)) if name not in ("id", "i"))
-        updated = self.fields.updated if isinstance(self.fields, OrderColumns) else ()
-        for time in (*self.time, *updated):
+        for time in self.times:
             paths.update(time.paths())
         for rule in rules:
             paths.update((*rule.path, *paths_of(rule.when)))
@@ -332,6 +341,8 @@ class _Common(Part):
     def _consistent(self) -> Self:
         if "file" not in self.model_fields_set and self.topic is None:
             raise ValueError("give `file`, the format of the files, or `from`, the topic")
+        if self.schema_times() and (self.topic is None or self.topic.format != "avro"):
+            raise ValueError("time.format schema needs `from` with format: avro, whose schemas have units of times")
         if self.file.format == "json":
             added = {path for source in self.sources() for path in added_in(source)}
             for path in self.paths():
@@ -473,16 +484,21 @@ def load_mappings(
         raise UsageError(
             f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
         )
-    requested = {question for name in names for question in questions(mapping_text(name)[0])}
+    check_answers([mapping_text(name)[0] for name in names], answers)
+    loaded = {name: load_mapping(name, answers) for name in dict.fromkeys(names)}
+    every = list(names) * len(files) if len(names) == 1 else names
+    return [(file, *loaded[name]) for file, name in zip(files, every, strict=True)]
+
+
+def check_answers(texts: Sequence[str], answers: MappingOf[str, str]) -> None:
+    """Check that the YAML texts of mappings ask for each answer. Raises UsageError if none asks for it."""
+    requested = {question for text in texts for question in questions(text)}
     for answer in answers:
         if answer not in requested:
             known = (
                 f"Write one of {', '.join(sorted(requested))}." if requested else "Write the value into the mapping."
             )
             raise UsageError(f"--set {answer}: no mapping asks for {answer}.", known)
-    loaded = {name: load_mapping(name, answers) for name in dict.fromkeys(names)}
-    every = list(names) * len(files) if len(names) == 1 else names
-    return [(file, *loaded[name]) for file, name in zip(files, every, strict=True)]
 
 
 def parse_mapping(

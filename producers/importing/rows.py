@@ -38,7 +38,7 @@ from producers.importing.columns import (
 from producers.importing.judge import Check, Plan
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
-from producers.importing.sources import ANY_WORD, ELEMENT, Source, names_in
+from producers.importing.sources import ANY_WORD, ELEMENT, Selection, Source, Value, alternatives, names_in
 
 AHEAD_MS_MAX: Final = DAY_MS
 """A time this far ahead of now is a mistake; consumers refuse it too."""
@@ -48,6 +48,8 @@ _NUMBERS: Final = frozenset({"total", "quantity", "unit_price", "price"})
 """Fields whose texts are numbers."""
 _QUANTITY_MAX: Final = 2**53
 _OWN_CUSTOMER: Final = "\0own_customer"
+_UNREAD: Final = "\0word{}"
+"""Column of a text that refuses its row."""
 NO_RATE: Final = "currency without a rate"
 NO_USER: Final = "no user yet"
 """Reason of a click of a visitor whom no user id names."""
@@ -134,11 +136,11 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         *_unread_checks(columns),
     ]  # fmt: skip
     return Plan(
-        texts, _labels(sources, mapping, order), values, rules,
+        texts, _labels(sources, mapping, order) | _unread_labels(columns), values, rules,
         _uncounted("status", order.statuses), checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
          *columns.missed_drops(), *([] if sums else _without_rows(order))],
-        _order_output(order, has_line),
+        _order_output(order, has_line), columns.moments,
     )  # fmt: skip
 
 
@@ -286,11 +288,26 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         "channel": pl.col("channel"), "country": pl.col("v_country"),
     }  # fmt: skip
     return Plan(
-        texts, _labels(sources, mapping, None), values, [*rules, *line_rules],
+        texts, _labels(_with_lines(sources, mapping), mapping, None) | _unread_labels(columns), values,
+        [*rules, *line_rules],
         [*_uncounted("event_type", click.types), *_without_user(mapping)], checks,
         [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
-         *columns.missed_drops()], output,
+         *columns.missed_drops()], output, columns.moments,
     )  # fmt: skip
+
+
+def _with_lines(sources: Mapping[str, Source | None], mapping: ClickMapping) -> dict[str, Source | None]:
+    """Return the sources of fields with those of a line's fields, whose paths a refusal names, too."""
+    lines = mapping.click.lines
+    own = {} if lines is None else {
+        "product_id": lines.product, "category": lines.category, "price": lines.price, "quantity": lines.quantity,
+    }  # fmt: skip
+    every = {name: [*_alternatives(source), *_alternatives(own.get(name))] for name, source in sources.items()}
+    return {name: tuple(both) or None for name, both in every.items()}
+
+
+def _alternatives(source: Source | None) -> tuple[str | Value | Selection, ...]:
+    return () if source is None else alternatives(source)
 
 
 def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr]) -> tuple[str, pl.Expr]:
@@ -412,7 +429,12 @@ def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple
 
 
 def _unread_columns(columns: Columns) -> dict[str, pl.Expr]:
-    return {f"\0unread{number}": unread for number, (_, unread) in enumerate(columns.unread)}
+    texts = {f"\0unread{number}": one.fails for number, one in enumerate(columns.unread)}
+    return texts | {_UNREAD.format(number): one.text for number, one in enumerate(columns.unread)}
+
+
+def _unread_labels(columns: Columns) -> dict[str, str]:
+    return {_UNREAD.format(number): one.names for number, one in enumerate(columns.unread)}
 
 
 def _without_rows(order: OrderColumns) -> list[tuple[str, pl.Expr]]:
@@ -508,7 +530,10 @@ def _bounds(bytes_max: Mapping[str, int], names: Iterable[str]) -> list[Check]:
 
 def _unread_checks(columns: Columns) -> list[Check]:
     """Return the checks for texts without an entry in `words`, and for conditions whose number cannot be read."""
-    return [Check(reason, None, pl.col(f"\0unread{number}")) for number, (reason, _) in enumerate(columns.unread)]
+    return [
+        Check(one.reason, _UNREAD.format(number), pl.col(f"\0unread{number}"))
+        for number, one in enumerate(columns.unread)
+    ]
 
 
 def _amount_checks(name: str, *, needed: bool, net: bool) -> list[Check]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from connectors.formats.schema_times import SCHEMA
 from connectors.formats.time_patterns import EPOCHS
 from connectors.formats.timestamps import time_format, zone_name
 from producers.importing.sources import Condition, Path, PathPart, Paths, listed, paths_of
@@ -37,6 +38,7 @@ class Time(PathPart):
     Attributes:
         path: columns or paths; the first with a value counts.
         format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days`, or a pattern: `%d.%m.%Y %H:%M`.
+            `schema`: the Avro schema of the message has the unit, as a logical type.
         zone: IANA zone of times without an offset. An ambiguous local time is the earlier one.
         zones: zone word of the file -> offset or IANA zone: `{PDT: "-07:00"}`.
         local: zone of an epoch that counts local time as if it were UTC.
@@ -59,11 +61,17 @@ class Time(PathPart):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.local is not None and self.format not in EPOCHS:
+        if self.local is not None and self.format not in (*EPOCHS, SCHEMA):
             raise ValueError("local is the zone of an epoch: write zone for local times of other formats")
         if len({self.received is None, self.sent is None, self.skew_max is None}) > 1:
             raise ValueError("received, sent and skew_max go together")
         return self
+
+    def schema_paths(self) -> Iterator[str]:
+        """Yield the paths of times whose unit is in the schema of the message."""
+        if self.format == SCHEMA:
+            yield from self.path
+            yield from (path for path in (self.received, self.sent) if path is not None)
 
     def paths(self) -> Iterator[str]:
         """Yield every column or path that the time reads."""

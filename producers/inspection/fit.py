@@ -65,7 +65,7 @@ def _fit(name: str, mapping: OrderMapping | ClickMapping, group: Group) -> Fit |
     own = [path for path in mapping.paths() if not path.startswith(".") or mapping.each is not None]
     paths = sorted(path for path in own if not path.startswith(".."))
     present = [path for path in paths if _has(group, path, mapping.each)]
-    if not all(any(_has(group, path, mapping.each) for path in one) for one in _required(mapping)):
+    if not all(any(_has(group, path, mapping.each) for path in one) for one in required_columns(mapping)):
         return None
     differences = _differences(mapping, form)
     return Fit(name, tuple(present), tuple(path for path in paths if path not in present), differences)
@@ -111,12 +111,14 @@ def _has(group: Group, path: str, each: str | None) -> bool:
     )
 
 
-def _required(mapping: OrderMapping | ClickMapping) -> list[list[str]]:
+def required_columns(mapping: OrderMapping | ClickMapping) -> list[list[str]]:
     """Return lists of columns of which records need one each."""
     fields = mapping.fields
     needed = [[path for time in mapping.time for path in time.path], _columns_of(fields.customer)]
     if isinstance(mapping, ClickMapping):
         needed.append(_columns_of(mapping.click.type))
+        if mapping.identity is not None:
+            needed.append([*_columns_of(mapping.identity.user), *_columns_of(mapping.identity.visitor)])
     else:
         order = mapping.order
         needed += [_columns_of(order.id)] if order.id is not None else []

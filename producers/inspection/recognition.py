@@ -73,8 +73,13 @@ class Recognition:
         return not self.missing
 
 
-def recognise(group: Group) -> Recognition:
-    """Recognise the fields of a group's columns."""
+def recognise(group: Group, *, messages: bool = False) -> Recognition:
+    """Recognise the fields of a group's columns.
+
+    Args:
+        group: files of one form.
+        messages: whether rows are messages of a topic. Each is one order, and those of one id are its changes.
+    """
     usual = [column for column in group.columns if column.kind not in ("empty", "JSON object")]
     if _is_clicks(usual) or not _may_be_orders(usual, group):
         recognition = Recognition("clicks")
@@ -84,9 +89,9 @@ def recognise(group: Group) -> Recognition:
         _choose(recognition, ORDER_FIELDS, usual)
     _find_lines(recognition, group)
     _choose_by_content(recognition, usual)
-    if recognition.kind == "orders":
+    if recognition.kind == "orders" and (recognition.lines is not None or not messages):
         _decide_rows(recognition, group)
-    _note_missing(recognition, usual)
+    _note_missing(recognition, usual, messages=messages)
     recognition.guests = _guests(recognition, group)
     return recognition
 
@@ -220,7 +225,7 @@ def _choose_by_content(recognition: Recognition, columns: Sequence[ColumnProfile
             )
 
 
-def _note_missing(recognition: Recognition, columns: Sequence[ColumnProfile]) -> None:
+def _note_missing(recognition: Recognition, columns: Sequence[ColumnProfile], *, messages: bool) -> None:
     """Note the required fields without a column, with the columns that they may be."""
     used = set(recognition.columns.values())
     free = [column for column in columns if column.name not in used]
@@ -228,9 +233,9 @@ def _note_missing(recognition: Recognition, columns: Sequence[ColumnProfile]) ->
     if recognition.kind == "clicks":
         required.append("type")
     elif recognition.lines is None:
-        sums = {"quantity", "unit_price"} <= recognition.columns.keys()
+        sums = {"quantity", "unit_price"} <= recognition.columns.keys() and not messages
         required += [] if sums else ["total"]
-        required += ["id"] if recognition.rows == "line" else []
+        required += ["id"] if recognition.rows == "line" or messages else []
     kinds = {"time": ("time", "date", "integer", "text"), "total": ("decimal", "integer", "text")}
     for name in required:
         if name not in recognition.columns:

@@ -1,6 +1,8 @@
 """Maps examples of messages, and compares their records with those that the shop expects.
 
-A file of examples has the value of one message in each line; `null` is a null value. A file of expectations has one
+A file of examples has the value of one message in each line; `null` is a null value. Values with a schema are bytes:
+their lines are objects `{"value": "AAAAAAc=", "headers": {"__value_schema_id": "AQ=="}}` with base64, as a copy of the
+topic has them; other keys do not count. A file of expectations has one
 JSON object for each of them: `{"line": 3, "records": [{"topic": "orders", "key": "17", "value": {...}}]}`, or with
 `left_out` or `refused` instead of `records`: the beginning of the reason.
 """
@@ -15,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from connectors.messages.mapped import Mapped, Message
 from features.errors import UsageError
-from producers.topic_mapping.mapper import Mapped, Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 
 BATCH_MESSAGES = 5_000
 
@@ -63,7 +66,9 @@ class ExampleReport:
         return lines
 
 
-def check_examples(mapper: TopicMapper, topic: str, examples: Path, expectations: Path | None) -> ExampleReport:
+def check_examples(
+    mapper: TopicMapper, topic: str, examples: Path, expectations: Path | None, *, with_bytes: bool = False
+) -> ExampleReport:
     """Map the examples of a file, and compare them with the expectations.
 
     Args:
@@ -71,14 +76,12 @@ def check_examples(mapper: TopicMapper, topic: str, examples: Path, expectations
         topic: name of the topic, of which ids of events without one are made.
         examples: file of examples.
         expectations: file of expectations, or None.
+        with_bytes: whether the lines of the examples have values in base64, and headers.
 
     Raises:
-        UsageError: a file cannot be read, or an expectation is for no example.
+        UsageError: a file cannot be read, an example has another form, or an expectation is for no example.
     """
-    messages = [
-        Message(None if text == b"null" else text, f"{topic}-0-{number}")
-        for number, text in enumerate(_lines(examples))
-    ]
+    messages = read_examples(examples, topic, with_bytes=with_bytes)
     report = ExampleReport()
     for start in range(0, len(messages), BATCH_MESSAGES):
         batch = messages[start : start + BATCH_MESSAGES]
@@ -88,11 +91,48 @@ def check_examples(mapper: TopicMapper, topic: str, examples: Path, expectations
     return report
 
 
+def read_examples(file: Path, topic: str, *, with_bytes: bool = False) -> list[Message]:
+    """Return the messages of a file: the value of one in each line; `null` is a null value.
+
+    Args:
+        file: file of examples.
+        topic: name of the topic, of which ids of events without one are made.
+        with_bytes: whether the lines have values in base64, and headers.
+
+    Raises:
+        UsageError: the file cannot be read, or a line has another form.
+    """
+    return [
+        _with_bytes(text, f"{topic}-0-{number}", f"{file}, line {number + 1}")
+        if with_bytes
+        else Message(None if text == b"null" else text, f"{topic}-0-{number}")
+        for number, text in enumerate(_lines(file))
+    ]
+
+
 def _lines(file: Path) -> list[bytes]:
     try:
         return [line.strip() for line in file.read_bytes().splitlines() if line.strip()]
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.", "Name a file of messages.") from error
+
+
+class _Example(msgspec.Struct):
+    """Message with bytes, as base64."""
+
+    value: bytes | None
+    headers: dict[str, bytes | None] = msgspec.field(default_factory=dict)
+
+
+def _with_bytes(text: bytes, position: str, where: str) -> Message:
+    try:
+        example = msgspec.json.decode(text, type=_Example)
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"{where} is no message with a schema: {error}.",
+            'Write {"value": "AAAAAAc=", "headers": {}} with the bytes in base64 in each line.',
+        ) from None
+    return Message(example.value, position, tuple(example.headers.items()))
 
 
 def _results(mapped: Mapped, count: int, start: int) -> list[dict[str, Any]]:

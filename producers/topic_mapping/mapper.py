@@ -7,13 +7,17 @@ crash changes nothing: consumers drop events by id, and equal order records have
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import polars as pl
 
-from connectors.messages.envelopes import Headers, LeftOut, Record, open_message
+from connectors.messages.change_fields import ChangeReader
+from connectors.messages.decoder import Decoder, decode_json_object
+from connectors.messages.envelopes import LeftOut, Record, open_message
+from connectors.messages.mapped import Mapped, MappedRecord, Message
+from connectors.tables.batches import LINE, collector_paused
+from connectors.tables.json_fields import FieldReader
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
@@ -31,45 +35,6 @@ _FIELD_OF: Final = {"no customer": "customer_id", "no readable time": "ts", "no 
 """Reason about a whole order -> field that has no value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Message of a foreign topic.
-
-    Attributes:
-        value: value; None is a null value.
-        position: topic, partition and offset as one text, from which ids of events without one are made.
-        headers: headers.
-    """
-
-    value: bytes | None
-    position: str = ""
-    headers: Headers = ()
-
-
-class MappedRecord(NamedTuple):
-    """Record of a message: source topic of the run, key, value, and position of the message in its batch."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    message: int
-
-
-@dataclass(slots=True)
-class Mapped:
-    """Result of a batch of messages. A message is the position in its batch.
-
-    Attributes:
-        records: records; those of events are in the order of their messages.
-        left_out: message -> reason, for messages that are no records by a rule.
-        refused: message -> reason, for messages that cannot be read right.
-    """
-
-    records: list[MappedRecord] = field(default_factory=list)
-    left_out: dict[int, str] = field(default_factory=dict)
-    refused: dict[int, str] = field(default_factory=dict)
-
-
 class TopicMapper:
     """Maps the messages of one topic.
 
@@ -77,21 +42,39 @@ class TopicMapper:
         name: name of the mapping, for errors.
         mapping: mapping with the topic's format.
         guest_salt: key of the hash that makes ids of guests.
+        decoder: decoder of the values; None for a topic of JSON.
 
     Attributes:
+        name: name of the mapping.
         topic: full name of the topic.
+        has_schemas: whether its values have a schema in a registry.
+        decoder: decoder of the values.
 
     Raises:
         UsageError: the mapping has no topic, has an operation that needs other tables, or lacks an order id.
+        ValueError: the values have a schema, and there is no decoder.
     """
 
-    def __init__(self, name: str, mapping: OrderMapping | ClickMapping, guest_salt: bytes = b"") -> None:
+    def __init__(
+        self,
+        name: str,
+        mapping: OrderMapping | ClickMapping,
+        guest_salt: bytes = b"",
+        *,
+        decoder: Decoder | None = None,
+    ) -> None:
         if mapping.topic is None:
             raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
         self._check(name, mapping)
+        self.name = name
         self.topic = mapping.topic.topic
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
+        self.has_schemas = mapping.topic.format != "json"
+        if self.has_schemas and decoder is None:
+            raise ValueError(f"a topic of {mapping.topic.format} needs a decoder")
+        self.decoder: Decoder = decoder or decode_json_object
+        self._schema_times = mapping.schema_times()
         self._paths = sorted(mapping.paths())
         columns = Columns(
             name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
@@ -102,11 +85,29 @@ class TopicMapper:
             else click_plan(mapping, columns, TS_MAX)
         )
         self._encode = msgspec.json.Encoder().encode
+        self._fields: FieldReader | None = None
+        self._changes: ChangeReader | None = None
+        if self._envelope is None and not self.has_schemas and FieldReader.reads(self._paths, mapping.list_path):
+            self._fields = FieldReader(self._paths, mapping.list_path)
+        if self._envelope == "debezium" and not self.has_schemas and ChangeReader.reads(self._paths, mapping.list_path):
+            self._changes = ChangeReader(self._paths)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why messages wait: the error of a registry that does not answer; None if nothing waits."""
+        registry = getattr(self.decoder, "registry", None)
+        return None if registry is None else registry.last_error
 
     @staticmethod
     def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
         if mapping.tables:
             raise UsageError(f"The mapping {name} looks values up in files, which a topic does not have.")
+        if mapping.currency.path is not None and not mapping.currency.rates:
+            raise UsageError(
+                f"The mapping {name} names a currency without rates. Messages are judged one by one, so that amounts of"
+                " several currencies would be one sum.",
+                "Write the currencies that count: currency: {path: …, rates: {EUR: 1}}. Others are left out.",
+            )
         if isinstance(mapping, OrderMapping) and (mapping.order.id is None or mapping.order.rows == "line"):
             raise UsageError(
                 f"The mapping {name} makes an order of several messages.", "Give order.id, and `rows: order`."
@@ -114,13 +115,21 @@ class TopicMapper:
 
     def map(self, messages: Sequence[Message]) -> Mapped:
         """Return the records of messages."""
+        with collector_paused():
+            return self._map(messages)
+
+    def _map(self, messages: Sequence[Message]) -> Mapped:
         mapped = Mapped()
         current: list[tuple[int, Any]] = []
         void: list[tuple[int, Any]] = []
         former: list[tuple[int, Any]] = []
         parts: dict[int, str] = {}
-        for number, message in enumerate(messages):
-            opened = open_message(message.value, message.headers, self._envelope)
+        common, common_former, others = self._in_common_form(messages)
+        if common is not None:
+            parts |= dict.fromkeys(common[LINE].to_list(), "after" if self._changes is not None else "")
+        for number in others:
+            message = messages[number]
+            opened = open_message(message.value, message.headers, self._envelope, self.decoder)
             if isinstance(opened, LeftOut):
                 mapped.left_out[number] = opened.reason
             elif isinstance(opened, Unreadable):
@@ -128,9 +137,9 @@ class TopicMapper:
             else:
                 self._sort(number, opened, current, void, former, mapped)
                 parts[number] = opened.part
-        rows = self._judged(current, parts, mapped)
+        rows = self._judged(current, parts, mapped, common)
         gone = self._judged([one for one in void if self._names_customer(*one, parts, mapped)], parts, mapped)
-        moved = self._moved(former, rows)
+        moved = self._moved(former, common_former, rows)
         if isinstance(self._mapping, OrderMapping):
             self._add_orders(rows, None, parts, mapped)
             self._add_orders(gone, VOID_STATUS, parts, mapped)
@@ -139,11 +148,29 @@ class TopicMapper:
             self._add_events(rows, messages, mapped)
         return mapped
 
+    def _in_common_form(
+        self, messages: Sequence[Message]
+    ) -> tuple[pl.DataFrame | None, pl.DataFrame | None, Sequence[int]]:
+        """Return rows and former rows of messages in common form, and the messages that are opened one by one."""
+        values = [message.value or b"" for message in messages]
+        if self._fields is not None:
+            rows, others = self._fields.read(values)
+            return _unless_empty(rows), None, others
+        if self._changes is not None:
+            changes = self._changes.read(values)
+            former = changes.former if self._follows_deletions else None
+            return _unless_empty(changes.current), former, changes.others
+        return None, None, range(len(messages))
+
+    @property
+    def _follows_deletions(self) -> bool:
+        return isinstance(self._mapping, OrderMapping) and self._mapping.order.deleted is not None
+
     def _sort(
         self, number: int, record: Record, current: list[tuple[int, Any]], void: list[tuple[int, Any]],
         former: list[tuple[int, Any]], mapped: Mapped,
     ) -> None:  # fmt: skip
-        follows = isinstance(self._mapping, OrderMapping) and self._mapping.order.deleted is not None
+        follows = self._follows_deletions
         if not record.deleted:
             current.append((number, record.content))
         elif follows:
@@ -164,14 +191,21 @@ class TopicMapper:
 
     # --- judging ---
 
-    def _judged(self, records: list[tuple[int, Any]], parts: Mapping[int, str], mapped: Mapped) -> pl.DataFrame | None:
-        """Return the typed rows of records, and note the messages that are left out or refused."""
-        if not records:
+    def _judged(
+        self, records: list[tuple[int, Any]], parts: Mapping[int, str], mapped: Mapped,
+        common: pl.DataFrame | None = None,
+    ) -> pl.DataFrame | None:  # fmt: skip
+        """Return the typed rows of records and of rows in common form, and note what is left out or refused."""
+        if not records and common is None:
             return None
-        batch = records_batch(records, self._paths, self._mapping.list_path)
-        for one in batch.refused:
-            mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
-        rows = rows_to_judge(batch.rows, has_lines=self._mapping.fields.lines is not None)
+        read = [] if common is None else [common]
+        if records:
+            batch = records_batch(records, self._paths, self._mapping.list_path, self._schema_times)
+            for one in batch.refused:
+                mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
+            read.append(batch.rows)
+        rows = read[0] if len(read) == 1 else pl.concat(read).sort(LINE, maintain_order=True)
+        rows = rows_to_judge(rows, has_lines=self._mapping.fields.lines is not None)
         judged = judge(rows, self._plan)
         for line, reason, column, value, detail in judged.refused.iter_rows():
             if reason == NO_RATE and value is not None:
@@ -188,11 +222,15 @@ class TopicMapper:
                     mapped.left_out.setdefault(line, reason)
         return used.with_columns(pl.lit(0, pl.Int32).alias("_file"))
 
-    def _moved(self, former: list[tuple[int, Any]], rows: pl.DataFrame | None) -> pl.DataFrame | None:
+    def _moved(
+        self, former: list[tuple[int, Any]], common: pl.DataFrame | None, rows: pl.DataFrame | None
+    ) -> pl.DataFrame | None:
         """Return the typed rows before the changes that move an order to another customer."""
-        if rows is None or not former:
+        common = None if common is None else _unless_empty(common)
+        if rows is None or (not former and common is None):
             return None
-        before = self._judged(former, dict.fromkeys((number for number, _ in former), "before"), Mapped())
+        lines = [number for number, _ in former] + ([] if common is None else common[LINE].to_list())
+        before = self._judged(former, dict.fromkeys(lines, "before"), Mapped(), common)
         if before is None:
             return None
         now = rows.group_by("_line").agg(pl.col("customer_id").first().alias("_now"))
@@ -214,7 +252,8 @@ class TopicMapper:
             fields = dict(zip(ORDER_COLUMNS, values, strict=True))
             fields["items"] = [Item(**item) for item in fields["items"]] if fields["items"] else None
             order = Order(**fields)
-            mapped.records.append(MappedRecord("orders", order.customer_id.encode(), self._encode(order), line))
+            key = order.customer_id.encode()
+            mapped.records.append(MappedRecord("orders", key, self._encode(order), line, order.updated_ts))
 
     def _add_events(self, rows: pl.DataFrame | None, messages: Sequence[Message], mapped: Mapped) -> None:
         if rows is None or rows.is_empty():
@@ -229,7 +268,13 @@ class TopicMapper:
                 number = counts[line] = counts.get(line, -1) + 1
                 fields["event_id"] = f"{messages[line].position}#{number}" if number else messages[line].position
             event = Event(**fields)
-            mapped.records.append(MappedRecord("events", event.customer_id.encode(), self._encode(event), line))
+            mapped.records.append(
+                MappedRecord("events", event.customer_id.encode(), self._encode(event), line, event.ts)
+            )
+
+
+def _unless_empty(rows: pl.DataFrame) -> pl.DataFrame | None:
+    return None if rows.is_empty() else rows
 
 
 def _reason(part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:

@@ -32,7 +32,11 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "live": "produce.live",
         "inspect": "inspect_log.inspect_log",
         "import": "import_log.import_log",
+        "map list": "map_topics.list_mappings",
+        "map show": "map_topics.show",
+        "map guess": "map_guess.guess",
         "map check": "map_topics.check",
+        "map run": "map_run.run_mappings",
         "seed": "seed.seed_history",
     },
     "Stream": {

@@ -49,6 +49,7 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     Example: `shopstream consume --until-end --as-of 2025-06-01T00:00:00Z`
     """
     from consumers.checkpoints.inventory import check_writable
+    from consumers.first_records import check_first_records
     from features.schema import topic_name
     from shopstream import embedded
     from shopstream.jobs import consume as consume_job
@@ -83,6 +84,8 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         if topic_name(settings.run, "events") in report.created:
             console.print(f"run {settings.run} is new: its topics were created and are empty", highlight=False)
+        if consume_job.AGREEING in consumption.roles:
+            check_first_records(endpoints.kafka.client_properties(), settings.run)
         ends = consume_job.current_ends(endpoints.kafka.client_properties(), settings.run) if until_end else None
         supervisor = consume_job.open_supervisor(settings, endpoints, consumption, ends)
         outcome = watch(supervisor, Reports(settings, supervisor, endpoints), console)

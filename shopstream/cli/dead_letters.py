@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.cli.options import AsJson, DeadLetterSelection, Run, Yes, with_options
+from shopstream.cli.options import Answers, AsJson, DeadLetterSelection, Run, Yes, parse_answers, with_options
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ def show(
         )
     dead_letter = selected[0]
     source = source_of(dead_letter.topic, settings.run)
+    if source is None and dead_letter.offset >= 0:
+        _show_foreign(kafka, settings, dead_letter, out, contact=contact)
+        return
     now = "" if source is None else invalid_reason(source, dead_letter.key, dead_letter.value, _now_ms()) or "valid"
     rows = {
         "dead letter": f"{dead_letter.number}, written {iso(dead_letter.written_ms)}",
@@ -98,7 +101,7 @@ def show(
 
 
 @with_options(DeadLetterSelection, "selection")
-def replay(
+def replay(  # noqa: PLR0917 - typer makes an option of each
     selection: DeadLetterSelection,
     value: Annotated[
         Path | None,
@@ -109,6 +112,13 @@ def replay(
         Path | None,
         typer.Option("--archive", metavar="DIR", help="Archive to write the records to, instead of the topics."),
     ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mapping", metavar="MAPPING", help="Corrected mapping: maps the messages of `map run` again. Repeatable."
+        ),
+    ] = None,
+    answers: Answers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
     yes: Yes = False,
     run: Run = None,
@@ -119,12 +129,18 @@ def replay(
     recorded and not sent again. A late record would be late again: with --archive it goes to an archive, which
     `shopstream replay DIR --run NEW` sends in event-time order into a new run.
 
+    The messages of dead letters of `map run` are in the topics of other systems: --mapping reads and maps them again.
+
     Example: `shopstream dead-letters replay --topic orders --reason total --dry-run`
+
+    Example: `shopstream dead-letters replay --mapping clicks.yaml --dry-run`
     """
     from consumers.dead_letters.review import plan_replay
     from consumers.dead_letters.store import read_replayed, record_replayed, send_back
     from consumers.dead_letters.to_archive import add_to_archive
 
+    if mapping and (value is not None or archive is not None):
+        raise UsageError("--mapping goes with neither --value nor --archive.")
     if value is not None and (archive is not None or selection.numbers is None or "-" in selection.numbers):
         raise UsageError("--value is for one dead letter.", "Give --numbers NUMBER, and no --archive.")
     if key is not None and value is None:
@@ -134,6 +150,9 @@ def replay(
     if value is not None:
         selected = [_corrected(dead_letter, value, key) for dead_letter in selected]
     replayed = read_replayed(kafka, settings.run)
+    if mapping:
+        _map_again(kafka, settings, selected, mapping, parse_answers(answers), replayed, dry_run=dry_run, yes=yes)
+        return
     late = archive is not None or value is not None
     plan = plan_replay(
         selected, settings.run, lambda dead_letter: dead_letter.position in replayed, _now_ms(), late=late
@@ -154,6 +173,38 @@ def replay(
             f"{len(files)} files written; `shopstream replay {archive} --run NEW` sends them", highlight=False
         )
     console.print(f"{len(plan.sendable)} records sent to {target}", highlight=False)
+
+
+def _map_again(
+    kafka: Mapping[str, Any],
+    settings: Settings,
+    selected: Sequence[StoredDeadLetter],
+    mappings: Sequence[str],
+    answers: Mapping[str, str],
+    replayed: set[tuple[str, int, int]],
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    from shopstream.jobs.map_dead_letters import map_again, send
+    from shopstream.jobs.map_topics import load_mappings
+
+    again = map_again(
+        kafka,
+        settings.run,
+        selected,
+        load_mappings(settings, mappings, answers).mappers,
+        lambda one: one.position in replayed,
+    )
+    console = Console()
+    _print_plan(again.plan, console)
+    if not again.plan.sendable or dry_run:
+        return
+    count = len(again.records)
+    if not yes:
+        typer.confirm(f"Send {count} records to the topics of run {settings.run}?", abort=True)
+    send(kafka, settings.run, again)
+    console.print(f"{count} records sent to the topics of run {settings.run}", highlight=False)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -214,6 +265,34 @@ def _corrected(dead_letter: StoredDeadLetter, value: Path, key: str | None) -> S
     return replace(
         dead_letter, value=data, key=dead_letter.key if key is None else key.encode(), cut="", error="corrected"
     )
+
+
+def _show_foreign(
+    kafka: Mapping[str, Any], settings: Settings, dead_letter: StoredDeadLetter, out: Path | None, *, contact: bool
+) -> None:
+    """Show a dead letter of `map run`, whose message is in the topic of another system."""
+    from connectors.clock import iso
+    from connectors.kafka.positions import read_positions
+    from consumers.dead_letters.review import safe_text
+    from features.schema import group_name
+
+    messages = read_positions(kafka, group_name(settings.run, "position"), {dead_letter.position})
+    message = messages.get(dead_letter.position)
+    value = None if message is None else message.value()
+    text = "the topic has the message no longer" if message is None else "null"
+    if value is not None:
+        # nobody knows which fields of another system hold personal data
+        text = safe_text(value) if contact else f"({len(value):,} bytes of another system: --contact shows them)"
+    rows = {
+        "dead letter": f"{dead_letter.number}, written {iso(dead_letter.written_ms)}",
+        "message": _position(dead_letter),
+        "error": dead_letter.error,
+        "value": text,
+    }
+    shown = [(name, Text(text)) for name, text in rows.items()]
+    Console().print(table(None, ("", ""), shown, show_header=False, box=None), soft_wrap=True)
+    if out is not None:
+        _write_value(out, replace(dead_letter, value=value))
 
 
 def _write_value(out: Path, dead_letter: StoredDeadLetter) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import UsageError
-from shopstream.cli.options import Force, Mappings
+from shopstream.cli.options import Answers, Force, Mappings, parse_answers
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
     mapping: Mappings = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Output folder of the archive.")] = None,
     force: Force = False,
-    answers: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Value that a mapping asks for, such as the shop's zone."),
-    ] = None,
+    answers: Answers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report what an import would use and refuse; write no archive.")
     ] = False,
@@ -70,7 +67,7 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
         raise UsageError(
             "An import needs FILE, --mapping and --out.", "shopstream import cdnow.txt --mapping cdnow --out data/cdnow"
         )
-    logs = mappings.load_mappings(files, mapping, _answers(answers or []))
+    logs = mappings.load_mappings(files, mapping, parse_answers(answers))
     with Console(stderr=True).status("import") as line:
         report = import_files(
             logs,
@@ -84,16 +81,6 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
     if report.refused:
         saved = "no archive is written" if dry_run else f"{out} has the other rows"
         raise typer.Exit(_print_refused(Console(stderr=True), report, saved))
-
-
-def _answers(given: list[str]) -> dict[str, str]:
-    answers = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {one} has no value.", "Write --set NAME=VALUE, such as --set zone=Europe/Berlin.")
-        answers[name] = value
-    return answers
 
 
 def _print(console: Console, report: ImportReport) -> None:

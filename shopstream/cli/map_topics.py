@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from shopstream.cli.options import AsJson
+from features.errors import UsageError
+from shopstream.cli.options import Answers, AsJson, MappingOfTopic, parse_answers
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
@@ -18,8 +19,44 @@ if TYPE_CHECKING:
 _LINES_SHOWN = 5
 
 
+def list_mappings(as_json: AsJson = False) -> None:
+    """List the ready mappings of topics: what they read and what it becomes.
+
+    Example: `shopstream map list`
+
+    Example: `shopstream map list --json`
+    """
+    from producers.topic_mapping.ready import ready_summaries
+
+    rows = ready_summaries()
+    if as_json:
+        typer.echo(json.dumps({"mappings": [one._asdict() for one in rows]}, ensure_ascii=False))
+    else:
+        Console().print(table(None, ("mapping", "kind", "reads", "source"), rows))
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Ready mapping.")],
+    topic: Annotated[
+        str | None, typer.Option("--topic", metavar="TOPIC", help="Topic to read, instead of that of the mapping.")
+    ] = None,
+) -> None:
+    """Print a ready mapping as YAML, to save and to adapt to a shop.
+
+    Example: `shopstream map show segment`
+
+    Example: `shopstream map show debezium-orders --topic shopdb.public.orders`
+    """
+    from producers.topic_mapping.ready import ready_mappings, with_topic
+
+    ready = ready_mappings()
+    if name not in ready:
+        raise UsageError(f"There is no ready mapping {name}.", f"Give one of {', '.join(ready)}.")
+    typer.echo(ready[name] if topic is None else with_topic(ready[name], topic), nl=False)
+
+
 def check(
-    mapping: Annotated[str, typer.Argument(metavar="MAPPING", help="YAML file of a mapping with `from`.")],
+    mapping: MappingOfTopic,
     sample: Annotated[
         Path | None,
         typer.Option(
@@ -32,28 +69,46 @@ def check(
             "--expect", metavar="FILE", help="Expected results. Default: MAPPING with .expected.jsonl, if any."
         ),
     ] = None,
+    answers: Answers = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a mapping of a topic, and map its examples.
 
     Examples next to a mapping are its tests: `clicks.jsonl` has messages, `clicks.expected.jsonl` their results.
+    A ready mapping has examples of its own, with a fixed salt and the zone Europe/Berlin.
+    A message with a schema is a line `{"value": BASE64, "headers": {NAME: BASE64}}`; the registry must be running.
     The exit code is 1 if a result differs from the expected one, or if a message without an expectation is refused.
 
     Example: `shopstream map check clicks.yaml`
 
     Example: `shopstream map check clicks.yaml --sample today.jsonl --json`
+
+    Example: `shopstream map check woocommerce-orders --sample today.jsonl --set zone=Europe/Berlin`
     """
-    from producers.importing.mapping import load_mapping
     from producers.topic_mapping.examples import ExampleReport, check_examples
-    from producers.topic_mapping.mapper import TopicMapper
+    from producers.topic_mapping.ready import EXAMPLE_ANSWERS, EXAMPLE_SALT, load_topic_mapping, ready_examples
+    from shopstream.runtime.logs import configure_logs
+    from shopstream.runtime.topic_mapper import open_mapper, registries_of
     from shopstream.settings import guest_salt, load_settings
 
-    name, loaded = load_mapping(mapping)
-    mapper = TopicMapper(name, loaded, guest_salt(load_settings()))
-    file = Path(mapping)
-    sample = sample or _existing(file.with_suffix(".jsonl"))
-    expect = expect or _existing(file.with_suffix(".expected.jsonl"))
-    report = ExampleReport() if sample is None else check_examples(mapper, mapper.topic, sample, expect)
+    configure_logs(json=not Console(stderr=True).is_terminal)
+    settings = load_settings()
+    own = ready_examples(mapping) if sample is None and expect is None and not answers else None
+    given = parse_answers(answers) if own is None else EXAMPLE_ANSWERS
+    salt = guest_salt(settings) if own is None else EXAMPLE_SALT
+    name, loaded = load_topic_mapping(mapping, given)
+    mapper = open_mapper(name, loaded, salt, registries_of(settings, {name: loaded}))
+    if own is not None:
+        sample, expect = own
+    elif ready_examples(mapping) is None:
+        file = Path(mapping)
+        sample = sample or _existing(file.with_suffix(".jsonl"))
+        expect = expect or _existing(file.with_suffix(".expected.jsonl"))
+    report = (
+        ExampleReport()
+        if sample is None
+        else check_examples(mapper, mapper.topic, sample, expect, with_bytes=mapper.has_schemas)
+    )
     if as_json:
         for one in report.results:
             typer.echo(json.dumps(one, ensure_ascii=False))

@@ -80,6 +80,17 @@ def positive(text: str) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
+def parse_answers(given: Sequence[str] | None) -> dict[str, str]:
+    """Parse the values of `--set NAME=VALUE`. Raises UsageError."""
+    answers = {}
+    for one in given or ():
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {one} has no value.", "Write --set NAME=VALUE, such as --set zone=Europe/Berlin.")
+        answers[name] = value
+    return answers
+
+
 def parsed_option(option: str, parse: Callable[[str, str], object], metavar: str, text: str) -> Any:
     """Return an option whose values `parse` converts; it gets the value and the name of the option."""
     return typer.Option(option, parser=lambda value: parse(value, option), metavar=metavar, help=text)
@@ -175,6 +186,13 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same 
 Mappings = Annotated[
     list[str] | None,
     typer.Option("--mapping", help="Built-in mapping or YAML file; one for all files, or one per file."),
+]
+MappingOfTopic = Annotated[
+    str, typer.Argument(metavar="MAPPING", help="Ready mapping (`shopstream map list`), or YAML file with `from`.")
+]
+Answers = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Value that a mapping asks for, such as the shop's zone."),
 ]
 
 Bundle = Annotated[

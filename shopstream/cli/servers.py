@@ -132,6 +132,8 @@ def _print_status(status: Status, console: Console) -> None:
         now_ms = time.time_ns() // 1_000_000
         console.print(_throughput(status.metrics, now_ms))
         console.print(_health(status.metrics))
+        if paths := _empty_paths(status.metrics):
+            console.print(f"paths that none of the last messages has: {', '.join(paths)}", markup=False, soft_wrap=True)
 
 
 def _throughput(reports: Mapping[str, Mapping[str, Any]], now_ms: int) -> Table:
@@ -148,7 +150,7 @@ def _throughput(reports: Mapping[str, Mapping[str, Any]], now_ms: int) -> Table:
             f"{pending_of(report):,}",
             f"{rows_of(report):,}",
             f"{sum(int(report.get(kind) or 0) for kind in ('rejected', 'late', 'refused')):,}"
-            if name.startswith("features-")
+            if name.startswith(("features-", "map-"))
             else "",
             f"{max(0, now_ms - int(report.get('at_ms', now_ms))) / 1000:,.0f} s ago",
         )
@@ -156,6 +158,16 @@ def _throughput(reports: Mapping[str, Mapping[str, Any]], now_ms: int) -> Table:
     ]
     columns = ("worker", "state", "read", "per s", "lag", "pending", "written", "dead letters", "last report")
     return table(None, columns, rows)
+
+
+def _empty_paths(reports: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the paths of mappings, with the mapping, that no worker has seen in its last messages."""
+    from consumers.metrics.definitions import PATH_FILL_PREFIX
+    from consumers.metrics.reports import merged
+
+    total = merged([report for name, report in reports.items() if name.startswith("map-")])
+    fills = {name.removeprefix(PATH_FILL_PREFIX): fill for name, fill in total.items() if PATH_FILL_PREFIX in name}
+    return sorted(path for path, fill in fills.items() if fill == 0)
 
 
 def _health(reports: Mapping[str, Mapping[str, Any]]) -> Table:

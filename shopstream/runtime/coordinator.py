@@ -33,6 +33,7 @@ from shopstream.runtime.coordinator_types import (
     WorkerView,
 )
 from shopstream.runtime.protocol import (
+    NO_END,
     ConfirmEnd,
     Done,
     End,
@@ -44,6 +45,8 @@ from shopstream.runtime.protocol import (
     ReachedEnd,
     Ready,
     Report,
+    StepLimit,
+    StepTime,
     Stop,
     Up,
 )
@@ -68,6 +71,7 @@ class _Worker:
     figures: dict[str, Figure] = field(default_factory=dict)
     owned: tuple[int, ...] | None = None
     at_end: ReachedEnd | None = None
+    step: StepTime | None = None
     received_s: float = 0.0
     reported_s: float | None = None
     last: Done | Failed | None = None
@@ -86,7 +90,7 @@ class _Worker:
 
     def reset(self) -> None:
         self.stage, self.owned, self.at_end, self.last, self.killed = "starting", None, None, None, False
-        self.figures, self.last_error, self.hung, self.reported_s = {}, None, False, None
+        self.step, self.figures, self.last_error, self.hung, self.reported_s = None, {}, None, False, None
         self.records, self.rows = RateMeter(), RateMeter()
 
 
@@ -168,6 +172,9 @@ class Coordinator:
                 if not self.stopping:
                     worker.stage = "at end"
                 return self._agree(now_s)
+            case StepTime():
+                worker.step = message
+                return self._step_limits(name.role, now_s)
             case Done(figures):
                 self._measure(worker, figures, now_s)
                 worker.last = message
@@ -178,7 +185,7 @@ class Coordinator:
     def exited(self, name: WorkerName, how: str, now_s: float) -> list[Action]:
         """Process the end of a worker process; `how` has its exit code or signal and the last lines of its log."""
         worker = self._workers[name]
-        worker.at_end = None
+        worker.at_end = worker.step = None
         if isinstance(worker.last, Done) and (self.plan.until_end or self.stopping):
             worker.stage = "done"
             return []
@@ -290,6 +297,27 @@ class Coordinator:
             return self._fail(Failure(text, "Give a later --as-of, or omit it.", exit_code=2), now_s)
         self.final_as_of = highest if self.plan.as_of is None else self.plan.as_of
         return [Send(name, FinalAsOf(self.final_as_of)) for name in names]
+
+    def _step_limits(self, role: str, now_s: float) -> list[Action]:
+        """Send each worker the lowest time of the other ones.
+
+        While a partition is on its way from one worker to another, or a worker starts, nothing is sent: the last limits
+        hold, which are not higher than the time of that partition. Partitions of workers of another command have no
+        time here, so after a while the others continue without them.
+        """
+        if self.plan.in_step is None:
+            return []
+        workers = {name: worker for name, worker in self._workers_of(role).items() if worker.stage != "done"}
+        steps = {name: worker.step for name, worker in workers.items() if worker.step is not None}
+        complete = len(steps) == len(workers) and is_fully_assigned(
+            [step.owned for step in steps.values()], self.plan.in_step
+        )
+        if not complete and now_s - self._assigned_s[role] < FOREIGN_TIMEOUT_S:
+            return []
+        return [
+            Send(name, StepLimit(min((step.time_ms for other, step in steps.items() if other != name), default=NO_END)))
+            for name in steps
+        ]
 
     def _check_foreign_workers(self, now_s: float) -> list[Action]:
         """Fail if partitions are assigned to workers of another command, which do not have these end offsets."""

@@ -65,12 +65,14 @@ class WorkerPlan:
         partitions: partition numbers that the workers of each role share; if set, the workers have end offsets.
         as_of: requested T, epoch ms; None takes the highest event time.
         agreeing: role whose workers agree on T.
+        in_step: partitions that the workers read in step by their times, if they do.
     """
 
     workers: Mapping[str, int]
     partitions: frozenset[int] | None = None
     as_of: int | None = None
     agreeing: str | None = None
+    in_step: frozenset[int] | None = None
 
     @property
     def until_end(self) -> bool:

@@ -26,9 +26,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, PREFIX, Figure
+from consumers.metrics.definitions import PREFIX, Figure
 from consumers.metrics.definitions import Metric as MetricDefinition
-from consumers.metrics.reports import drifts, readings
+from consumers.metrics.reports import readings
 from features.errors import ShopstreamError
 from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.health import Bounds, alive, ready
@@ -66,18 +66,13 @@ class WorkerMetrics(Collector):
         """Yield every metric of every worker."""
         yield InfoMetricFamily(f"{PREFIX}build", "The program.", {"version": version("shopstream"), "run": self._run})
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        drift = GaugeMetricFamily(DRIFT_METRIC, DRIFT_HELP, labels=[*IDENTITY, "feature"])
         for view in self._watched.views():
             identity = [self._run, view.name.role, str(view.name.number)]
             for metric, value in readings({**view.figures, **self._added(view)}):
                 if metric.name:
                     family = families.setdefault(metric.name, _family(metric))
                     family.add_metric([*identity, *(label for _, label in metric.labels)], value * metric.scale)
-            for feature, psi in drifts(view.figures):
-                drift.add_metric([*identity, feature], psi)
         yield from families.values()
-        if drift.samples:
-            yield drift
 
     def _added(self, view: WorkerView) -> dict[str, Figure]:
         return {

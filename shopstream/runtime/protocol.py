@@ -4,6 +4,8 @@ parent                                   worker
   Task ────────────────────────────────>   role and configuration
   <──────────────────────────────── Ready   the role is open
   <─────────────────────────────── Report   each second
+  <───────────────────────────── StepTime   lowest time of its partitions (role map)
+  StepLimit ───────────────────────────>   lowest time of the other workers' partitions
   Ends ────────────────────────────────>   end offsets, if unknown at the start
   <─────────────────────────── ReachedEnd   everything up to the ends is read
   ConfirmEnd ──────────────────────────>   send ReachedEnd again
@@ -19,6 +21,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from connectors.endpoints import RegistryEndpoint
 from consumers.metrics.definitions import Figure
 
 Clock = Literal["stream", "wall"]
@@ -46,11 +49,34 @@ class ElasticLogin(msgspec.Struct, frozen=True):
         return f"ElasticLogin({self.url!r})"
 
 
+class MappingTask(msgspec.Struct, frozen=True):
+    """Part of a task for the role `map`.
+
+    Attributes:
+        texts: name of each mapping, and its text as YAML.
+        answers: name -> value for each `{ask: name}` of the mappings.
+        guest_salt: secret of which ids of guests are made.
+        registries: schema registries that the mappings name.
+        partitions: every partition of the topics; its position identifies it in `Owned` and `StepTime`.
+        starts: offsets of partitions at which a group without a committed offset starts; else at the first one.
+    """
+
+    texts: tuple[tuple[str, str], ...]
+    answers: dict[str, str]
+    guest_salt: str
+    registries: tuple[RegistryEndpoint, ...]
+    partitions: tuple[tuple[str, int], ...]
+    starts: tuple[End, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"MappingTask({[name for name, _ in self.texts]!r})"
+
+
 class Task(msgspec.Struct, frozen=True):
     """Configuration of a worker. Sent only over the socket, never in arguments, because it holds passwords.
 
     Attributes:
-        role: `features`, `index` or `archive`.
+        role: `features`, `index`, `archive` or `map`.
         worker: number within the role, from 0.
         builder: `module:function` that opens the role from this task.
         run: name of the run.
@@ -64,6 +90,7 @@ class Task(msgspec.Struct, frozen=True):
         contact: whether names and e-mails are indexed.
         debug: whether to log debug lines.
         bundles: path of a bundle, or of a folder with a pointer to one; None: rows have no scores.
+        mapping: topics and mappings of the role `map`.
     """
 
     role: str
@@ -80,6 +107,7 @@ class Task(msgspec.Struct, frozen=True):
     contact: bool = False
     debug: bool = False
     bundles: str | None = None
+    mapping: MappingTask | None = None
 
     def __repr__(self) -> str:
         return f"Task({self.role!r}, {self.worker})"
@@ -116,6 +144,18 @@ class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
     round: int
 
 
+class StepTime(msgspec.Struct, frozen=True, tag="step_time"):
+    """Lowest time of the worker's partitions that are not at their end.
+
+    Attributes:
+        time_ms: epoch ms; 0 is unknown, `NO_END` is no such partition.
+        owned: partitions of the worker; None before the first assignment.
+    """
+
+    time_ms: int
+    owned: tuple[int, ...] | None
+
+
 class LogLine(msgspec.Struct, frozen=True, tag="log_line"):
     """A log line to show to the user."""
 
@@ -138,7 +178,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     exit_code: int = 1
 
 
-Up = Ready | Owned | Report | ReachedEnd | LogLine | Done | Failed
+Up = Ready | Owned | Report | ReachedEnd | StepTime | LogLine | Done | Failed
 
 
 # --- parent to worker -------------------------------------------------------------------------------------------------
@@ -160,11 +200,17 @@ class FinalAsOf(msgspec.Struct, frozen=True, tag="final"):
     as_of: int
 
 
+class StepLimit(msgspec.Struct, frozen=True, tag="step_limit"):
+    """Lowest time of the partitions of the other workers that are not at their end, epoch ms; as in `StepTime`."""
+
+    time_ms: int
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Request to finish the batch, checkpoint and exit."""
 
 
-Down = Ends | ConfirmEnd | FinalAsOf | Stop
+Down = Ends | ConfirmEnd | FinalAsOf | StepLimit | Stop
 
 _encode = msgspec.json.Encoder().encode
 _UP: Final[msgspec.json.Decoder[Up]] = msgspec.json.Decoder(Up)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from connectors.kafka.source import Partition
 from consumers.metrics.definitions import Figure
 from consumers.metrics.reports import figures
 from features.schema import group_name, topic_name
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from connectors.elasticsearch.client import ElasticConnection
     from connectors.kafka.source import Source
     from consumers.features.consumer import FeaturesConsumer
+    from consumers.mapping.consumer import MapRole
     from consumers.metrics.definitions import CopyProgress, FeaturesProgress
     from shopstream.runtime.protocol import Task
     from shopstream.runtime.worker import Role
@@ -23,7 +25,9 @@ BUILDERS: Final = {
     "index": "shopstream.runtime.roles:open_index_role",
     "archive": "shopstream.runtime.roles:open_archive_role",
 }
-"""Role -> function that opens it, as a task names it."""
+"""Role of `consume` -> function that opens it, as a task names it."""
+MAP_BUILDER: Final = "shopstream.runtime.roles:open_map_role"
+"""The same for the role `map`."""
 
 Until = Mapping[tuple[str, int], int]
 
@@ -43,6 +47,7 @@ class _FeaturesRole:
         until: Until | None,
         final_as_of: Callable[[int], int | None],
         report: Callable[[Mapping[str, Figure]], None],
+        others_ms: Callable[[int], int],  # noqa: ARG002 - of the protocol
     ) -> Mapping[str, Figure]:
         return self._figures(self._consumer.run(stop, until, final_as_of, lambda p: report(self._figures(p))))
 
@@ -76,6 +81,7 @@ class _CopyingRole:
         until: Until | None,
         final_as_of: Callable[[int], int | None],  # noqa: ARG002 - of the protocol
         report: Callable[[Mapping[str, Figure]], None],
+        others_ms: Callable[[int], int],  # noqa: ARG002 - of the protocol
     ) -> Mapping[str, Figure]:
         try:
             return figures(self._role.run(stop, until, lambda progress: report(figures(progress))))
@@ -84,6 +90,31 @@ class _CopyingRole:
 
     def owned(self) -> tuple[int, ...] | None:
         return self._source.owned()
+
+
+class _MappingRole:
+    def __init__(self, role: MapRole, partitions: Sequence[tuple[str, int]], close: Callable[[], None]) -> None:
+        self._role = role
+        self._numbers = {Partition(*partition): number for number, partition in enumerate(partitions)}
+        self._close = close
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],  # noqa: ARG002 - of the protocol
+        report: Callable[[Mapping[str, Figure]], None],
+        others_ms: Callable[[int], int],
+    ) -> Mapping[str, Figure]:
+        try:
+            return figures(self._role.run(stop, until, lambda progress: report(figures(progress)), others_ms))
+        finally:
+            self._close()
+
+    def owned(self) -> tuple[int, ...] | None:
+        """Return the positions of the partitions among all of the task; one that was added since has none."""
+        owned = self._role.partitions()
+        return None if owned is None else tuple(self._numbers[p] for p in owned if p in self._numbers)
 
 
 def open_features_role(task: Task) -> Role:
@@ -135,6 +166,57 @@ def open_archive_role(task: Task) -> Role:
     folder = ArchiveFolder(task.archive, task.run)
     role = ArchiveRole(source, folder, task.run, topic_ids=_topic_ids(task, TOPICS))
     return _CopyingRole(role, source, lambda: None)
+
+
+def open_map_role(task: Task) -> Role:
+    """Open the role `map`: messages of foreign topics as records of the run."""
+    from connectors.kafka.client import consumer_config, open_admin, open_consumer  # noqa: PLC0415
+    from connectors.kafka.offsets import topic_ids  # noqa: PLC0415
+    from connectors.kafka.record_writer import open_record_writer  # noqa: PLC0415
+    from connectors.kafka.source import Source  # noqa: PLC0415
+    from consumers.dead_letters.producer import open_dead_letters  # noqa: PLC0415
+    from consumers.mapping.consumer import ROLE, MapRole  # noqa: PLC0415
+    from producers.importing.mapping import parse_mapping  # noqa: PLC0415
+    from shopstream.runtime.topic_mapper import open_mapper  # noqa: PLC0415
+
+    mapping = task.mapping
+    assert mapping is not None
+    waiting: list[MapRole] = []
+
+    def wait(seconds: float) -> None:
+        waiting[0].wait(seconds)
+
+    registries = {registry.name: registry for registry in mapping.registries}
+    mappers = [
+        open_mapper(
+            name,
+            parse_mapping(text, name, mapping.answers),
+            mapping.guest_salt.encode(),
+            registries,
+            wait=wait,
+        )
+        for name, text in mapping.texts
+    ]
+    topics = sorted({mapper.topic for mapper in mappers})
+    config = consumer_config(task.kafka, group_name(task.run, ROLE), task.instance_id, assignment="roundrobin")
+    writer = open_record_writer(task.kafka, task.run, task.instance_id)
+    dead_letters = open_dead_letters(task.kafka, task.run)
+    role = MapRole(
+        Source(open_consumer(config), task.run, topics, foreign=True),
+        mappers,
+        writer,
+        dead_letters,
+        topic_ids=topic_ids(open_admin(task.kafka), topics),
+        starts={Partition(topic, number): offset for topic, number, offset in mapping.starts},
+    )
+
+    waiting.append(role)
+
+    def close() -> None:
+        writer.close()
+        dead_letters.close()
+
+    return _MappingRole(role, mapping.partitions, close)
 
 
 def _topic_ids(task: Task, topics: tuple[str, ...]) -> dict[str, str]:

@@ -43,7 +43,10 @@ def watch(supervisor: Supervisor, reports: Reports, console: Console) -> RunOutc
         outcome = supervisor.run(on_step)
         reports.write(outcome.views, force=True)
     if console.is_terminal:
-        Console().print(worker_tables.closing_table(outcome.views, outcome.seconds, outcome.final_as_of))
+        output = Console()
+        output.print(worker_tables.closing_table(outcome.views, outcome.seconds, outcome.final_as_of))
+        if (left_out := worker_tables.left_out_table(outcome.views)) is not None:
+            output.print(left_out)
     else:
         log = structlog.get_logger("consume")
         for _, fields in worker_tables.json_lines(outcome.views):

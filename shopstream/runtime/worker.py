@@ -38,6 +38,8 @@ from shopstream.runtime.protocol import (
     ReachedEnd,
     Ready,
     Report,
+    StepLimit,
+    StepTime,
     Stop,
     Task,
     Up,
@@ -61,6 +63,7 @@ class Role(Protocol):
         until: Mapping[tuple[str, int], int] | None,
         final_as_of: Callable[[int], int | None],
         report: Callable[[Mapping[str, Figure]], None],
+        others_ms: Callable[[int], int],
     ) -> Mapping[str, Figure]:
         """Consume until stopped or until everything is done; return the totals.
 
@@ -69,6 +72,8 @@ class Role(Protocol):
             until: (full topic name, partition) -> end offset; the offsets may become known while it runs.
             final_as_of: callback with the highest event time once everything is read; returns T, or None.
             report: callback for figures, called about each second.
+            others_ms: callback with the lowest time of the own partitions, as in `StepTime`; returns that of the
+                partitions of the other workers.
         """
 
     def owned(self) -> tuple[int, ...] | None:
@@ -141,6 +146,9 @@ class Worker:
         self._last_sent: ReachedEnd | None = None
         self._last_sent_s = 0.0
         self._owned: tuple[int, ...] | None = None
+        self._others_ms = 0
+        self._step_sent: StepTime | None = None
+        self._step_sent_s = 0.0
 
     def listen(self) -> None:
         """Receive messages until the parent is gone, then end the process."""
@@ -157,6 +165,8 @@ class Worker:
                 self._final_as_of = as_of
             case ConfirmEnd(number):
                 self._round = number
+            case StepLimit(time_ms):
+                self._others_ms = time_ms
             case Ends(ends):
                 assert self.until is not None
                 self.until.replace(ends)
@@ -185,6 +195,14 @@ class Worker:
             self._last_sent, self._last_sent_s = message, now_s
             self._channel.send(message)
         return None
+
+    def others_ms(self, time_ms: int, owned: tuple[int, ...] | None) -> int:
+        """Report the lowest time of the own partitions to the parent; return the last one of the other workers."""
+        message, now_s = StepTime(time_ms, owned), time.monotonic()
+        if message != self._step_sent or now_s - self._step_sent_s >= REPEAT_EVERY_S:
+            self._step_sent, self._step_sent_s = message, now_s
+            self._channel.send(message)
+        return self._others_ms
 
 
 def main() -> None:
@@ -226,6 +244,7 @@ def _run_role(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
             worker.until,
             lambda max_event_time: worker.final_as_of(max_event_time, role.owned()),
             lambda figures: channel.send(Report({**figures, "memory_bytes": process.memory_info().rss})),
+            lambda time_ms: worker.others_ms(time_ms, role.owned()),
         )
     except ShopstreamError as error:
         return Failed(error.message, error.remedy, error.exit_code)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.clock import iso
-from consumers.metrics.definitions import DRIFT_PREFIX, Figure
+from consumers.metrics.definitions import DRIFT_PREFIX, LEFT_OUT_PREFIX, PATH_FILL_PREFIX, Figure
 from consumers.metrics.reports import merged, pending_of, rows_of
 from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.tables import table
@@ -57,24 +57,51 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
 
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
     """Build a table of each role's totals."""
+    totals = {role: merged([view.figures for view in workers]) for role, workers in by_role(views).items()}
+    # only the role `map` leaves messages out, and it neither drops late records nor duplicates
+    maps = any("left_out" in total for total in totals.values())
+    columns = _MAP_TOTALS if maps else _TOTALS
     rows = []
     for role, workers in by_role(views).items():
-        total = merged([view.figures for view in workers])
-        counts = [_count(total.get(name)) for name in ("consumed", "rejected", "late", "duplicates")]
+        total = {**totals[role], "written": rows_of(totals[role])}
         rate = sum(view.mean_records_per_s for view in workers)
-        rows.append((role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate)))
-    title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
-    columns = ("role", "read", "rejected", "late", "duplicates", "written", "refused", "read/s")
-    return table(title, columns, rows, text_columns=1, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
+        rows.append((role, *(_count(total.get(name)) for name in columns.values()), _count(rate)))
+    title = f"{'mapped' if maps else 'consumed'} in {seconds:,.1f} s"
+    title += f", final rows at {iso(final_as_of)}" if final_as_of else ""
+    names = ("role", *columns, "read/s")
+    return table(title, names, rows, text_columns=1, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
+
+
+_TOTALS: Final = {
+    "read": "consumed", "rejected": "rejected", "late": "late", "duplicates": "duplicates", "written": "written",
+    "refused": "refused",
+}  # fmt: skip
+_MAP_TOTALS: Final = {
+    "read": "consumed", "mapped": "valid", "left out": "left_out", "dead letters": "rejected",
+    "records written": "written",
+}  # fmt: skip
+"""Column of the totals -> figure."""
+
+
+def left_out_table(views: Sequence[WorkerView]) -> Table | None:
+    """Build a table of the messages that were left out by their reasons; None without any."""
+    total = merged([view.figures for view in views])
+    rows = [
+        (name.removeprefix(LEFT_OUT_PREFIX), _count(count))
+        for name, count in sorted(total.items())
+        if name.startswith(LEFT_OUT_PREFIX)
+    ]
+    return table("left out", ("reason", "messages"), rows, text_columns=1, title_justify="left") if rows else None
 
 
 def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]]]:
     """Return the name and the log fields of each role."""
     lines: list[tuple[str, dict[str, object]]] = []
     for role, workers in by_role(views).items():
-        # drift is no sum over workers, and too long for a line: the documents of `pipeline` hold it
+        # too long for a line: the documents of `pipeline`, the metrics and `status` have them
         figures: list[Mapping[str, Figure]] = [
-            {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
+            {n: v for n, v in view.figures.items() if not n.startswith((DRIFT_PREFIX, PATH_FILL_PREFIX))}
+            for view in workers
         ]
         total = merged(figures)
         rates = {

@@ -25,7 +25,7 @@ class Scripted:
             owned = self.script["owned_later"]
         return None if owned is None else tuple(owned)
 
-    def run(self, stop, until, final_as_of, report):
+    def run(self, stop, until, final_as_of, report, others_ms):
         script = self.script
         began = time.monotonic()
         consumed = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from connectors.kafka.offsets import query_leader
+from connectors.kafka.offsets import committed, query_leader
 
 
 def refusing(code, times):
@@ -42,3 +42,17 @@ def test_other_broker_error_is_not_retried():
     with pytest.raises(KafkaException):
         query_leader(ask, time.monotonic() + 10)
     assert len(requested) == 1
+
+
+def test_committed_offsets_are_requested_again_while_the_coordinator_starts():
+    class Client:
+        def __init__(self):
+            self.ask, self.requested = refusing(KafkaError.NOT_COORDINATOR, times=2)
+
+        def committed(self, partitions, timeout):
+            self.ask(timeout)
+            return [TopicPartition("t", 0, 7, metadata="m")]
+
+    client = Client()
+    assert committed(client, [TopicPartition("t", 0)]) == {TopicPartition("t", 0): (7, "m")}
+    assert len(client.requested) == 3

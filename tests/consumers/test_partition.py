@@ -235,7 +235,7 @@ def test_topic_at_its_end_delays_nothing_until_it_has_records_again():
     ("topic", "allowance", "row"), [("events", EVENT_LATENESS_MS, click), ("orders", ORDER_LATENESS_MS, order)]
 )
 def test_record_one_millisecond_over_the_allowance_is_late(topic, allowance, row):
-    partition, top = fresh(), 10 * allowance
+    partition, top = fresh(), 100 * allowance
     for name in TIMED:
         partition.reached_end(name)
     pairs = [message(row(top)), message(row(top - allowance)), message(row(top - allowance - 1))]
@@ -254,7 +254,7 @@ def test_record_one_millisecond_over_the_allowance_is_late(topic, allowance, row
     ("topic", "allowance", "row"), [("events", EVENT_LATENESS_MS, click), ("orders", ORDER_LATENESS_MS, order)]
 )
 def test_lateness_clock_survives_a_restart(topic, allowance, row):
-    partition, top = fresh(), 10 * allowance
+    partition, top = fresh(), 100 * allowance
     partition.receive(as_batch(topic, [message(row(top))]))
     for name in TIMED:
         partition.reached_end(name)

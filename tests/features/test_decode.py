@@ -215,6 +215,56 @@ def test_invalid_record_is_rejected_with_its_reason(topic, changes, reason):
     assert reason in read(topic, message(MESSAGES[topic], **changes))
 
 
+SECONDS, FIRST_UNIT_MS = NOW // 1_000, 631_152_000_000
+UNITS = {
+    "seconds": SECONDS,
+    "minutes": SECONDS // 60,
+    "hours": SECONDS // 3_600,
+    "days": SECONDS // 86_400,
+    "microseconds": NOW * 1_000,
+    "nanoseconds": NOW * 1_000_000,
+}
+
+
+@pytest.mark.parametrize(("unit", "time"), UNITS.items())
+@pytest.mark.parametrize(("topic", "name"), [("events", "ts"), ("orders", "updated_ts"), ("customers", "signup_ts")])
+def test_time_in_another_unit_is_rejected_with_the_name_of_the_unit(topic, name, unit, time):
+    changes = {"ts": time, "updated_ts": time} if topic == "orders" else {name: time}
+    assert read(topic, message(MESSAGES[topic], **changes)).startswith(f"`{name if topic != 'orders' else 'ts'}` is in")
+    assert f"is in epoch {unit}, not milliseconds: got {time}" in read(topic, message(MESSAGES[topic], **changes))
+
+
+def test_time_in_another_unit_is_named_in_each_field_of_an_order():
+    assert "`updated_ts` is in epoch seconds" in read("orders", message(ORDER, updated_ts=SECONDS))
+    assert "`ts` is in epoch seconds" in read("orders", message(ORDER, ts=SECONDS))
+
+
+@pytest.mark.parametrize("topic", ["events", "customers"])
+@pytest.mark.parametrize(
+    ("time", "is_refused"),
+    [
+        (FIRST_UNIT_MS // 1_000, True),
+        (FIRST_UNIT_MS // 1_000 - 1, False),
+        ((NOW + DAY_MS) // 1_000, True),
+        ((NOW + DAY_MS) // 1_000 + 1, False),
+        (SECONDS // 86_400 + 2, False),
+        (1, False),
+    ],
+)
+def test_only_a_number_that_is_a_time_since_1990_in_another_unit_is_refused(topic, time, is_refused):
+    name = "ts" if topic == "events" else "signup_ts"
+    record = read(topic, message(MESSAGES[topic], **{name: time}))
+    assert isinstance(record, str) is is_refused
+    assert is_refused or getattr(record, name) == time
+
+
+def test_seconds_among_milliseconds_are_refused_alone():
+    values = [message(EVENT), message(EVENT, ts=SECONDS), message(EVENT)]
+    decoded = decode_events(values, [b"c1"] * 3, [NOW] * 3)
+    assert decoded.positions.tolist() == [0, 2]
+    assert [(one.position, "epoch seconds" in one.reason) for one in decoded.rejected] == [(1, True)]
+
+
 RIGHT = [
     ("events", {"ts": NOW + DAY_MS}, "ts", NOW + DAY_MS),
     ("events", {"ts": 1}, "ts", 1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 DAY: Final = 86_400_000
@@ -224,9 +225,16 @@ def _optional_text(fields: dict[str, Any], name: str) -> str | None:
 
 def _time(fields: dict[str, Any], name: str, append_ms: int) -> int:
     time = _integer(fields.get(name), name)
-    if time < 1 or time > append_ms + DAY:
+    if time < 1 or time > append_ms + DAY or _is_of_another_unit(time, append_ms):
         raise _BrokenError(name)
     return time
+
+
+def _is_of_another_unit(time: int, append_ms: int) -> bool:
+    """Whether the number is a time from 1990 on in seconds, minutes, hours, days, or in µs or ns."""
+    units = [Fraction(1_000), Fraction(60_000), Fraction(3_600_000), Fraction(DAY), Fraction(1, 1_000)]
+    units.append(Fraction(1, 1_000_000))
+    return any(631_152_000_000 <= int(time * unit) <= append_ms + DAY for unit in units)
 
 
 def _flag(fields: dict[str, Any], name: str) -> bool | None:
@@ -289,7 +297,11 @@ def _item(fields: Any) -> dict[str, Any]:
     }
 
 
-def _customer(fields: dict[str, Any], _: int) -> dict[str, Any]:
+def _customer(fields: dict[str, Any], append_ms: int) -> dict[str, Any]:
+    if fields.get("signup_ts") is not None and _is_of_another_unit(
+        _integer(fields["signup_ts"], "signup_ts"), append_ms
+    ):
+        raise _BrokenError("signup_ts")
     return {
         "customer_id": _text(fields, "customer_id"),
         **{

@@ -19,6 +19,8 @@ import shopstream, features, producers.importing.mapping
 from shopstream.embedded.artifacts import read_lock
 assert all(m.__file__.startswith(sys.argv[1]) for m in (shopstream, features, producers.importing.mapping))
 assert read_lock().kafka and producers.importing.mapping.builtin_mappings()
+from producers.topic_mapping.ready import ready_examples, ready_mappings
+assert ready_mappings() and all(file.is_file() for name in ready_mappings() for file in ready_examples(name))
 from shopstream import cli
 """
 

@@ -61,7 +61,7 @@ def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
     ("changed", "why"),
     [
         ({}, ""),
-        ({"topic": "other.events"}, "not a source topic"),
+        ({"topic": "other.events"}, "a topic of another system"),
         ({"offset": -1}, "refused"),
         ({"cut": "the first 5 of 10 bytes"}, "only the first 5"),
         ({"error": "too late: 5 is more than 48 hours before"}, "too late again"),

@@ -94,7 +94,8 @@ def test_force_compaction_erases_without_waiting(bench, servers, tmp_path, monke
     assert holders(after) == set()
     assert holders(after, (b"Yardley", b"gender-of-bob")) == {"topic", "letters", "checkpoints"}
     assert "compacted" in output
-    assert len(bench.messages("dead-letter")) == dead_letters - 1 == 1
+    # those of ann: her malformed profile, and her profiles in partitions that are not hers
+    assert len(bench.messages("dead-letter")) == 1 < dead_letters - 1
 
 
 def test_unreachable_store_is_reported(bench, servers, tmp_path, monkeypatch):

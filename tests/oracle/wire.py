@@ -40,7 +40,7 @@ class BadMessage(Message):
 
 
 KINDS: Final = (
-    *("not JSON", "not an object", "missing", "null", "empty", "wrong type", "unknown word", "time", "future"),
+    *("not JSON", "not an object", "missing", "null", "empty", "wrong type", "unknown word", "time", "unit", "future"),
     *("order window", "amount", "quantity", "too long", "too many lines", "key", "tombstone"),
 )
 
@@ -181,6 +181,7 @@ def bad_messages(now_ms: int) -> list[BadMessage]:
     changes += [("orders", "items", "too many lines", [ITEM] * (LINES_MAX + 1))]
     for topic, name in (("events", "ts"), ("orders", "ts"), ("orders", "updated_ts")):
         changes += [(topic, name, "time", wrong) for wrong in (0, -1, -(2**63) - 1)]
+        changes += [(topic, name, "unit", now_ms // 1_000), (topic, name, "unit", now_ms * 1_000)]
     changes += [("events", "ts", "future", wrong) for wrong in (now_ms + DAY + HOUR, 10**18, 2**63, 10**30)]
     changes += [("orders", "updated_ts", "future", now_ms + DAY + HOUR)]
     for topic, name in (("events", "price"), ("orders", "total"), ("orders", "items.unit_price")):

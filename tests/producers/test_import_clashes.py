@@ -190,7 +190,7 @@ def test_number_of_a_condition_that_is_unreadable_refuses_its_row(tmp_path):
     mapping = PLAIN % ("", "total") + "left_out: [{reason: returned, column: n, at_most: 0}]\n"
     rows = "1,ann,2024-03-01,5,many\n2,ann,2024-03-01,5,0\n3,ann,2024-03-01,5,\n"
     report = import_text(tmp_path, "id,who,day,total,n\n" + rows, mapping)
-    assert report.refused == {"n: no number, which `at_most` needs": 1}
+    assert report.refused == {"no number, which `at_most` needs": 1}
     assert (report.left_out, report.rows_used) == ({"returned": 1}, 1)
 
 

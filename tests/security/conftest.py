@@ -14,7 +14,9 @@ from security.world import build
 from shopstream.embedded import down, up
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
-KAFKA_USERS = {"producer": "produce", "consumer": "consume", "watcher": "watch", "owner": "admin"}
+KAFKA_USERS = {
+    "producer": "produce", "mapper": "map", "consumer": "consume", "watcher": "watch", "owner": "admin",
+}  # fmt: skip
 ELASTIC_USERS = {"writer": "write", "reader": "read", "owner": "admin"}
 HOME_VARIABLE = "SHOPTEST_SECURE_HOME"
 """A data folder whose secure servers are used and left running: for who writes tests here."""

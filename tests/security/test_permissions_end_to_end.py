@@ -17,10 +17,16 @@ from features.schema import transaction_prefix
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["first", "replay", "consume", "status"])
+@pytest.mark.parametrize("name", ["first", "replay", "consume", "status", "map"])
 def test_every_command_works_with_its_permissions(world, name):
     done = world.commands[name]
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_mapped_message_and_dead_letter_are_written_with_the_permissions_of_map(world):
+    assert any(b'"e-foreign"' in message.value() for message in world.messages("events"))
+    positions = [dict(message.headers()) for message in world.messages("dead-letter")]
+    assert [one["offset"] for one in positions if one["topic"] == b"web-clicks"] == [b"1"]
 
 
 def client_of(world, user):

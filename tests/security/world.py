@@ -9,7 +9,16 @@ from subprocess import CompletedProcess
 
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from consume.command_line import call
+from mapping.topics import CLICKS, click, create, send
 from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, RUN, variables
 from security.watched import command_lines
 
@@ -17,6 +26,7 @@ from features.schema import DAY_MS, topic_name
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 
+FOREIGN_TOPIC = "web-clicks"
 END_MS = 20_400 * DAY_MS
 EVENTS = 1_500
 CUSTOMERS = 40
@@ -91,7 +101,24 @@ def build(endpoints, folder: Path) -> World:
     arguments = ["--debug", "consume", "--until-end", *named]
     world.run("consume", arguments, "consumer", "writer")
     world.run("status", ["status", "--json", *named], "watcher", "reader")
+    mapping = folder / "clicks.yaml"
+    mapping.write_text(CLICKS.format(topic=FOREIGN_TOPIC))
+    _send_foreign(endpoints.kafka.client_properties())
+    world.run("map", ["map", "run", mapping, "--until-end", *named], "mapper")
     return world
+
+
+def _send_foreign(properties) -> None:
+    """A topic of another system that the user may read, with a message that is mapped and one that is not."""
+    create(properties, FOREIGN_TOPIC, 1)
+    readable = AclBinding(
+        ResourceType.TOPIC, FOREIGN_TOPIC, ResourcePatternType.LITERAL, "User:mapper", "*", AclOperation.READ,
+        AclPermissionType.ALLOW,
+    )  # fmt: skip
+    admin = AdminClient(properties)
+    for future in admin.create_acls([readable]).values():
+        future.result(timeout=30)
+    send(properties, {(FOREIGN_TOPIC, 0): [json.dumps(click("-foreign", END_MS, "m1")).encode(), b"{"]})
 
 
 def _plant(properties) -> None:

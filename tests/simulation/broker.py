@@ -107,6 +107,7 @@ class GroupSource:
         boundary: of the worker.
         rng: decides what comes together.
         on_assigned: told the numbers of partitions that were given.
+        full_name: of a topic in Kafka.
     """
 
     def __init__(
@@ -118,9 +119,11 @@ class GroupSource:
         boundary: Boundary,
         rng: np.random.Generator,
         on_assigned: Callable[[Sequence[int]], None],
+        full_name: Callable[[str], str] = lambda topic: f"{RUN}.{topic}",
     ) -> None:
         self._group, self._logs, self._instance, self._process = coordinator, logs, instance, process
         self._boundary, self._rng, self._on_assigned = boundary, rng, on_assigned
+        self._full_name = full_name
         self.generation = -1
         self._owner: AssignmentListener
         self._ended: set[Partition] = set()
@@ -213,7 +216,7 @@ class GroupSource:
         part = log[start:stop]
         keys, values = [key for key, _ in part], [value for _, value in part]
         offsets = range(start, stop) if self._rng.random() < 0.5 else list(range(start, stop))
-        return Batch(where, offsets, values, keys, [FAR_MS] * len(part))
+        return Batch(where, offsets, values, keys, [FAR_MS] * len(part), [()] * len(part))
 
     def position(self, where: Partition) -> int:
         return self.positions[where]
@@ -239,7 +242,7 @@ class GroupSource:
     def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
         """Whether the whole group has committed up to `until`."""
         self._boundary.cross("ask group")
-        done = {(f"{RUN}.{where.topic}", where.number): at for where, (at, _) in self._group.committed.items()}
+        done = {(self._full_name(where.topic), where.number): at for where, (at, _) in self._group.committed.items()}
         return all(done.get(key, -1) >= end for key, end in until.items())
 
     def rewind(self, where: Partition) -> int:

@@ -27,7 +27,7 @@ def ready() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-ROLES = ("features", "index", "archive")
+ROLES = ("features", "index", "archive", "map")
 
 
 def run(seed: int, role: str) -> tuple[int, str, str, int, Counter[str], str]:

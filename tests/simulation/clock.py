@@ -66,6 +66,8 @@ def installed(clock: Clock, rng: np.random.Generator) -> Iterator[None]:
         "connectors.elasticsearch.bulk.time": clock,
         "consumers.index.consumer.time": clock,
         "consumers.archive.consumer.time": clock,
+        "consumers.mapping.consumer.time": clock,
+        "connectors.kafka.record_writer.time": clock,
         "consumers.archive.consumer.wall_clock_ms": clock.wall_clock_ms,
         "consumers.features.transactional_topic.time": clock,
         "connectors.kafka.offsets.time": clock,

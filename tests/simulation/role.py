@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from simulation.broker import Offsets
+from simulation.broker import RUN, Offsets
 
 from consumers.dead_letters.producer import DeadLetter
 
@@ -52,6 +52,10 @@ class Role:
     def live(self, worker: Worker) -> Life:
         """A consumer, not started."""
         raise NotImplementedError
+
+    def full_name(self, topic: str) -> str:
+        """The name of a topic in Kafka."""
+        return f"{RUN}.{topic}"
 
     def poison(self) -> Collection[tuple[str, str]]:
         """Index and id of the documents that the index refuses for good."""

@@ -15,7 +15,7 @@ from simulation.campaign import again
 from simulation.storm import weather, world_of
 from simulation.world import World
 
-SEEDS = {"features": (*range(16), 257), "index": range(20), "archive": range(10)}
+SEEDS = {"features": (*range(16), 257), "index": range(20), "archive": range(10), "map": range(30)}
 NO_FAULTS = ("switch", "expire", "kill_at", "stall_at")
 PROCESS = ("kill", "stall", "evict", "bell", "usurp", "wall_jump", "offsets_gone", "commit_lost", "commit_answer_lost")
 ELASTIC = ("index_gone", "request_refused", "request_lost", "answer_lost", "item_refused", "split")
@@ -24,6 +24,7 @@ TOUCHES = {
     "features": (*PROCESS, *ELASTIC, *DISK, "letters_stuck", "damage", "transaction_timeout"),
     "index": (*PROCESS, *ELASTIC, "power", "letters_stuck"),
     "archive": (*PROCESS, *DISK),
+    "map": (*PROCESS, "power", "letters_stuck"),
 }
 """Role -> the faults that can befall it."""
 
@@ -39,7 +40,7 @@ def test_results_after_any_faults_equal_the_oracle(role, seed):
 @pytest.mark.parametrize("role", SEEDS)
 def test_seed_gives_one_history_in_any_process(role):
     """Bit for bit: in this process and in another, with other hashes of strings."""
-    seed = {"features": 3, "index": 9, "archive": 3}[role]
+    seed = {"features": 3, "index": 9, "archive": 3, "map": 3}[role]
     expected = weather(seed, role).digest
     told = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("campaign.py")), "--seed", str(seed), "--role", role],

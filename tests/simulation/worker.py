@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simulation.boundary import BOUNDARIES, KILL_AT, STALL_AT, Killed
-from simulation.broker import RUN, GroupSource
+from simulation.broker import GroupSource
 
 from features.errors import ShopstreamError
 
@@ -37,7 +37,9 @@ class Worker:
         self.has_ended = False
         self.stalled_until = 0
         self.turns = 0
-        self.source = GroupSource(world.group, world.logs, instance, number, self, world.rng, self._assigned)
+        self.source = GroupSource(
+            world.group, world.logs, instance, number, self, world.rng, self._assigned, world.role.full_name
+        )
         self.life = world.role.live(self)
         self.baton = threading.Semaphore(0)
         self.thread = threading.Thread(target=self._live, name=f"{instance}/{number}", daemon=True)
@@ -134,7 +136,9 @@ class Worker:
         self.life.run(stop, self._until())
 
     def _until(self) -> Mapping[tuple[str, int], int]:
-        return {(f"{RUN}.{where.topic}", where.number): len(log) for where, log in self.world.logs.items()}
+        return {
+            (self.world.role.full_name(where.topic), where.number): len(log) for where, log in self.world.logs.items()
+        }
 
     def _assigned(self, numbers: Sequence[int]) -> None:
         self.world.finished -= set(numbers)

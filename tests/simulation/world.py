@@ -23,6 +23,7 @@ from simulation.disk import Store
 from simulation.features_role import FeaturesRole
 from simulation.index import Index
 from simulation.index_role import EventsRole
+from simulation.map_role import TopicsRole
 from simulation.role import Role
 from simulation.worker import Worker
 from stream.scene import Scene
@@ -33,7 +34,7 @@ CALM_AFTER = 4_000
 DAYS_AWAY = 8
 """How long nobody comes until the group's offsets have expired."""
 CLOCK_STEPS_MS = (1_000, 3_600_000, 86_400_000)
-ROLES: dict[str, type[Role]] = {role.name: role for role in (FeaturesRole, EventsRole, FilesRole)}
+ROLES: dict[str, type[Role]] = {role.name: role for role in (FeaturesRole, EventsRole, FilesRole, TopicsRole)}
 
 
 class World:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 import producers
+from connectors.messages.mapped import Mapped, Message
 from features.schema import HOUR_MS, SOURCE_TOPICS, Event, Order
 from producers.importing.mapping import parse_mapping
 from producers.messages import Messages
@@ -18,7 +19,7 @@ from producers.source_shapes.moments import Admission, moments
 from producers.source_shapes.shape import Faults
 from producers.source_shapes.shapes import ShapeOptions, mapping_of, open_shapes
 from producers.source_shapes.stream import raw_messages
-from producers.topic_mapping.mapper import Mapped, Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 
 READY = Path(producers.__file__).parent / "topic_mappings"
 OWN = Path(__file__).parent / "mappings"

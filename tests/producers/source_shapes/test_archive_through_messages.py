@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from mapped_back import ZONE, mapper_of
 
+from connectors.messages.mapped import Message
 from features.backfill import ArchiveCounts
 from features.schema import DAY_MS, Event, Order, arrow_schema
 from producers.archive.archive import ArchiveWriter, read_customers
@@ -18,7 +19,6 @@ from producers.shop.shop import Shop
 from producers.source_shapes.files import write_message_files
 from producers.source_shapes.shape import Faults
 from producers.source_shapes.shapes import SHAPES, records_of
-from producers.topic_mapping.mapper import Message
 from shopstream.jobs.archive_features import batch_features
 
 END = 20_240 * DAY_MS

@@ -6,11 +6,11 @@ import pytest
 from archives import DAY, NOON, event, order, write
 from mapped_back import events_of, mapper_of, orders_of
 
+from connectors.messages.mapped import Message
 from producers.archive.event_order import ArchiveRange
 from producers.replay import undelivered
 from producers.source_shapes.replay import ShapeReplay, replay_shapes
 from producers.source_shapes.shape import Faults
-from producers.topic_mapping.mapper import Message
 
 SHAPES = ("segment", "shopify")
 UTC = ZoneInfo("UTC")

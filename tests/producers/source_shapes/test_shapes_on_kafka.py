@@ -9,11 +9,11 @@ from mapped_back import events_of, mapper_of, orders_of
 from connectors.kafka.client import consumer_config, ensure_raw_topics, open_consumer
 from connectors.kafka.offsets import partitions_of, watermarks
 from connectors.kafka.reader import read_ranges
+from connectors.messages.mapped import Message
 from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
 from producers.source_shapes.replay import ShapeReplay, replay_shapes
 from producers.source_shapes.shape import Faults
-from producers.topic_mapping.mapper import Message
 
 SHAPES = ("segment", "debezium")
 PARTITIONS = 3

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.messages.mapped import Message
 from features.errors import UsageError
 from features.records.decode import decode
 from producers.importing.mapping import parse_mapping
-from producers.topic_mapping.mapper import Message, TopicMapper
+from producers.topic_mapping.mapper import TopicMapper
 
 CLICKS = """\
 kind: clicks
@@ -103,7 +104,7 @@ def test_click_that_a_rule_leaves_out_has_its_reason(change, reason):
         ({"user": "guest", "visitor": None}, '`user`: placeholder "guest"'),
         ({"at": None}, "`at`: missing"),
         ({"at": "soon"}, "`at`: soon is no"),
-        ({"price": "-1"}, '`price`: amount below 0 or above 1e12: "-1"'),
+        ({"price": "-1"}, '`price, .price`: amount below 0 or above 1e12: "-1"'),
         ({"kind": "zoom"}, '`kind`: unknown event type: "zoom"'),
         ({"sku": {"a": 1}}, "`sku`: sku is an object"),
     ],
@@ -164,7 +165,7 @@ def test_guests_need_a_salt():
     [
         ({"test": True}, "test order", None),
         ({"currency": "BTC"}, "no rate for BTC", None),
-        ({"status": "on the way"}, None, "status: word without an entry in `words`"),
+        ({"status": "on the way"}, None, '`status`: word without an entry in `words`: "on the way"'),
         ({"at": None}, None, "`at`: missing"),
         ({"customer": None, "mail": None}, None, "`customer, mail`: missing"),
         ({"total": "1,299.00"}, None, "`total, refunds[*].amount`: 1,299.00 is no number"),
@@ -262,7 +263,7 @@ def test_every_message_is_mapped_left_out_or_refused_whatever_its_batch(given_me
         assert (number in settled) != bool(one.records)
         assert one.left_out.get(0) == whole.left_out.get(number)
         assert one.refused.get(0) == whole.refused.get(number)
-    expected = sorted((*record[:3], number) for number, one in enumerate(alone) for record in one.records)
+    expected = sorted(record._replace(message=number) for number, one in enumerate(alone) for record in one.records)
     assert sorted(whole.records) == expected
     for topic in ("events", "orders"):
         mine = [record for record in whole.records if record.topic == topic]

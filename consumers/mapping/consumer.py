@@ -1,0 +1,437 @@
+"""Maps messages of foreign topics to records of the run's source topics.
+
+The order of work, and what is repeated after a crash during each step:
+
+1. Read messages and map them. The result depends on the message alone, so a second reading yields the same.
+2. Hold them until their partition may be written (`held_messages`).
+3. Write the records, and dead letters of refused messages. After a crash they may exist twice. Consumers drop repeated
+   events by id, equal order records have one winner, and repeated dead letters have one position.
+4. Wait until all are acknowledged.
+5. Commit each partition up to its last written message. A former owner is refused; what it still writes are the same
+   records.
+
+Messages read = mapped + left out + refused: a message gives all of its records or none, over all mappings of its topic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
+from connectors.kafka.record_writer import RecordWriter
+from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
+from connectors.messages.mapped import Mapped, Mapper, Message
+from consumers.dead_letters.producer import DeadLetter, DeadLetters
+from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME, HeldMessages, Released
+from consumers.mapping.path_fill import PathFill
+from consumers.metrics.definitions import LEFT_OUT_PREFIX, PATH_FILL_PREFIX, MapProgress
+from features.records.columns import Int64
+from features.schema import DAY_MS, FUTURE_MS_MAX
+
+log = structlog.get_logger("map")
+
+ROLE: Final = "map"
+HELD_TIMEOUT_S: Final = 0.002
+"""Maximum time to fill a batch while messages are on hold."""
+
+
+WAIT_S: Final = 0.1
+"""Longest time between two checks for a request to stop, while a mapper cannot map."""
+
+
+class StoppedError(Exception):
+    """The role is to stop while a mapper waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapOptions:
+    """Limits of the role.
+
+    Attributes:
+        batch_messages: maximum number of messages per read.
+        read_timeout_s: maximum time to fill a batch.
+        held_messages_max: messages of a partition that may wait before it is paused.
+        held_bytes_max: bytes of records of a partition that may wait before it is paused.
+        commit_every_s: interval of commits.
+        report_every_s: interval of reports.
+        flush_timeout_s: maximum time that a stop or a rebalance waits for acknowledgements.
+    """
+
+    batch_messages: int = 5_000
+    read_timeout_s: float = 0.05
+    held_messages_max: int = 20_000
+    held_bytes_max: int = 32 * 1024 * 1024
+    commit_every_s: float = 1.0
+    report_every_s: float = 1.0
+    flush_timeout_s: float = 10.0
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    """Metadata committed with an offset: the topic's id in the cluster; empty if unknown."""
+
+    topic_id: str = ""
+
+
+@dataclass(slots=True)
+class _Owned:
+    """An owned partition: messages on hold, the offset after the last written message, and the committed one."""
+
+    held: HeldMessages
+    written: int
+    committed: int | None
+    paused: bool = False
+
+
+class MapRole:
+    """Maps the messages of its assigned partitions.
+
+    Args:
+        source: source of the foreign topics, in the group of this role.
+        mappers: mappers, one or several of each topic.
+        writer: writer of the run's records.
+        dead_letters: dead letters of the run.
+        options: limits of the role.
+        topic_ids: full topic name -> id in the cluster; a topic without one is not checked for having been recreated.
+        starts: partition -> offset at which it starts while the group has none.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        mappers: Sequence[Mapper],
+        writer: RecordWriter,
+        dead_letters: DeadLetters,
+        *,
+        options: MapOptions | None = None,
+        topic_ids: Mapping[str, str] | None = None,
+        starts: Mapping[Partition, int] | None = None,
+    ) -> None:
+        self._source = source
+        self._all_mappers = mappers
+        self._mappers: dict[str, list[Mapper]] = {}
+        for mapper in mappers:
+            self._mappers.setdefault(mapper.topic, []).append(mapper)
+        self._writer = writer
+        self._dead_letters = dead_letters
+        self._options = options or MapOptions()
+        self._topic_ids = topic_ids or {}
+        self._starts = starts or {}
+        self._owned: dict[Partition, _Owned] = {}
+        self._counts: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
+        self._fill = {mapper.name: PathFill() for mapper in mappers}
+        self._committed_s = self._reported_s = self._checked_s = 0.0
+        self._lowest_ms = UNKNOWN_TIME
+        """Lowest time of the own partitions when all records were acknowledged."""
+        self._last_error: str | None = None
+        self._read_while_waiting: list[Batch] = []
+        self._stop: Callable[[], bool] = lambda: False
+        self._report: Callable[[MapProgress], None] = lambda _: None
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Mapping[tuple[str, int], int] | None = None,
+        report: Callable[[MapProgress], None] = lambda _: None,
+        others_ms: Callable[[int], int] = lambda _: NO_TIME,
+    ) -> MapProgress:
+        """Read, map, write and commit until `stop`, or until the whole group has committed up to `until`.
+
+        Args:
+            stop: stop condition, checked about ten times a second.
+            until: (full topic name, partition) -> offset.
+            report: callback for the progress, called about once a second.
+            others_ms: callback with the lowest time of the own partitions; returns that of the other workers'.
+
+        Raises:
+            ShopstreamError: messages were deleted before they were read, Kafka refuses a record, or another worker has
+                this id.
+        """
+        options = self._options
+        self._stop, self._report = stop, report
+        self._source.open(self)
+        try:
+            while not stop():
+                # messages on hold may go as soon as the other workers have gone on
+                timeout_s = HELD_TIMEOUT_S if self._holds() else options.read_timeout_s
+                batches = self._source.read(options.batch_messages, timeout_s)
+                batches, self._read_while_waiting = [*self._read_while_waiting, *batches], []
+                self._hold(batches)
+                self._write_in_step(others_ms, stop)
+                self._pause_and_resume()
+                self._writer.poll()
+                now_s = time.monotonic()
+                if now_s - self._committed_s >= options.commit_every_s:
+                    self._commit(stop)
+                self._report_if_due()
+                if until is not None and self._has_reached(until, now_s, stop):
+                    break
+            self._commit()
+        except StoppedError:
+            self._commit()
+        finally:
+            # closing the source revokes partitions, but after an error nothing may be committed
+            self._owned.clear()
+            self._source.close()
+        report(final := self.progress())
+        return final
+
+    def progress(self) -> MapProgress:
+        """Return the current progress."""
+        held = [owned.held for owned in self._owned.values()]
+        times = [one.time_ms for one in held if one.time_ms]
+        return MapProgress(
+            role=ROLE,
+            lag_records=self._source.lag() + sum(one.count for one in held),
+            waiting_records=sum(one.count for one in held),
+            stream_ts=max(times, default=0),
+            last_error=self._last_error
+            or next(filter(None, (mapper.last_error for mapper in self._all_mappers)), None),
+            left_out_by={f"{LEFT_OUT_PREFIX}{reason}": count for reason, count in self._left_out.items()},
+            path_fill={
+                f"{PATH_FILL_PREFIX}{name}: {path}": share
+                for name, fill in self._fill.items()
+                for path, share in fill.shares().items()
+            },
+            **self._counts,
+        )
+
+    def partitions(self) -> tuple[Partition, ...] | None:
+        """Return the assigned partitions; None before the first assignment."""
+        return self._source.partitions()
+
+    # --- rebalance callbacks ---
+
+    def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
+        """Take over partitions at their committed offsets, or where a new group starts."""
+        chosen: dict[Partition, int] = {}
+        for partition, start in starts.items():
+            if start.metadata:
+                known = _read_metadata(start.metadata).topic_id
+                check_same_topic(*partition, known, self._topic_ids.get(partition.topic, ""))
+            elif partition in self._starts:
+                chosen[partition] = max(self._starts[partition], start.first)
+            offset = chosen.get(partition, start.offset)
+            self._owned[partition] = _Owned(HeldMessages(), offset, start.offset if start.metadata else None)
+        return chosen
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Commit what is written, and release the partitions; what they hold is mapped by their next owner."""
+        if self._owned:
+            self._commit()
+        self.lost(partitions)
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """Release the partitions."""
+        for partition in partitions:
+            self._owned.pop(partition, None)
+
+    # --- steps ---
+
+    def _report_if_due(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._reported_s >= self._options.report_every_s:
+            self._reported_s = now_s
+            self._report(self.progress())
+
+    def _holds(self) -> bool:
+        return any(owned.held.count for owned in self._owned.values())
+
+    def _hold(self, batches: Sequence[Batch]) -> None:
+        owned = [self._owned[batch.partition] for batch in batches]
+        for batch, one in zip(batches, owned, strict=True):
+            mapped = self._mapped(batch)
+            # a registry that is away is waited for, and the partition may have another owner since
+            if self._owned.get(batch.partition) is one:
+                one.held.put(batch.offsets, mapped)
+
+    def _mapped(self, batch: Batch) -> Mapped:
+        topic, number = batch.partition
+        messages = [
+            Message(value, f"{topic}-{number}-{offset}", headers)
+            for value, offset, headers in zip(batch.values, batch.offsets, batch.headers, strict=True)
+        ]
+        mapped = self._map(topic, messages)
+        _refuse_future(mapped, batch.append_ms)
+        _refuse_large(mapped, self._writer.bytes_max)
+        return mapped
+
+    def wait(self, seconds: float) -> None:
+        """Wait while a mapper cannot map, but stay in the group and report.
+
+        Raises:
+            StoppedError: the role is to stop; what is not mapped is read again.
+        """
+        until_s = time.monotonic() + seconds
+        self._source.pause()
+        try:
+            while time.monotonic() < until_s:
+                if self._stop():
+                    raise StoppedError
+                # paused: this only serves rebalances
+                self._read_while_waiting += self._source.read(1, min(WAIT_S, seconds))
+                self._report_if_due()
+        finally:
+            self._source.resume()
+            for partition, owned in self._owned.items():
+                if owned.paused:
+                    self._source.pause_partition(partition)
+
+    def _map(self, topic: str, messages: Sequence[Message]) -> Mapped:
+        mappers = self._mappers[topic]
+        results = [mapper.map(messages) for mapper in mappers]
+        for mapper, result in zip(mappers, results, strict=True):
+            self._fill[mapper.name].add(result)
+        if len(results) == 1:
+            return results[0]
+        joined = Mapped()
+        for mapper, result in zip(mappers, results, strict=True):
+            joined.records += result.records
+            joined.left_out |= result.left_out
+            joined.refused |= {number: f"{mapper.name}: {reason}" for number, reason in result.refused.items()}
+        for record in joined.records:
+            joined.left_out.pop(record.message, None)
+        return _without(joined, joined.refused)
+
+    def _write_in_step(self, others_ms: Callable[[int], int], stop: Callable[[], bool]) -> None:
+        """Write what may be written: up to STEP_MS ahead of the lowest partition of all workers."""
+        while not stop():
+            lowest = min(
+                (owned.held.lowest_ms(at_end=self._source.at_end(p)) for p, owned in self._owned.items()),
+                default=NO_TIME,
+            )
+            if self._writer.idle:
+                # until the brokers have the records, those of another worker could overtake them
+                self._lowest_ms = lowest
+            limit = min(lowest, others_ms(min(lowest, self._lowest_ms))) + STEP_MS
+            released = [(p, one) for p, owned in self._owned.items() for one in owned.held.release(limit)]
+            if not released:
+                return
+            for partition, one in released:
+                if not self._write(partition, one, stop):
+                    return
+
+    def _write(self, partition: Partition, released: Released, stop: Callable[[], bool]) -> bool:
+        """Write released messages. Return False if `stop` came first: they are mapped again after the next start."""
+        for record in released.records:
+            if not self._writer.write(record, stop):
+                # nothing may be committed: later released messages are not written
+                self._owned.clear()
+                return False
+        for offset, reason in sorted(released.refused.items()):
+            self._dead_letters.send(DeadLetter(partition.topic, partition.number, offset, None, None, reason))
+        self._count(released)
+        self._owned[partition].written = released.offsets[-1] + 1
+        return True
+
+    def _count(self, released: Released) -> None:
+        count, refused, left_out = len(released.offsets), len(released.refused), len(released.left_out)
+        self._counts.update(
+            consumed=count,
+            rejected=refused,
+            left_out=left_out,
+            valid=count - refused - left_out,
+            written=len(released.records),
+        )
+        self._left_out.update(released.left_out.values())
+
+    def _pause_and_resume(self) -> None:
+        options = self._options
+        for partition, owned in self._owned.items():
+            share = max(owned.held.count / options.held_messages_max, owned.held.size_bytes / options.held_bytes_max)
+            if not owned.paused and share >= 1:
+                self._source.pause_partition(partition)
+                owned.paused = True
+            elif owned.paused and share < 0.5:
+                self._source.resume_partition(partition)
+                owned.paused = False
+
+    # --- commits ---
+
+    def _commit(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Commit what is written, once it is acknowledged."""
+        self._committed_s = time.monotonic()
+        offsets: dict[Partition, tuple[int, str]] = {}
+        for partition, owned in self._owned.items():
+            if not owned.held.count:
+                # the end of an empty partition or of one with transactions lies after its last message
+                owned.written = max(owned.written, self._source.position(partition))
+            if owned.written != owned.committed:
+                metadata = _Metadata(self._topic_ids.get(partition.topic, ""))
+                offsets[partition] = (owned.written, msgspec.json.encode(metadata).decode())
+        if not offsets:
+            return
+        if not self._writer.flush(self._options.flush_timeout_s, stop):
+            self._last_error = "Kafka does not acknowledge records; waiting"
+            log.warning("records are not acknowledged; nothing is committed")
+            return
+        self._dead_letters.flush()
+        self._last_error = None
+        try:
+            self._source.commit(offsets)
+        except CommitError as error:
+            log.warning("commit failed; retrying", error=str(error))
+        except FencedError as error:
+            if error.permanent:
+                raise
+            log.warning("commit refused", error=str(error))
+        else:
+            for partition, (offset, _) in offsets.items():
+                self._owned[partition].committed = offset
+
+    def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float, stop: Callable[[], bool]) -> bool:
+        owned = {(p.topic, p.number): one for p, one in self._owned.items()}
+        if any((owned[key].written if key in owned else end) < end for key, end in until.items()):
+            return False
+        if any(one.committed is None or one.committed < one.written for one in owned.values()):
+            self._commit(stop)
+        if now_s - self._checked_s < self._options.commit_every_s:
+            return False
+        self._checked_s = now_s
+        return self._source.group_has_reached(until)
+
+
+def _read_metadata(text: str) -> _Metadata:
+    try:
+        return msgspec.json.decode(text, type=_Metadata)
+    except msgspec.DecodeError:
+        return _Metadata()
+
+
+def _refuse_future(mapped: Mapped, append_ms: Sequence[int] | Int64) -> None:
+    """Refuse messages with a time more than a day after their own.
+
+    Consumers do the same by the append time, which is the time of the mapping. So a backlog gives the rows that the
+    live stream would have given. The wrong clock of a device cannot make the records after it too late.
+    """
+    for record in mapped.records:
+        ahead_ms = record.time_ms - int(append_ms[record.message])
+        if ahead_ms > FUTURE_MS_MAX and record.message not in mapped.refused:
+            days = ahead_ms / DAY_MS
+            mapped.refused[record.message] = (
+                f"its time is {days:,.1f} days after the time of the message, at most 1 counts"
+            )
+    _without(mapped, mapped.refused)
+
+
+def _refuse_large(mapped: Mapped, bytes_max: int) -> None:
+    for record in mapped.records:
+        size = len(record.key) + len(record.value)
+        if size > bytes_max:
+            mapped.refused[record.message] = f"a record has {size:,} bytes, at most {bytes_max:,} are sent"
+    _without(mapped, mapped.refused)
+
+
+def _without(mapped: Mapped, refused: Mapping[int, str]) -> Mapped:
+    """Remove the records and reasons of refused messages: a message gives all of its records or none."""
+    if refused:
+        mapped.records = [record for record in mapped.records if record.message not in refused]
+        mapped.left_out = {n: reason for n, reason in mapped.left_out.items() if n not in refused}
+    return mapped

@@ -1,0 +1,149 @@
+"""Prepares the topics and builds the worker tasks for `map run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.endpoints import RegistryEndpoint
+from connectors.kafka.client import TopicReport, check_broker, ensure_topics
+from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
+from connectors.kafka.topic_settings import topic_configs
+from consumers.mapping.consumer import ROLE
+from features.errors import UsageError
+from features.schema import group_name
+from producers.importing.mapping import ClickMapping, OrderMapping, check_answers, parse_mapping
+from producers.topic_mapping.mapper import TopicMapper
+from producers.topic_mapping.ready import topic_mapping_text
+from shopstream.embedded import Endpoints
+from shopstream.jobs.consume import WORKERS_MAX, instance_id
+from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
+from shopstream.runtime.protocol import NO_END, MappingTask, Task
+from shopstream.runtime.roles import MAP_BUILDER
+from shopstream.runtime.supervisor import Supervisor
+from shopstream.runtime.topic_mapper import open_mapper, registries_of
+from shopstream.settings import Settings, guest_salt
+
+
+@dataclass(frozen=True, slots=True)
+class MappedTopics:
+    """Mappings to run, and what they need.
+
+    Attributes:
+        texts: name of each mapping, and its text as YAML.
+        answers: name -> value for each `{ask: name}` of the mappings.
+        mappers: their mappers.
+        guest_salt: secret of which ids of guests are made.
+        registries: schema registries that the mappings name.
+    """
+
+    texts: tuple[tuple[str, str], ...]
+    answers: Mapping[str, str]
+    mappers: tuple[TopicMapper, ...]
+    guest_salt: str
+    registries: tuple[RegistryEndpoint, ...]
+
+    @property
+    def topics(self) -> list[str]:
+        """Full names of the topics, ascending."""
+        return sorted({mapper.topic for mapper in self.mappers})
+
+
+def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str, str]) -> MappedTopics:
+    """Load and check mappings of topics.
+
+    Args:
+        settings: run, secret of guests, and registries.
+        names: YAML files or ready mappings.
+        answers: name -> value for each `{ask: name}` of the mappings.
+
+    Raises:
+        UsageError: a mapping is missing or invalid, reads no topic, or reads a topic of the run.
+    """
+    texts: dict[str, str] = {}
+    mappings: dict[str, OrderMapping | ClickMapping] = {}
+    for given in names:
+        text, origin = topic_mapping_text(given)
+        if origin in texts:
+            raise UsageError(f"The mapping {origin} is given twice.", "Give each mapping once.")
+        mapping = parse_mapping(text, origin, answers)
+        if mapping.topic is not None and mapping.topic.topic in topic_configs(settings.run):
+            raise UsageError(
+                f"The mapping {origin} reads {mapping.topic.topic}, which is a topic of the run that it writes.",
+                "Correct `from.topic`, or give another --run.",
+            )
+        texts[origin], mappings[origin] = text, mapping
+    check_answers(list(texts.values()), answers)
+    salt, registries = guest_salt(settings), registries_of(settings, mappings)
+    mappers = tuple(open_mapper(name, mapping, salt, registries) for name, mapping in mappings.items())
+    return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()))
+
+
+def checked_workers(workers: int) -> int:
+    """Return the number of workers. Raises UsageError if it is out of range."""
+    if not 1 <= workers <= WORKERS_MAX:
+        raise UsageError(f"Invalid value for --workers: {workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
+    return workers
+
+
+def prepare(settings: Settings, endpoints: Endpoints) -> TopicReport:
+    """Check Kafka, and create the topics of the run; errors as `ensure_topics`."""
+    kafka = endpoints.kafka.client_properties()
+    check_broker(kafka)
+    return ensure_topics(kafka, settings.run, settings.kafka.partitions)
+
+
+def open_supervisor(
+    settings: Settings,
+    endpoints: Endpoints,
+    mapped: MappedTopics,
+    *,
+    workers: int = 1,
+    start: int | str = EARLIEST,
+    until_end: bool = False,
+    debug: bool = False,
+) -> Supervisor:
+    """Create the supervisor with its workers, not started yet.
+
+    Args:
+        settings: the run and the data folder, which holds the logs.
+        endpoints: addresses of the servers.
+        mapped: mappings.
+        workers: number of processes.
+        start: where a partition without a committed offset starts: EARLIEST, LATEST, or the first message of a time,
+            epoch ms.
+        until_end: whether to stop at the current end offsets.
+        debug: log debug lines of the workers too.
+
+    Raises:
+        ShopstreamError: a topic does not exist, or Kafka does not respond.
+    """
+    kafka = endpoints.kafka.client_properties()
+    topics = foreign_topics(kafka, group_name(settings.run, "ends"), mapped.topics, start)
+    numbers = frozenset(range(len(topics.partitions)))
+    starts = tuple((*partition, offset) for partition, offset in topics.starts.items())
+    task = MappingTask(
+        mapped.texts, dict(mapped.answers), mapped.guest_salt, mapped.registries, topics.partitions, starts
+    )
+
+    def task_of(name: WorkerName) -> Task:
+        return Task(
+            role=name.role,
+            worker=name.number,
+            builder=MAP_BUILDER,
+            run=settings.run,
+            instance_id=instance_id(settings, name, ""),
+            kafka=kafka,
+            elastic=None,
+            state="",
+            archive="",
+            ends=tuple((*partition, NO_END) for partition in topics.partitions) if until_end else None,
+            debug=debug,
+            mapping=task,
+        )
+
+    plan = WorkerPlan({ROLE: workers}, partitions=numbers if until_end else None, in_step=numbers)
+    supervisor = Supervisor(plan, task_of, settings.home / "logs")
+    if until_end:
+        supervisor.ends_known(tuple((*partition, offset) for partition, offset in topics.ends.items()))
+    return supervisor

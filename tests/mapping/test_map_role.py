@@ -1,0 +1,176 @@
+"""The loop of the role `map` with parts in memory: what it refuses, counts, holds and tells the other workers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from connectors.kafka.source import Batch, CommittedOffset, Partition
+from connectors.messages.mapped import Mapped, MappedRecord
+from consumers.mapping.consumer import MapOptions, MapRole
+from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME
+from features.schema import DAY_MS
+
+NOW_MS = 1_767_225_600_000
+WEB = Partition("web", 0)
+
+
+class OnePartition:
+    """A source of one partition whose messages are read at once."""
+
+    def __init__(self, values, append_ms=NOW_MS):
+        self.values, self.append_ms = values, append_ms
+        self.committed = None
+        self.paused = []
+        self.owner = None
+
+    def open(self, owner):
+        self.owner = owner
+
+    def read(self, records_max, timeout_s):
+        if self.owner is not None and not self.owner._owned:
+            self.owner.assigned({WEB: CommittedOffset(0, "")})
+        values, self.values = self.values[:records_max], self.values[records_max:]
+        n = len(values)
+        self.read_to = getattr(self, "read_to", 0) + n
+        first = self.read_to - n
+        return [Batch(WEB, range(first, first + n), values, [None] * n, [self.append_ms] * n, [()] * n)] if n else []
+
+    def position(self, partition):
+        return self.read_to
+
+    def at_end(self, partition):
+        return not self.values
+
+    def pause_partition(self, partition):
+        self.paused.append(partition)
+
+    def resume_partition(self, partition):
+        self.paused.remove(partition)
+
+    def lag(self):
+        return len(self.values)
+
+    def commit(self, offsets):
+        self.committed = offsets[WEB][0]
+
+    def close(self):
+        pass
+
+
+class Writer:
+    """A writer that keeps its records; `idle` says whether the brokers have them."""
+
+    bytes_max = 100
+
+    def __init__(self, *, idle=True):
+        self.idle = idle
+        self.records = []
+
+    def write(self, record, stop):
+        self.records.append(record)
+        return True
+
+    def poll(self):
+        pass
+
+    def flush(self, timeout_s, stop):
+        return self.idle
+
+
+class Letters(list):
+    def send(self, letter):
+        self.append(letter)
+
+    def flush(self):
+        pass
+
+
+class Times:
+    """A mapper whose messages are lists of times: a record for each; other messages are left out or refused."""
+
+    last_error = None
+
+    def __init__(self, name="times", only=0):
+        self.name, self.topic, self.only = name, "web", only
+
+    def map(self, messages):
+        mapped = Mapped()
+        for n, message in enumerate(messages):
+            one = json.loads(message.value)
+            if isinstance(one, str):
+                {"left out": mapped.left_out, "refused": mapped.refused}[one][n] = f"by {self.name}"
+            elif self.only and self.only not in one:
+                mapped.left_out[n] = f"by {self.name}"
+            else:
+                mapped.records += [MappedRecord("events", b"c", json.dumps({"ts": t}).encode(), n, t) for t in one]
+        return mapped
+
+
+TIMES = (Times(),)
+
+
+def run(values, *, turns=3, mappers=TIMES, writer=None, append_ms=NOW_MS, options=None, others=NO_TIME):
+    source = OnePartition([json.dumps(one).encode() for one in values], append_ms)
+    writer, letters, told = writer or Writer(), Letters(), []
+    role = MapRole(source, list(mappers), writer, letters, options=options or MapOptions(commit_every_s=0))
+    left = iter(range(turns))
+    stopped = []
+
+    def stop():
+        # the loop asks before each turn, and the writing asks again
+        if not stopped and len(told) >= turns:
+            stopped.append(next(left, None))
+        return bool(stopped)
+
+    progress = role.run(stop, others_ms=lambda time_ms: told.append(time_ms) or others)
+    return source, writer, letters, told, progress
+
+
+def test_message_gives_all_of_its_records_or_none():
+    late = NOW_MS + 2 * DAY_MS
+    source, writer, letters, _, progress = run([[NOW_MS, NOW_MS + 5], "left out", "refused", [NOW_MS, late]])
+    assert [record.time_ms for record in writer.records] == [NOW_MS, NOW_MS + 5]
+    assert [(letter.offset, letter.key, letter.value) for letter in letters] == [(2, None, None), (3, None, None)]
+    assert letters[1].error == "its time is 2.0 days after the time of the message, at most 1 counts"
+    counts = progress.consumed, progress.valid, progress.left_out, progress.rejected, progress.written
+    assert counts == (4, 1, 1, 2, 2)
+    assert source.committed == 4
+
+
+def test_record_that_no_topic_accepts_is_a_dead_letter():
+    class Small(Writer):
+        bytes_max = 20
+
+    _, writer, letters, _, _ = run([[NOW_MS]], writer=Small())
+    assert not writer.records
+    assert letters[0].error == "a record has 22 bytes, at most 20 are sent"
+
+
+def test_two_mappings_of_a_topic_judge_a_message_together():
+    one, two = Times("one"), Times("two", only=NOW_MS + 1)
+    _, writer, letters, _, progress = run([[NOW_MS], [NOW_MS + 1], "left out", "refused"], mappers=[one, two])
+    assert [record.time_ms for record in writer.records] == [NOW_MS, NOW_MS + 1, NOW_MS + 1]
+    assert (progress.valid, progress.left_out, progress.rejected) == (2, 1, 1)
+    assert letters[0].error == "two: by two"
+
+
+@pytest.mark.parametrize(("idle", "expected"), [(True, NO_TIME), (False, UNKNOWN_TIME)])
+def test_others_wait_until_the_brokers_have_the_records(idle, expected):
+    """Else the records of another worker could overtake those in this worker's queue."""
+    _, _, _, told, _ = run([[NOW_MS - DAY_MS]], writer=Writer(idle=idle))
+    assert told[-1] == expected
+
+
+def test_nothing_is_written_ahead_of_the_other_workers():
+    early, late = NOW_MS - 9 * DAY_MS, NOW_MS - 9 * DAY_MS + STEP_MS + 1
+    source, writer, _, _, progress = run([[early], [late]], others=early)
+    assert [record.time_ms for record in writer.records] == [early]
+    assert source.committed == 1 == progress.consumed
+
+
+def test_partition_that_waits_is_paused():
+    options = MapOptions(commit_every_s=0, held_messages_max=2)
+    source, _, _, _, _ = run([[NOW_MS - 9 * DAY_MS + n] for n in range(4)], others=1, options=options)
+    assert source.paused == [WEB]
