@@ -130,6 +130,6 @@ class ChangeReader:
     def _rows(self, lines: list[int], changes: list[Any], rows: list[Any]) -> tuple[pl.DataFrame, set[int]]:
         texts: dict[str, Sequence[str | None]] = {}
         unread: set[int] = set()
-        column_texts(self._row, rows, texts, unread, objects_are_read=False)
+        column_texts(self._row, rows, texts, unread)
         column_texts(self._change, changes, texts, unread)
         return frame(lines, [(column, texts[column]) for column in self._columns]), {lines[at] for at in unread}

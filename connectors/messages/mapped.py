@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 from connectors.messages.decoder import Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """Message of a foreign topic.
 
     Attributes:

@@ -206,9 +206,8 @@ class FieldReader:
 
 
 def column_texts(
-    reader: ObjectReader, objects: Sequence[Any], texts: dict[str, Sequence[str | None]], unread: set[int], *,
-    objects_are_read: bool = True,
-) -> Sequence[Any]:  # fmt: skip
+    reader: ObjectReader, objects: Sequence[Any], texts: dict[str, Sequence[str | None]], unread: set[int]
+) -> Sequence[Any]:
     """Add the column of each path to `texts`, and to `unread` the positions of objects with an unreadable value.
 
     Args:
@@ -216,7 +215,6 @@ def column_texts(
         objects: instances of its type.
         texts: out, path -> text of each object.
         unread: out.
-        objects_are_read: whether a value may be an object or a list, into which a path leads.
 
     Returns:
         The lists whose elements give a row each; empty if the reader has none.
@@ -225,16 +223,12 @@ def column_texts(
     columns = columns or [()] * (len(reader.leaves) + len(reader.inner) + 1)
     for number, path, read in reader.leaves:
         column = columns[number]
-        types = set(map(type, column))
-        if not objects_are_read and not types.isdisjoint((dict, list)):
-            unread.update(at for at, value in enumerate(column) if isinstance(value, dict | list))
-        texts[path] = column if read is None and types <= _TEXT_TYPES else _read(column, read, unread)
+        are_texts = read is None and _TEXT_TYPES.issuperset(map(type, column))
+        texts[path] = column if are_texts else _read(column, read, unread)
     lists: Sequence[Any] = () if reader.elements is None else columns[reader.elements]
     for number, below in reader.inner:
         empty = below.empty
-        inner_lists = column_texts(
-            below, [one or empty for one in columns[number]], texts, unread, objects_are_read=objects_are_read
-        )
+        inner_lists = column_texts(below, [one or empty for one in columns[number]], texts, unread)
         lists = inner_lists or lists
     return lists
 

@@ -33,6 +33,11 @@ NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
 _FIELD_OF: Final = {"no customer": "customer_id", "no readable time": "ts", "no readable total": "total"}
 """Reason about a whole order -> field that has no value."""
+_ITEMS: Final = ORDER_COLUMNS.index("items")
+# records are made of rows by position
+assert Event.__struct_fields__ == EVENT_COLUMNS
+assert Order.__struct_fields__ == ORDER_COLUMNS
+assert EVENT_COLUMNS[0] == "event_id"
 
 
 class TopicMapper:
@@ -261,9 +266,9 @@ class TopicMapper:
             mapped.refused.setdefault(line, _reason(parts[line], column, reason, None, None))
         records = made.records if status is None else made.records.with_columns(status=pl.lit(status))
         for line, *values in records.select("_line", *ORDER_COLUMNS).iter_rows():
-            fields = dict(zip(ORDER_COLUMNS, values, strict=True))
-            fields["items"] = [Item(**item) for item in fields["items"]] if fields["items"] else None
-            order = Order(**fields)
+            items = values[_ITEMS]
+            values[_ITEMS] = [Item(**item) for item in items] if items else None
+            order = Order(*values)
             key = order.customer_id.encode()
             mapped.records.append(MappedRecord("orders", key, self._encode(order), line, order.updated_ts))
 
@@ -274,15 +279,13 @@ class TopicMapper:
             mapped.left_out[line] = NO_SESSION
         rows = event_rows(rows.filter(pl.col("session_id").is_not_null()))
         counts: dict[int, int] = {}
+        encode, add = self._encode, mapped.records.append
         for line, *values in rows.select("_line", *EVENT_COLUMNS).iter_rows():
-            fields = dict(zip(EVENT_COLUMNS, values, strict=True))
-            if fields["event_id"] is None:
+            if values[0] is None:
                 number = counts[line] = counts.get(line, -1) + 1
-                fields["event_id"] = f"{messages[line].position}#{number}" if number else messages[line].position
-            event = Event(**fields)
-            mapped.records.append(
-                MappedRecord("events", event.customer_id.encode(), self._encode(event), line, event.ts)
-            )
+                values[0] = f"{messages[line].position}#{number}" if number else messages[line].position
+            event = Event(*values)
+            add(MappedRecord("events", event.customer_id.encode(), encode(event), line, event.ts))
 
 
 def _unless_empty(rows: pl.DataFrame) -> pl.DataFrame | None:

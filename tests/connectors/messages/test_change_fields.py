@@ -58,6 +58,7 @@ def by_decoder(value: bytes) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
 
 
 @example([GOOD, {"schema": {"scale": 2}, "payload": GOOD}, GOOD | {"after": {"id": 1, "op": "z"}}])
+@example([GOOD | {"before": {"id": 1, "total": [1]}}, GOOD | {"after": {"id": 1, "total": [1]}}])
 @example([GOOD | {"after": {"id": 1, "other": {"scale": 1, "value": "?"}}}, GOOD | {"op": "d"}])
 @given(st.lists(CONTENTS, min_size=1, max_size=8))
 def test_changes_in_common_form_give_the_rows_of_the_decoder(contents):
@@ -90,7 +91,8 @@ def test_common_form_of_a_change_is_read(content):
     "content",
     [
         GOOD | {"op": "d"}, GOOD | {"after": None}, GOOD | {"after": {"id": {"scale": 1, "value": "Jxo="}}},
-        GOOD | {"after": {"id": [1]}}, GOOD | {"payload": 1}, GOOD | {"after": {"id": 1, "ts_ms": 2}}, {"id": 1},
+        GOOD | {"after": {"id": [1]}}, GOOD | {"before": {"id": [1]}},
+        GOOD | {"payload": 1}, GOOD | {"after": {"id": 1, "ts_ms": 2}}, {"id": 1},
         {"schema": None, "payload": GOOD, "more": 1}, {"schema": None, "payload": None},
     ],
 )  # fmt: skip

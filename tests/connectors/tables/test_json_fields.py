@@ -127,6 +127,24 @@ def test_kernel_accepts_no_message_that_the_decoder_refuses(values):
             assert isinstance(content, dict), (value, content)
 
 
+@example([b'{"a" :1,"a":2}', b'{"a":1,"a" : 2,"b":":"}', b'{"k\\\\":1,"k\\\\":2}', b'{"a\\":":1,"a\\":":2}'])
+@given(st.lists(messages(), min_size=1, max_size=20))
+def test_decoder_refuses_exactly_the_objects_with_a_key_twice(values):
+    def pairs(content):
+        repeated.append(len({key for key, _ in content}) < len(content))
+
+    for value in values:
+        repeated: list[bool] = []
+        try:
+            text = value.decode()
+            json.loads(text, object_pairs_hook=pairs)
+        except ValueError:
+            continue
+        content = decode_json(text)
+        if not isinstance(content, Unreadable) or "twice" in content.reason:
+            assert isinstance(content, Unreadable) is any(repeated), text
+
+
 @pytest.mark.parametrize(
     "value",
     [
