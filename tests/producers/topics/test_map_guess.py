@@ -276,6 +276,21 @@ def test_draft_of_changes_of_a_table_reads_rows_and_the_time_of_the_change():
     }
 
 
+def test_draft_of_changes_with_their_schema_has_the_scale_of_the_column():
+    decimal = {"field": "grand_total", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "3"}}
+    schema = {
+        "type": "struct",
+        "fields": [{"field": "before"}, {"field": "after", "fields": [{"field": "x"}, decimal]}],
+    }
+    guess, mapped = mapped_by_draft([{"schema": schema, "payload": change} for change in CHANGES])
+    assert "base64_scale: 3" in guess.mapping
+    assert "base64_scale is" not in guess.mapping
+    assert {json.loads(one.value)["total"] for one in mapped.records} == {10.0}
+    decimal["parameters"]["scale"] = "19"
+    assert "base64_scale: 2" in guessed([{"schema": schema, "payload": change} for change in CHANGES]).mapping
+    assert "base64_scale is the column's" in " ".join(guessed(CHANGES).mapping.replace("#", "").split())
+
+
 def test_draft_of_cloud_events_has_the_time_of_the_event_as_the_change():
     guess, mapped = mapped_by_draft(EVENTS)
     assert "updated: {path: ce_time}" in guess.mapping
