@@ -25,6 +25,8 @@ _CHANGES: Final = {"c": "after", "u": "after", "r": "after", "d": "before"}
 """Operation of Debezium -> part of the message that has the row."""
 CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
 """Fields of a change in addition to its rows."""
+_SCALE_MAX: Final = 1_000
+"""Scale from which a number is no amount, but a text of as many digits."""
 _CLOUD_EVENTS: Final = "application/cloudevents+json"
 
 
@@ -102,7 +104,7 @@ def _of_debezium(content: dict[str, Any], headers: Headers) -> Opened:
     op = opened.content.get("op")
     if op is None or op == "m":
         return LeftOut(NOT_A_CHANGE)
-    if op in _CHANGES:
+    if isinstance(op, str) and op in _CHANGES:
         return _row_of(opened.content, op)
     return Unreadable("the table was emptied (op t)" if op == "t" else f"unknown operation {op!r} of Debezium", "")
 
@@ -130,7 +132,10 @@ def _with_decimals(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_scaled(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"scale", "value"} and isinstance(value["value"], str)
+    if not isinstance(value, dict) or value.keys() != {"scale", "value"}:
+        return False
+    scale = value["scale"]
+    return isinstance(value["value"], str) and type(scale) is int and abs(scale) <= _SCALE_MAX
 
 
 def scaled_text(text: str, scale: int) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.formats.country_codes import country_codes
@@ -18,7 +19,7 @@ from producers.inspection.inspection import Group
 from producers.inspection.number_choice import NumberChoice, number_choice
 from producers.inspection.recognition import Recognition, recognise
 from producers.inspection.time_choice import TimeChoice, time_choice
-from producers.inspection.topic_fields import encoded_total, replace_address, visitor_path
+from producers.inspection.topic_fields import UNKNOWN_SCALE, encoded_total, replace_address, visitor_path
 from producers.inspection.word_lists import DOUBTFUL, event_type_of, normal_status, status_of
 
 _AMOUNTS: Final = ("total", "quantity", "unit_price", "price")
@@ -43,12 +44,13 @@ class Draft:
     questions: list[Question] = field(default_factory=list)
 
 
-def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
+def draft(group: Group, topic: TopicFormat | None = None, scales: Mapping[str, int] = MappingProxyType({})) -> Draft:
     """Draft a mapping for the files of a group.
 
     Args:
         group: files of one form.
         topic: topic whose messages are the rows; None for files.
+        scales: column -> scale of decimals in base64, where the messages have it.
     """
     recognition = recognise(group, messages=topic is not None)
     visitor: str | None = None
@@ -60,7 +62,9 @@ def draft(group: Group, topic: TopicFormat | None = None) -> Draft:
     currency_lines, currency_questions, matches = _currency(group, recognition, amounts, topic)
     if encoded is not None:
         recognition.columns["total"] = encoded
-        matches[encoded] = f"{{path: {scalar(encoded)}, base64_scale: 2}}"
+        matches[encoded] = f"{{path: {scalar(encoded)}, base64_scale: {scales.get(encoded, 2)}}}"
+        if encoded not in scales:
+            recognition.uncertain["total"] = UNKNOWN_SCALE
     if topic is not None:
         replace_address(group, recognition, matches)
         visitor = visitor_path(group, recognition)

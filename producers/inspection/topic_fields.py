@@ -12,6 +12,8 @@ from producers.inspection.inspection import Group
 from producers.inspection.recognition import Recognition
 
 _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})")
+UNKNOWN_SCALE: Final = "its name: its values are decimals in base64. base64_scale is the column's scale"
+"""What a total is recognised by whose scale is in no message."""
 _VISITOR: Final = (
     "anonymous_id", "anonymousid", "visitor_id", "visitorid", "visitor", "device_id", "deviceid", "client_id",
     "user_pseudo_id", "domain_userid", "cookie_id", "browser_id", "anon_id",
@@ -34,9 +36,7 @@ def encoded_total(group: Group, recognition: Recognition) -> str | None:
     if not ranked:
         return None
     recognition.missing.pop("total", None)
-    name = ranked[0][1]
-    recognition.uncertain["total"] = "its name: its values are decimals in base64. base64_scale is the column's scale"
-    return name
+    return ranked[0][1]
 
 
 def replace_address(group: Group, recognition: Recognition, matches: dict[str, str]) -> None:

@@ -29,6 +29,10 @@ from producers.topic_inspection.ready_fit import ReadyFit, fitting_ready_mapping
 from producers.topic_mapping.ready import ready_mappings, with_topic
 
 _CHANGE_FIELDS: Final = ("op", "source", "ts_ms", "ts_us", "ts_ns", "transaction")
+_DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
+"""Name of the type of a decimal in a schema of Kafka Connect."""
+_SCALES: Final = frozenset(map(str, range(19)))
+"""Scales that `base64_scale` of a mapping takes."""
 _WORDS_SHOWN_KINDS: Final = ("words", "boolean")
 
 
@@ -112,7 +116,7 @@ def guess_topic(
     guess.fits = fitting_ready_mappings(messages, records, guess.envelope, hidden)
     own = group if guess.envelope != "debezium" else group_of(topic, _rows(typed), now_ms + DAY_MS)
     described = TopicFormat(topic=topic, envelope=guess.envelope, text_fields=_formats_fields(guess.envelope, fields))
-    drafted = draft(_without_personal_words(own), described)
+    drafted = draft(_without_personal_words(own), described, debezium_scales([content for _, content in decoded]))
     columns = drafted.recognition.columns
     named = {columns[name] for name in ("type", "status", "currency", "device") if name in columns}
     guess.words = {one.path for one in guess.paths if _shows_words(one, named)}
@@ -139,6 +143,24 @@ def _opened(
         with_types = open_content(content, message.headers, guess.envelope)
         typed.append((number, with_types.content if isinstance(with_types, Record) else opened.content))
     return typed, records
+
+
+def debezium_scales(contents: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return column -> scale of the decimals of a table, by the schemas that changes of Debezium have."""
+    scales: dict[str, int] = {}
+    for content in contents:
+        for part in _fields(content.get("schema")):
+            for column in _fields(part) if part.get("field") in ("before", "after") else ():
+                parameters = column.get("parameters")
+                scale = parameters.get("scale") if isinstance(parameters, dict) else None
+                if column.get("name") == _DECIMAL and isinstance(scale, str) and scale in _SCALES:
+                    scales[str(column.get("field"))] = int(scale)
+    return scales
+
+
+def _fields(schema: Any) -> list[dict[str, Any]]:
+    fields = schema.get("fields") if isinstance(schema, dict) else None
+    return [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
 
 
 def _rows(typed: Sequence[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:

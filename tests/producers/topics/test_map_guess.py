@@ -4,6 +4,8 @@ import json
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from connectors.messages.mapped import Message
@@ -275,6 +277,21 @@ def test_draft_of_changes_of_a_table_reads_rows_and_the_time_of_the_change():
     }
 
 
+def test_draft_of_changes_with_their_schema_has_the_scale_of_the_column():
+    decimal = {"field": "grand_total", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "3"}}
+    schema = {
+        "type": "struct",
+        "fields": [{"field": "before"}, {"field": "after", "fields": [{"field": "x"}, decimal]}],
+    }
+    guess, mapped = mapped_by_draft([{"schema": schema, "payload": change} for change in CHANGES])
+    assert "base64_scale: 3" in guess.mapping
+    assert "base64_scale is" not in guess.mapping
+    assert {json.loads(one.value)["total"] for one in mapped.records} == {10.0}
+    decimal["parameters"]["scale"] = "19"
+    assert "base64_scale: 2" in guessed([{"schema": schema, "payload": change} for change in CHANGES]).mapping
+    assert "base64_scale is the column's" in " ".join(guessed(CHANGES).mapping.replace("#", "").split())
+
+
 def test_draft_of_cloud_events_has_the_time_of_the_event_as_the_change():
     guess, mapped = mapped_by_draft(EVENTS)
     assert "updated: {path: ce_time}" in guess.mapping
@@ -401,3 +418,49 @@ def test_topic_of_a_file_is_named_in_the_mapping(call):
 
 def test_guess_as_plain_values_can_be_written(call):
     json.dumps(guess_as_dict(guessed([*CLICKS, None, b"\xff", b"{"])))
+
+
+# --- any messages -----------------------------------------------------------------------------------------------------
+NAMES = st.sampled_from(
+    ["id", "order_id", "customer_id", "email", "total", "created_at", "status", "type", "items", "sku", "a.b", "*",
+     "^x$", "", " ", 'q"', "[0]", "é", "user", "anonymousId", "op", "source", "after", "before", "schema", "payload",
+     "specversion", "price", "quantity", "\0", "\0column 1", "properties", "currency"]
+)  # fmt: skip
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["", "EUR", "paid", "view", "2026-03-02T09:00:00Z", "1772442000", "12.50", "JxA=", "null",
+                     '{"a": 1}', "[1]", "ann@shop.com", "x" * 200, "c", "d", "u", "\0"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=4)),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(NAMES, VALUES, max_size=8)
+GENERATED = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Without shrinking, which takes minutes here."""
+RAW = st.sampled_from([ORDERS, CLICKS, CHANGES, EVENTS, [{}]]).flatmap(
+    lambda known: st.lists(
+        st.one_of(
+            *[st.builds(lambda one, other: one | other, st.sampled_from(known), OBJECTS)] * 3,
+            st.none(),
+            st.binary(max_size=12),
+        ),
+        max_size=8,
+    )
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None, phases=GENERATED)
+@given(RAW, st.data())
+def test_any_messages_have_a_report_and_every_complete_mapping_is_valid(records, data):
+    keys = [data.draw(st.one_of(st.none(), st.binary(max_size=4), st.just(b'{"id": 1}'))) for _ in records]
+    guess = guess_topic("raw", messages(records), keys, NOW_MS)
+    assert guess.forms.total() == guess.messages == len(records)
+    assert all(0 <= one.filled <= one.messages for one in guess.paths)
+    assert all(fit.messages == len(records) for fit in guess.fits)
+    json.dumps(guess_as_dict(guess))
+    event(f"complete: {guess.complete}")
+    if guess.complete:
+        mapping = parse_mapping(guess.mapping, "guess", EXAMPLE_ANSWERS)
+        TopicMapper("guess", mapping, b"salt").map(messages(records))

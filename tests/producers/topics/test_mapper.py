@@ -230,6 +230,20 @@ def test_deletion_whose_row_holds_the_key_alone_is_refused():
     assert result.refused == {0: "`before.who`: missing"}
 
 
+@pytest.mark.parametrize("op", [[], {}, 7, True, "x"])
+def test_operation_that_is_none_of_debezium_is_refused(op):
+    result = mapped(ROWS % "", {"op": op, "source": {}, "before": None, "after": {"id": 1}, "ts_ms": 1})
+    assert result.refused[0].startswith("unknown operation")
+
+
+@pytest.mark.parametrize("scale", ["2", None, True, 10**9, 2.5, []])
+def test_scale_that_is_no_small_integer_refuses_its_row(scale):
+    total = {"scale": scale, "value": "JxA="}
+    row = {"id": 1, "who": "w", "at": 1_700_000_000_000, "total": total}
+    result = mapped(ROWS % "", {"op": "c", "source": {}, "before": None, "after": row, "ts_ms": 1_700_000_000_001})
+    assert result.refused == {0: "`after.total`: total is an object, not a value"}
+
+
 # --- the law ----------------------------------------------------------------------------------------------------------
 ANY = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["", "null", "x", "-1.5", "1e9"]))
 
