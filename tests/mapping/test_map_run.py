@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 
 import numpy as np
-import psutil
 import pytest
 from consume.command_line import call, environment, start
+from mapping.processes import kill_workers
 from mapping.topics import CLICKS, ORDERS, START_MS, backlog, click, create, latest_ms, records, send
 
 from connectors.kafka.reader import read_to_end
@@ -114,29 +112,6 @@ def test_workers_that_are_killed_ten_times_lose_nothing_and_stay_in_step(shop, r
     orders = records(properties, run_name, "orders")
     assert {(one["order_id"], one["status"]) for values in orders.values() for one in values} == sent.order_states
     assert max(latest_ms(values, "ts") for values in events.values()) < 48 * HOUR_MS
-
-
-def kill_workers(process, rng, times=5):
-    """Kill a worker several times, each after the parent has restarted it, and stop the command."""
-    try:
-        for _ in range(times):
-            time.sleep(rng.uniform(1, 4))
-            wait_for(lambda: len(psutil.Process(process.pid).children()) == 2)
-            psutil.Process(process.pid).children()[int(rng.integers(2))].kill()
-        wait_for(lambda: len(psutil.Process(process.pid).children()) == 2)
-        time.sleep(3)
-        process.send_signal(signal.SIGINT)
-        _, output = process.communicate(timeout=60)
-        assert process.returncode == 0, output
-    finally:
-        process.kill()
-
-
-def wait_for(condition, timeout_s=60):
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.1)
 
 
 def test_command_continues_where_it_stopped(shop, run_name):
