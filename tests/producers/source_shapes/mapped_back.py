@@ -4,25 +4,22 @@ import functools
 from collections import Counter
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
-import producers
 from connectors.messages.mapped import Mapped, Message
 from features.schema import HOUR_MS, SOURCE_TOPICS, Event, Order
-from producers.importing.mapping import parse_mapping
+from producers.importing.mapping import parse_mapping, questions
 from producers.messages import Messages
 from producers.source_shapes.moments import Admission, moments
 from producers.source_shapes.shape import Faults
 from producers.source_shapes.shapes import ShapeOptions, mapping_of, open_shapes
 from producers.source_shapes.stream import raw_messages
 from producers.topic_mapping.mapper import TopicMapper
+from producers.topic_mapping.ready import topic_mapping_text
 
-READY = Path(producers.__file__).parent / "topic_mappings"
-OWN = Path(__file__).parent / "mappings"
 ZONE = "Europe/Berlin"
 CLEAN = Faults()
 
@@ -30,9 +27,9 @@ CLEAN = Faults()
 @functools.cache
 def mapper_of(shape):
     """The mapper of a shape's ready mapping."""
-    name = f"{mapping_of(shape)}.yaml"
-    file = READY / name if (READY / name).is_file() else OWN / name
-    return TopicMapper(name, parse_mapping(file.read_text("utf-8"), name, {"zone": ZONE}), b"salt")
+    text, name = topic_mapping_text(mapping_of(shape))
+    answers = {"zone": ZONE} if "zone" in questions(text) else {}
+    return TopicMapper(name, parse_mapping(text, name, answers), b"salt")
 
 
 def chunk_of(records):
