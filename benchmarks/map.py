@@ -1,4 +1,4 @@
-"""Times the mapping of messages to records, by turns with a bare loop: CPU seconds of one core, without Kafka.
+"""Times the mapping of messages to records, alternately with a bare loop: CPU seconds of one core, without Kafka.
 
 The floor decodes the needed fields with msgspec and encodes a record of them. It checks nothing: no id, no amount, no
 time, no key that an object has twice. `of the floor` is the rate as a share of the floor's.

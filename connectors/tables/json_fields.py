@@ -1,8 +1,7 @@
 """Reads the values of paths from JSON messages into columns, without an object for each part of a message.
 
-A message in common form gives exactly the rows of `records_batch` of its content. Every other message is left to it.
-That is JSON in another form or with an error, a value that is no text, number or boolean, or an object instead of a
-list.
+A message in common form gives exactly the rows of `records_batch` of its content. Every other message is left to it:
+JSON in another form or with an error, or with a part of another kind than its path needs.
 """
 
 from __future__ import annotations

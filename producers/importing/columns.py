@@ -203,18 +203,8 @@ class Columns:
         key = (path, time.format, time.zone, *sorted((time.zones or {}).items()))
         if key not in self._moment_names:
             self._moment_names[key] = name = f"\0moment{len(self.moments)}"
-            self.moments[name] = self._read_moment(path, time)
+            self.moments[name] = _read_moment(self, path, time)
         return pl.col(self._moment_names[key])
-
-    def _read_moment(self, path: str, time: Time) -> pl.Expr:
-        """Return the struct of a time as its column has it: a real time, or text."""
-        kind = self.schema.get(path, pl.String())
-        if isinstance(kind, pl.Datetime | pl.Date):
-            return times_of(pl.col(path), kind, time.zone)
-        how, text = time_format(time.format), self.column(path)
-        if self.decimal != "." and (how.pattern in EPOCHS or how.pattern == EXCEL):
-            text = text.str.replace(self.decimal, ".", literal=True)
-        return read_times(text, how, time.zone, time.zones)
 
     def _corrected(self, read: pl.Expr, time: Time) -> pl.Expr:
         """Return the struct of a time with the correction of the clock that wrote it."""
@@ -422,6 +412,17 @@ def label(source: Source | None) -> list[str]:
         else:
             return []  # a constant makes the source complete
     return paths
+
+
+def _read_moment(columns: Columns, path: str, time: Time) -> pl.Expr:
+    """Return the struct of a time as its column has it: a real time, or text."""
+    kind = columns.schema.get(path, pl.String())
+    if isinstance(kind, pl.Datetime | pl.Date):
+        return times_of(pl.col(path), kind, time.zone)
+    how, text = time_format(time.format), columns.column(path)
+    if columns.decimal != "." and (how.pattern in EPOCHS or how.pattern == EXCEL):
+        text = text.str.replace(columns.decimal, ".", literal=True)
+    return read_times(text, how, time.zone, time.zones)
 
 
 def _as_local(read: pl.Expr, zone: str) -> pl.Expr:

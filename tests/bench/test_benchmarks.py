@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from benchmarks import exact, floor, runner
+from benchmarks import map as mapping
 from benchmarks.figures import Figures
 from benchmarks.runner import ROOT, Lap
 from benchmarks.steps import PARTS, Steps, resolve
@@ -67,6 +68,17 @@ def test_a_day_of_the_workload_is_a_day_of_the_demo():
     assert Size(5_000, 1_000_000).days == 365
     assert Size(20_000, 1_000_000).days == 91
     assert Size(1_000_000, 100).days == 2
+
+
+@pytest.mark.parametrize("name", mapping.SHAPES)
+def test_mapper_and_its_floor_make_records_of_the_same_keys(name):
+    shape, random = mapping.SHAPES[name], np.random.default_rng(1)
+    messages = [shape.message(random, number) for number in range(20)]
+    mapped = mapping._mapper(shape).map([mapping.Message(value) for value in messages])
+    assert not mapped.left_out
+    assert not mapped.refused
+    assert sorted(one.key for one in mapped.records) == sorted(key for key, _ in shape.floor(messages))
+    assert len(mapped.records) == shape.records * 20 / 1_000
 
 
 def test_floor_counts_valid_records_only():

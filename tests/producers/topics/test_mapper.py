@@ -289,6 +289,42 @@ def test_every_message_is_mapped_left_out_or_refused_whatever_its_batch(given_me
     assert sorted([*first.records, *moved]) == expected
 
 
+@st.composite
+def changes(draw):
+    made = []
+    for _ in range(draw(st.integers(1, 6))):
+        rows = [None, {"id": 1}, row("a"), row("b"), row("b", 600)]
+        one = change(draw(st.sampled_from("cuurdtm")), draw(st.sampled_from(rows)), draw(st.sampled_from(rows)))
+        for name in draw(st.lists(st.sampled_from(["ts_ms", "after", "before", "source", "payload"]), max_size=1)):
+            one[name] = draw(ANY)
+        made.append({"schema": None, "payload": one} if draw(st.booleans()) else one)
+    return ROWS % draw(st.sampled_from(["", ", deleted: void"])), made
+
+
+@settings(max_examples=80)
+@given(messages() | changes())
+def test_messages_in_common_form_are_mapped_as_the_others(given_messages):
+    mapping, records = given_messages
+    mapper = TopicMapper("test", parse_mapping(mapping, "test"), b"salt")
+    by_decoder = TopicMapper("test", parse_mapping(mapping, "test"), b"salt")
+    assert mapper._fields is not None or mapper._changes is not None
+    by_decoder._fields = by_decoder._changes = None
+    batch = [
+        Message(one if isinstance(one, bytes | None) else json.dumps(one).encode(), f"raw-0-{number}")
+        for number, one in enumerate(records)
+    ]
+    fast, slow = mapper.map(batch), by_decoder.map(batch)
+    assert (fast.left_out, fast.refused) == (slow.left_out, slow.refused)
+    assert sorted(fast.records) == sorted(slow.records)
+
+
+def test_time_of_one_path_in_two_forms_is_read_in_each():
+    forms = "[{path: at, format: epoch_s, when: {path: unit, equals: s}}, {path: at, format: epoch_ms}]"
+    mapping = CLICKS.replace("time: {path: at, format: epoch_ms}", f"time: {forms}")
+    result = mapped(mapping, CLICK, CLICK | {"id": "f", "at": 1_700_000_000, "unit": "s"})
+    assert [one["ts"] for one in values(result)] == [1_700_000_000_000] * 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
