@@ -27,13 +27,11 @@ import structlog
 from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
 from connectors.kafka.record_writer import RecordWriter
 from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
-from connectors.messages.mapped import Mapped, Mapper, Message
+from connectors.messages.mapped import Mapper
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME, HeldMessages, Released
-from consumers.mapping.path_fill import PathFill
+from consumers.mapping.topic_mappers import TopicMappers
 from consumers.metrics.definitions import LEFT_OUT_PREFIX, PATH_FILL_PREFIX, MapProgress
-from features.records.columns import Int64
-from features.schema import DAY_MS, FUTURE_MS_MAX
 
 log = structlog.get_logger("map")
 
@@ -114,10 +112,7 @@ class MapRole:
         starts: Mapping[Partition, int] | None = None,
     ) -> None:
         self._source = source
-        self._all_mappers = mappers
-        self._mappers: dict[str, list[Mapper]] = {}
-        for mapper in mappers:
-            self._mappers.setdefault(mapper.topic, []).append(mapper)
+        self._mappers = TopicMappers(mappers, writer.bytes_max)
         self._writer = writer
         self._dead_letters = dead_letters
         self._options = options or MapOptions()
@@ -126,7 +121,6 @@ class MapRole:
         self._owned: dict[Partition, _Owned] = {}
         self._counts: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
-        self._fill = {mapper.name: PathFill() for mapper in mappers}
         self._committed_s = self._reported_s = self._checked_s = 0.0
         self._lowest_ms = UNKNOWN_TIME
         """Lowest time of the own partitions when all records were acknowledged."""
@@ -192,14 +186,9 @@ class MapRole:
             lag_records=self._source.lag() + sum(one.count for one in held),
             waiting_records=sum(one.count for one in held),
             stream_ts=max(times, default=0),
-            last_error=self._last_error
-            or next(filter(None, (mapper.last_error for mapper in self._all_mappers)), None),
+            last_error=self._last_error or self._mappers.last_error,
             left_out_by={f"{LEFT_OUT_PREFIX}{reason}": count for reason, count in self._left_out.items()},
-            path_fill={
-                f"{PATH_FILL_PREFIX}{name}: {path}": share
-                for name, fill in self._fill.items()
-                for path, share in fill.shares().items()
-            },
+            path_fill={f"{PATH_FILL_PREFIX}{path}": share for path, share in self._mappers.shares().items()},
             **self._counts,
         )
 
@@ -247,21 +236,10 @@ class MapRole:
     def _hold(self, batches: Sequence[Batch]) -> None:
         owned = [self._owned[batch.partition] for batch in batches]
         for batch, one in zip(batches, owned, strict=True):
-            mapped = self._mapped(batch)
+            mapped = self._mappers.map(batch)
             # a registry that is away is waited for, and the partition may have another owner since
             if self._owned.get(batch.partition) is one:
                 one.held.put(batch.offsets, mapped)
-
-    def _mapped(self, batch: Batch) -> Mapped:
-        topic, number = batch.partition
-        messages = [
-            Message(value, f"{topic}-{number}-{offset}", headers)
-            for value, offset, headers in zip(batch.values, batch.offsets, batch.headers, strict=True)
-        ]
-        mapped = self._map(topic, messages)
-        _refuse_future(mapped, batch.append_ms)
-        _refuse_large(mapped, self._writer.bytes_max)
-        return mapped
 
     def wait(self, seconds: float) -> None:
         """Wait while a mapper cannot map, but stay in the group and report.
@@ -283,22 +261,6 @@ class MapRole:
             for partition, owned in self._owned.items():
                 if owned.paused:
                     self._source.pause_partition(partition)
-
-    def _map(self, topic: str, messages: Sequence[Message]) -> Mapped:
-        mappers = self._mappers[topic]
-        results = [mapper.map(messages) for mapper in mappers]
-        for mapper, result in zip(mappers, results, strict=True):
-            self._fill[mapper.name].add(result)
-        if len(results) == 1:
-            return results[0]
-        joined = Mapped()
-        for mapper, result in zip(mappers, results, strict=True):
-            joined.records += result.records
-            joined.left_out |= result.left_out
-            joined.refused |= {number: f"{mapper.name}: {reason}" for number, reason in result.refused.items()}
-        for record in joined.records:
-            joined.left_out.pop(record.message, None)
-        return _without(joined, joined.refused)
 
     def _write_in_step(self, others_ms: Callable[[int], int], stop: Callable[[], bool]) -> None:
         """Write what may be written: up to STEP_MS ahead of the lowest partition of all workers."""
@@ -403,35 +365,3 @@ def _read_metadata(text: str) -> _Metadata:
         return msgspec.json.decode(text, type=_Metadata)
     except msgspec.DecodeError:
         return _Metadata()
-
-
-def _refuse_future(mapped: Mapped, append_ms: Sequence[int] | Int64) -> None:
-    """Refuse messages with a time more than a day after their own.
-
-    Consumers do the same by the append time, which is the time of the mapping. So a backlog gives the rows that the
-    live stream would have given. The wrong clock of a device cannot make the records after it too late.
-    """
-    for record in mapped.records:
-        ahead_ms = record.time_ms - int(append_ms[record.message])
-        if ahead_ms > FUTURE_MS_MAX and record.message not in mapped.refused:
-            days = ahead_ms / DAY_MS
-            mapped.refused[record.message] = (
-                f"its time is {days:,.1f} days after the time of the message, at most 1 counts"
-            )
-    _without(mapped, mapped.refused)
-
-
-def _refuse_large(mapped: Mapped, bytes_max: int) -> None:
-    for record in mapped.records:
-        size = len(record.key) + len(record.value)
-        if size > bytes_max:
-            mapped.refused[record.message] = f"a record has {size:,} bytes, at most {bytes_max:,} are sent"
-    _without(mapped, mapped.refused)
-
-
-def _without(mapped: Mapped, refused: Mapping[int, str]) -> Mapped:
-    """Remove the records and reasons of refused messages: a message gives all of its records or none."""
-    if refused:
-        mapped.records = [record for record in mapped.records if record.message not in refused]
-        mapped.left_out = {n: reason for n, reason in mapped.left_out.items() if n not in refused}
-    return mapped

@@ -45,8 +45,8 @@ def map_again(
         ShopstreamError: a topic does not exist, or Kafka does not deliver.
     """
     topics = {mapper.topic for mapper in mappers}
-    mine = [one for one in dead_letters if one.topic in topics and not replayed(one)]
-    messages = read_positions(kafka, group_name(run, "position"), {one.position for one in mine}) if mine else {}
+    own = [one for one in dead_letters if one.topic in topics and not replayed(one)]
+    messages = read_positions(kafka, group_name(run, "position"), {one.position for one in own}) if own else {}
     sendable: list[StoredDeadLetter] = []
     held: list[tuple[StoredDeadLetter, str]] = []
     records: list[Record] = []
