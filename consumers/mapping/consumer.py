@@ -126,6 +126,8 @@ class MapRole:
         """Lowest time of the own partitions when all records were acknowledged."""
         self._last_error: str | None = None
         self._read_while_waiting: list[Batch] = []
+        self._unmapped: set[Partition] = set()
+        """Partitions with messages that were read and may not be mapped yet: their position counts nothing."""
         self._stop: Callable[[], bool] = lambda: False
         self._report: Callable[[MapProgress], None] = lambda _: None
 
@@ -221,6 +223,7 @@ class MapRole:
         """Release the partitions."""
         for partition in partitions:
             self._owned.pop(partition, None)
+        self._read_while_waiting = [b for b in self._read_while_waiting if b.partition not in partitions]
 
     # --- steps ---
 
@@ -234,12 +237,14 @@ class MapRole:
         return any(owned.held.count for owned in self._owned.values())
 
     def _hold(self, batches: Sequence[Batch]) -> None:
-        owned = [self._owned[batch.partition] for batch in batches]
+        owned = [self._owned.get(batch.partition) for batch in batches]
+        self._unmapped = {batch.partition for batch in batches}
         for batch, one in zip(batches, owned, strict=True):
             mapped = self._mappers.map(batch)
             # a registry that is away is waited for, and the partition may have another owner since
-            if self._owned.get(batch.partition) is one:
-                one.held.put(batch.offsets, mapped)
+            if one is not None and self._owned.get(batch.partition) is one:
+                self._counts["behind"] += one.held.put(batch.offsets, mapped)
+        self._unmapped = {batch.partition for batch in self._read_while_waiting}
 
     def wait(self, seconds: float) -> None:
         """Wait while a mapper cannot map, but stay in the group and report.
@@ -254,7 +259,9 @@ class MapRole:
                 if self._stop():
                     raise StoppedError
                 # paused: this only serves rebalances
-                self._read_while_waiting += self._source.read(1, min(WAIT_S, seconds))
+                batches = self._source.read(1, min(WAIT_S, seconds))
+                self._read_while_waiting.extend(batches)
+                self._unmapped |= {batch.partition for batch in batches}
                 self._report_if_due()
         finally:
             self._source.resume()
@@ -322,7 +329,7 @@ class MapRole:
         self._committed_s = time.monotonic()
         offsets: dict[Partition, tuple[int, str]] = {}
         for partition, owned in self._owned.items():
-            if not owned.held.count:
+            if not owned.held.count and partition not in self._unmapped:
                 # the end of an empty partition or of one with transactions lies after its last message
                 owned.written = max(owned.written, self._source.position(partition))
             if owned.written != owned.committed:

@@ -20,7 +20,7 @@ import numpy as np
 
 from connectors.messages.mapped import Mapped, MappedRecord
 from features.records.columns import Int64
-from features.schema import HOUR_MS
+from features.schema import EVENT_LATENESS_MS, HOUR_MS
 
 STEP_MS: Final = 6 * HOUR_MS
 """Most time that a partition is written ahead of the lowest one; far less than the lateness of events."""
@@ -74,23 +74,29 @@ class HeldMessages:
     time_ms: int = UNKNOWN_TIME
     _chunks: deque[_Chunk] = field(default_factory=deque)
 
-    def put(self, offsets: Sequence[int], mapped: Mapped) -> None:
+    def put(self, offsets: Sequence[int], mapped: Mapped) -> int:
         """Append the messages of a batch.
 
         Args:
             offsets: offset of each message.
             mapped: result of the batch.
+
+        Returns:
+            Number of events that are so much older than an earlier record of the partition that they may be too late.
         """
         records = sorted(mapped.records, key=_BY_MESSAGE)
         message = np.fromiter((record.message for record in records), np.int64, len(records))
+        own_times = np.fromiter((record.time_ms for record in records), np.int64, len(records))
         times = np.full(len(offsets), self.time_ms, np.int64)
-        np.maximum.at(times, message, np.fromiter((record.time_ms for record in records), np.int64, len(records)))
+        np.maximum.at(times, message, own_times)
         times = np.maximum.accumulate(times)
         starts = np.searchsorted(message, np.arange(len(offsets) + 1))
         self._chunks.append(_Chunk(offsets, times, records, starts, mapped.left_out, mapped.refused))
         self.time_ms = int(times[-1])
         self.count += len(offsets)
         self.size_bytes += sum(len(record.value) for record in records)
+        behind = times[message] - own_times > EVENT_LATENESS_MS
+        return sum(record.topic == "events" for record, late in zip(records, behind.tolist(), strict=True) if late)
 
     def lowest_ms(self, *, at_end: bool) -> int:
         """Return the time that holds other partitions back, epoch ms.

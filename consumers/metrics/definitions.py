@@ -180,6 +180,13 @@ class MapProgress(Progress):
     """Progress of the role `map`; read = valid + left out + rejected."""
 
     left_out: Annotated[int, _counter("", "Messages that are no records by a rule of a mapping.")] = 0
+    behind: Annotated[
+        int,
+        _counter(
+            "events_behind",
+            "Events more than 48 hours older than an earlier record of their partition: they may be too late.",
+        ),
+    ] = 0
     left_out_by: Mapping[str, int] = field(default_factory=dict)
     """`LEFT_OUT_PREFIX` and the reason -> number of messages."""
     path_fill: Mapping[str, float] = field(default_factory=dict)

@@ -78,7 +78,7 @@ _TOTALS: Final = {
 }  # fmt: skip
 _MAP_TOTALS: Final = {
     "read": "consumed", "mapped": "valid", "left out": "left_out", "dead letters": "rejected",
-    "records written": "written",
+    "records written": "written", "behind 48 h": "behind",
 }  # fmt: skip
 """Column of the totals -> figure."""
 

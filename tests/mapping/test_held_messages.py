@@ -42,6 +42,16 @@ def test_late_message_has_the_time_of_its_partition():
     assert queue.lowest_ms(at_end=False) == 101
 
 
+def test_events_more_than_48_hours_behind_their_partition_are_counted():
+    high = 100 * STEP_MS
+    times = [high - 8 * STEP_MS, high - 8 * STEP_MS - 1]
+    mapped = Mapped([record(0, high), *(record(n + 1, t) for n, t in enumerate(times))])
+    mapped.records.append(MappedRecord("orders", b"c", b"{}", 2, 1))
+    queue = HeldMessages()
+    assert queue.put([0, 1, 2], mapped) == 1
+    assert queue.put([3], Mapped([record(0, times[1])])) == 1
+
+
 def test_message_of_several_records_waits_for_its_highest_time():
     queue = held([[10, 90], [20]])
     assert offsets(queue.release(89)) == []

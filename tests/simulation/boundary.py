@@ -64,6 +64,8 @@ class Odds:
     """The brokers abort a transaction that is open, at a chance of the world."""
     letters_stuck: float = 0.0
     """The brokers do not take the letters in time."""
+    registry_away: float = 0.0
+    """A mapper waits for its registry, at a batch."""
 
 
 CALM = Odds(switch=0.0)

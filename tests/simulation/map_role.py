@@ -90,6 +90,19 @@ class KnownResults:
         return joined
 
 
+class Waiting:
+    """A mapper whose registry is away now and then."""
+
+    def __init__(self, mapper: KnownResults, life: MapLife) -> None:
+        self.name, self.topic, self.last_error = mapper.name, mapper.topic, None
+        self._mapper, self._life = mapper, life
+
+    def map(self, messages: Sequence[Message]) -> Mapped:
+        while self._life.worker.befalls("registry_away"):
+            self._life.consumer.wait(0.5)
+        return self._mapper.map(messages)
+
+
 def _of(reasons: Mapping[int, str], number: int) -> dict[int, str]:
     return {0: reasons[number]} if number in reasons else {}
 
@@ -98,19 +111,19 @@ class MapLife:
     """A map role in one process, with the limits that a real parent sends it."""
 
     def __init__(self, role: TopicsRole, worker: Worker) -> None:
-        self._role, self._worker = role, worker
+        self._role, self.worker = role, worker
         self._records = QueueProducer(role.deliver, worker, role.rng)
         self._letters = QueueProducer(role.deliver, worker, role.rng)
         self.consumer = MapRole(
             worker.source,  # type: ignore[arg-type]
-            role.mappers,
+            [Waiting(mapper, self) for mapper in role.mappers],
             RecordWriter(self._records, RUN, 1_000_000),  # type: ignore[arg-type]
             DeadLetters(self._letters, RUN),  # type: ignore[arg-type]
             options=OPTIONS,
         )
 
     def run(self, stop: Callable[[], bool], until: Until) -> None:
-        self.consumer.run(stop, until, others_ms=lambda time_ms: self._role.others_ms(self._worker, time_ms))
+        self.consumer.run(stop, until, others_ms=lambda time_ms: self._role.others_ms(self.worker, time_ms))
 
     def has(self, number: int) -> bool:
         return False

@@ -66,6 +66,7 @@ def odds_of(rng: np.random.Generator) -> Odds:
         split=rate(0.2),
         letters_stuck=rate(0.03),
         transaction_timeout=rate(0.02),
+        registry_away=rate(0.1),
     )
 
 

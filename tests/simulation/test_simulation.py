@@ -24,7 +24,7 @@ TOUCHES = {
     "features": (*PROCESS, *ELASTIC, *DISK, "letters_stuck", "damage", "transaction_timeout"),
     "index": (*PROCESS, *ELASTIC, "power", "letters_stuck"),
     "archive": (*PROCESS, *DISK),
-    "map": (*PROCESS, "power", "letters_stuck"),
+    "map": (*PROCESS, "power", "letters_stuck", "registry_away"),
 }
 """Role -> the faults that can befall it."""
 
