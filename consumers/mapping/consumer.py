@@ -28,7 +28,7 @@ from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
 from connectors.kafka.record_writer import RecordWriter
 from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from connectors.messages.mapped import Mapper
-from consumers.dead_letters.producer import DeadLetter, DeadLetters
+from consumers.dead_letters.producer import OTHER_REASON, REASONS_MAX, DeadLetter, DeadLetters
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME, HeldMessages, Released
 from consumers.mapping.topic_mappers import TopicMappers
 from consumers.metrics.definitions import LEFT_OUT_PREFIX, PATH_FILL_PREFIX, MapProgress
@@ -309,7 +309,9 @@ class MapRole:
             valid=count - refused - left_out,
             written=len(released.records),
         )
-        self._left_out.update(released.left_out.values())
+        for reason in released.left_out.values():
+            known = reason in self._left_out or len(self._left_out) < REASONS_MAX
+            self._left_out[reason if known else OTHER_REASON] += 1
 
     def _pause_and_resume(self) -> None:
         options = self._options
