@@ -99,6 +99,8 @@ def read_yaml(text: str, origin: str) -> YamlText:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
         raise UsageError(f"{origin}{line}: {getattr(error, 'problem', None) or error}.", "Correct the YAML.") from None
+    except RecursionError:
+        raise UsageError(f"{origin}: lists or keys are nested too deeply.", "Correct the YAML.") from None
     except (ValueError, TypeError) as error:  # an invalid date, or a list as a key
         raise UsageError(f"{origin}: {error}.", "Correct the YAML.") from None
     _refuse_repeated_keys(root, origin)

@@ -170,8 +170,8 @@ class Source:
             self._assignments += 1
             placed = [self._kafka(p, offset) for p, offset in offsets.items()]
             self._consumer.assign(placed)
-            if self._paused:
-                self._consumer.pause(placed)
+            # librdkafka keeps a partition paused that it is assigned again
+            (self._consumer.pause if self._paused else self._consumer.resume)(placed)
 
         def on_revoke(_: Consumer, partitions: list[TopicPartition]) -> None:
             gone = self._ours(partitions)

@@ -32,6 +32,7 @@ from consumers.dead_letters.producer import OTHER_REASON, REASONS_MAX, DeadLette
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME, HeldMessages, Released
 from consumers.mapping.topic_mappers import TopicMappers
 from consumers.metrics.definitions import LEFT_OUT_PREFIX, PATH_FILL_PREFIX, MapProgress
+from features.errors import ShopstreamError
 
 log = structlog.get_logger("map")
 
@@ -40,6 +41,10 @@ HELD_TIMEOUT_S: Final = 0.002
 """Maximum time to fill a batch while messages are on hold."""
 
 
+IDENTIFY_EVERY_S: Final = 5.0
+"""Interval of the checks for topics that were created again."""
+COMMIT_STEP_MS: Final = 3 * STEP_MS
+"""Most time of records that are written and not committed: what a crash repeats must not be too late by then."""
 WAIT_S: Final = 0.1
 """Longest time between two checks for a request to stop, while a mapper cannot map."""
 
@@ -96,7 +101,8 @@ class MapRole:
         writer: writer of the run's records.
         dead_letters: dead letters of the run.
         options: limits of the role.
-        topic_ids: full topic name -> id in the cluster; a topic without one is not checked for having been recreated.
+        topic_ids: callback with full topic name -> current id in the cluster, called every few seconds. A topic without
+            one is not checked for having been recreated.
         starts: partition -> offset at which it starts while the group has none.
     """
 
@@ -108,7 +114,7 @@ class MapRole:
         dead_letters: DeadLetters,
         *,
         options: MapOptions | None = None,
-        topic_ids: Mapping[str, str] | None = None,
+        topic_ids: Callable[[], Mapping[str, str]] = dict,
         starts: Mapping[Partition, int] | None = None,
     ) -> None:
         self._source = source
@@ -116,12 +122,16 @@ class MapRole:
         self._writer = writer
         self._dead_letters = dead_letters
         self._options = options or MapOptions()
-        self._topic_ids = topic_ids or {}
+        self._current_ids = topic_ids
+        self._topic_ids: Mapping[str, str] = topic_ids()
         self._starts = starts or {}
         self._owned: dict[Partition, _Owned] = {}
         self._counts: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
         self._committed_s = self._reported_s = self._checked_s = 0.0
+        self._identified_s = time.monotonic()
+        self._commit_by_ms = 0
+        """Time of the records that may be written before the next commit."""
         self._lowest_ms = UNKNOWN_TIME
         """Lowest time of the own partitions when all records were acknowledged."""
         self._last_error: str | None = None
@@ -167,6 +177,7 @@ class MapRole:
                 if now_s - self._committed_s >= options.commit_every_s:
                     self._commit(stop)
                 self._report_if_due()
+                self._check_topics(now_s)
                 if until is not None and self._has_reached(until, now_s, stop):
                     break
             self._commit()
@@ -227,6 +238,20 @@ class MapRole:
 
     # --- steps ---
 
+    def _check_topics(self, now_s: float) -> None:
+        """Stop if a topic was deleted and created again: offsets would count for messages that were never read."""
+        if now_s - self._identified_s < IDENTIFY_EVERY_S:
+            return
+        self._identified_s = now_s
+        try:
+            current = self._current_ids()
+        except ShopstreamError as error:
+            log.warning("the topics cannot be described", error=str(error))
+            return
+        for partition in self._owned:
+            ids = (one.get(partition.topic, "") for one in (self._topic_ids, current))
+            check_same_topic(*partition, *ids)
+
     def _report_if_due(self) -> None:
         now_s = time.monotonic()
         if now_s - self._reported_s >= self._options.report_every_s:
@@ -280,6 +305,10 @@ class MapRole:
                 # until the brokers have the records, those of another worker could overtake them
                 self._lowest_ms = lowest
             limit = min(lowest, others_ms(min(lowest, self._lowest_ms))) + STEP_MS
+            if self._holds() and limit > self._commit_by_ms:
+                if not self._commit(stop):
+                    return
+                self._commit_by_ms = lowest + COMMIT_STEP_MS
             released = [(p, one) for p, owned in self._owned.items() for one in owned.held.release(limit)]
             if not released:
                 return
@@ -326,8 +355,8 @@ class MapRole:
 
     # --- commits ---
 
-    def _commit(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Commit what is written, once it is acknowledged."""
+    def _commit(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Commit what is written, once it is acknowledged. Return whether nothing is left to commit."""
         self._committed_s = time.monotonic()
         offsets: dict[Partition, tuple[int, str]] = {}
         for partition, owned in self._owned.items():
@@ -338,11 +367,11 @@ class MapRole:
                 metadata = _Metadata(self._topic_ids.get(partition.topic, ""))
                 offsets[partition] = (owned.written, msgspec.json.encode(metadata).decode())
         if not offsets:
-            return
+            return True
         if not self._writer.flush(self._options.flush_timeout_s, stop):
             self._last_error = "Kafka does not acknowledge records; waiting"
             log.warning("records are not acknowledged; nothing is committed")
-            return
+            return False
         self._dead_letters.flush()
         self._last_error = None
         try:
@@ -356,6 +385,8 @@ class MapRole:
         else:
             for partition, (offset, _) in offsets.items():
                 self._owned[partition].committed = offset
+            return True
+        return False
 
     def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float, stop: Callable[[], bool]) -> bool:
         owned = {(p.topic, p.number): one for p, one in self._owned.items()}

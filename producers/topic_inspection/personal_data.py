@@ -13,7 +13,9 @@ _NAMES: Final = frozenset(
         "name", "first_name", "last_name", "given_name", "family_name", "middle_name", "full_name", "display_name",
         "nick_name", "nickname", "user_name", "recipient", "company", "city", "town", "region", "zip", "plz",
         "postcode", "postal_code", "district", "gender", "sex", "note", "notes", "message", "comment", "comments",
-        "query", "search", "keyword", "keywords", "url", "uri", "referrer", "referer", "href",
+        "query", "search", "keyword", "keywords", "url", "uri", "referrer", "referer", "href", "to",
+        "vorname", "nachname", "stadt", "ort", "wohnort", "firma", "notiz", "bemerkung", "prenom", "nom", "ville",
+        "nombre", "apellido", "apellidos", "ciudad", "nome", "cognome", "citta",
     }
 )  # fmt: skip
 """Last steps of a path that are about a person, or hold what people type and where they are."""
@@ -22,7 +24,9 @@ _WORDS: Final = frozenset(
         "email", "mail", "phone", "telephone", "tel", "fax", "ip", "street", "address", "addresses", "zip",
         "postcode", "postal", "surname", "firstname", "lastname", "fullname", "username", "birthday", "birthdate",
         "birth", "dob", "iban", "ssn", "passport", "password", "secret", "token", "auth", "card", "agent",
-        "latitude", "longitude", "lat", "lng", "lon", "coordinates",
+        "latitude", "longitude", "lat", "lng", "lon", "coordinates", "strasse", "straße", "hausnummer", "anschrift",
+        "adresse", "geburtstag", "geburtsdatum", "telefon", "handy", "empfaenger", "empfänger", "rue", "naissance",
+        "calle", "direccion", "telefono", "correo", "nacimiento", "indirizzo",
     }
 )  # fmt: skip
 """Words of a step that make the whole path one about a person."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from connectors.clock import iso
@@ -33,6 +33,8 @@ _DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
 """Name of the type of a decimal in a schema of Kafka Connect."""
 _SCALES: Final = frozenset(map(str, range(19)))
 """Scales that `base64_scale` of a mapping takes."""
+_HIDDEN: Final = "…"
+"""Instead of a value of a person."""
 _WORDS_SHOWN_KINDS: Final = ("words", "boolean")
 
 
@@ -174,8 +176,14 @@ def _rows(typed: Sequence[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[s
 def _without_personal_words(group: Group) -> Group:
     """Return a group in which no column of a person has words or examples, so that a draft cannot have them."""
     for column in (*group.columns, *(one for columns in group.elements.values() for one in columns)):
-        if is_personal(column.name, (*column.words, *column.examples)) or column.kind == "email":
+        personal = is_personal(column.name, (*column.words, *column.examples)) or column.kind == "email"
+        if personal:
             column.words, column.examples = {}, ()
+        times = () if column.times is None else column.times.readings.values()
+        for reading in (*column.numbers.readings.values(), *times):
+            value = reading.first_unread
+            if value is not None and (personal or is_personal(column.name, [value.value])):
+                reading.first_unread = replace(value, value=_HIDDEN)
     return group
 
 

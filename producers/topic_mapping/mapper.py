@@ -48,6 +48,7 @@ class TopicMapper:
         mapping: mapping with the topic's format.
         guest_salt: key of the hash that makes ids of guests.
         decoder: decoder of the values; None for a topic of JSON.
+        shows_values: whether reasons of refusals hold values of messages, which may be personal data.
 
     Attributes:
         name: name of the mapping.
@@ -67,11 +68,13 @@ class TopicMapper:
         guest_salt: bytes = b"",
         *,
         decoder: Decoder | None = None,
+        shows_values: bool = True,
     ) -> None:
         if mapping.topic is None:
             raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
         self._check(name, mapping)
         self.name = name
+        self._shows_values = shows_values
         self.topic = mapping.topic.topic
         self._mapping = mapping
         self._envelope = mapping.topic.envelope
@@ -190,7 +193,7 @@ class TopicMapper:
         paths = label(self._mapping.fields.customer)
         values = [text_at(row, parse_path(path).steps) for path in paths]
         if paths and all(value is None for value in values):
-            mapped.refused[number] = _reason(parts[number], ", ".join(paths), "no customer", None, None)
+            mapped.refused[number] = self._reason(parts[number], ", ".join(paths), "no customer", None, None)
             return False
         return True
 
@@ -207,7 +210,7 @@ class TopicMapper:
         if records:
             batch = records_batch(records, self._paths, self._mapping.list_path, self._schema_times)
             for one in batch.refused:
-                mapped.refused[one.line] = _reason(parts[one.line], one.column, one.reason, None, None)
+                mapped.refused[one.line] = self._reason(parts[one.line], one.column, one.reason, None, None)
             read.append(batch.rows)
         rows = read[0] if len(read) == 1 else pl.concat(read).sort(LINE, maintain_order=True)
         self._count_paths(rows, mapped)
@@ -217,7 +220,7 @@ class TopicMapper:
             if reason == NO_RATE and value is not None:
                 mapped.left_out.setdefault(line, f"no rate for {value}")
             else:
-                mapped.refused.setdefault(line, _reason(parts[line], column, reason, value, detail))
+                mapped.refused.setdefault(line, self._reason(parts[line], column, reason, value, detail))
         used = judged.used.filter(~pl.col("_bad"))
         if settled := mapped.refused.keys() | mapped.left_out.keys():
             used = used.filter(~pl.col("_line").is_in(list(settled)))
@@ -263,7 +266,7 @@ class TopicMapper:
         made = message_orders(rows.drop("_currency"))
         for line, reason in made.refused.select("_line", "reason").iter_rows():
             column = self._plan.labels.get(_FIELD_OF.get(reason, ""))
-            mapped.refused.setdefault(line, _reason(parts[line], column, reason, None, None))
+            mapped.refused.setdefault(line, self._reason(parts[line], column, reason, None, None))
         records = made.records if status is None else made.records.with_columns(status=pl.lit(status))
         for line, *values in records.select("_line", *ORDER_COLUMNS).iter_rows():
             items = values[_ITEMS]
@@ -287,16 +290,17 @@ class TopicMapper:
             event = Event(*values)
             add(MappedRecord("events", event.customer_id.encode(), encode(event), line, event.ts))
 
+    def _reason(self, part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:
+        """Return the reason of a refusal in words, with the path as the message has it."""
+        if column is None:
+            return reason
+        paths = ", ".join(f"{part}.{path}" if part else path for path in column.split(", "))
+        if value is None and reason.startswith("no "):
+            return f"`{paths}`: missing"
+        if not self._shows_values:
+            return f"`{paths}`: {reason}"
+        return f"`{paths}`: {detail or reason}" + (f': "{value}"' if value is not None and not detail else "")
+
 
 def _unless_empty(rows: pl.DataFrame) -> pl.DataFrame | None:
     return None if rows.is_empty() else rows
-
-
-def _reason(part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:
-    """Return the reason of a refusal in words, with the path as the message has it."""
-    if column is None:
-        return reason
-    paths = ", ".join(f"{part}.{path}" if part else path for path in column.split(", "))
-    if value is None and reason.startswith("no "):
-        return f"`{paths}`: missing"
-    return f"`{paths}`: {detail or reason}" + (f': "{value}"' if value is not None and not detail else "")

@@ -75,7 +75,9 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
         texts[origin], mappings[origin] = text, mapping
     check_answers(list(texts.values()), answers)
     salt, registries = guest_salt(settings), registries_of(settings, mappings)
-    mappers = tuple(open_mapper(name, mapping, salt, registries) for name, mapping in mappings.items())
+    mappers = tuple(
+        open_mapper(name, mapping, salt, registries, shows_values=False) for name, mapping in mappings.items()
+    )
     return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -194,6 +195,7 @@ def open_map_role(task: Task) -> Role:
             mapping.guest_salt.encode(),
             registries,
             wait=wait,
+            shows_values=False,
         )
         for name, text in mapping.texts
     ]
@@ -206,7 +208,7 @@ def open_map_role(task: Task) -> Role:
         mappers,
         writer,
         dead_letters,
-        topic_ids=topic_ids(open_admin(task.kafka), topics),
+        topic_ids=partial(topic_ids, open_admin(task.kafka), topics),
         starts={Partition(topic, number): offset for topic, number, offset in mapping.starts},
     )
 

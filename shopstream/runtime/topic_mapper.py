@@ -50,6 +50,7 @@ def open_mapper(
     registries: Mapping[str, RegistryEndpoint],
     *,
     wait: Callable[[float], None] = time.sleep,
+    shows_values: bool = True,
 ) -> TopicMapper:
     """Return the mapper of a topic.
 
@@ -61,6 +62,7 @@ def open_mapper(
         salt: secret of which ids of guests are made.
         registries: name -> address of the registries, from `registries_of`.
         wait: called with seconds between two attempts while the registry is away. It may raise to give up.
+        shows_values: whether reasons of refusals hold values of messages, which may be personal data.
 
     Raises:
         UsageError: the mapping has no topic or is none of a topic.
@@ -70,4 +72,4 @@ def open_mapper(
     decoder = None
     if topic is not None and topic.registry is not None:
         decoder = schema_decoder(topic.format, registries[topic.registry], wait)
-    return TopicMapper(name, mapping, salt, decoder=decoder)
+    return TopicMapper(name, mapping, salt, decoder=decoder, shows_values=shows_values)

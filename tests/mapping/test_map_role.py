@@ -10,6 +10,7 @@ from connectors.kafka.source import Batch, CommittedOffset, Partition
 from connectors.messages.mapped import Mapped, MappedRecord
 from consumers.mapping.consumer import MapOptions, MapRole
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME
+from features.errors import ShopstreamError
 from features.schema import DAY_MS
 
 NOW_MS = 1_767_225_600_000
@@ -54,6 +55,7 @@ class OnePartition:
 
     def commit(self, offsets):
         self.committed = offsets[WEB][0]
+        self.commits = [*getattr(self, "commits", []), self.committed]
 
     def close(self):
         pass
@@ -111,10 +113,12 @@ class Times:
 TIMES = (Times(),)
 
 
-def run(values, *, turns=3, mappers=TIMES, writer=None, append_ms=NOW_MS, options=None, others=NO_TIME):
+def run(values, *, turns=3, mappers=TIMES, writer=None, append_ms=NOW_MS, options=None, others=NO_TIME, ids=dict):
     source = OnePartition([json.dumps(one).encode() for one in values], append_ms)
     writer, letters, told = writer or Writer(), Letters(), []
-    role = MapRole(source, list(mappers), writer, letters, options=options or MapOptions(commit_every_s=0))
+    role = MapRole(
+        source, list(mappers), writer, letters, options=options or MapOptions(commit_every_s=0), topic_ids=ids
+    )
     left = iter(range(turns))
     stopped = []
 
@@ -161,6 +165,21 @@ def test_others_wait_until_the_brokers_have_the_records(idle, expected):
     """Else the records of another worker could overtake those in this worker's queue."""
     _, _, _, told, _ = run([[NOW_MS - DAY_MS]], writer=Writer(idle=idle))
     assert told[-1] == expected
+
+
+def test_backlog_is_committed_before_a_repetition_would_be_too_late():
+    """A crash repeats what is not committed. By then, records of 48 hours later may be on the topic."""
+    days = [[NOW_MS - (9 - day) * DAY_MS] for day in range(9)]
+    source, writer, _, _, _ = run(days, turns=30, options=MapOptions(commit_every_s=1e9))
+    assert len(writer.records) == 9
+    assert source.commits == list(range(10))
+
+
+def test_topic_that_is_created_again_stops_the_role(monkeypatch):
+    monkeypatch.setattr("consumers.mapping.consumer.IDENTIFY_EVERY_S", 0)
+    ids = iter(["one", "one", "two"])
+    with pytest.raises(ShopstreamError, match="was deleted and created again"):
+        run([[NOW_MS - DAY_MS]], turns=10, ids=lambda: {"web": next(ids)})
 
 
 def test_nothing_is_written_ahead_of_the_other_workers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -63,8 +64,8 @@ def test_refused_messages_are_mapped_again_after_a_correction(refused, run_name)
 def test_message_of_a_dead_letter_is_shown_from_its_topic_on_request(refused, tmp_path):
     _, _, command = refused
     shown = command("dead-letters", "show", "0").stdout
-    assert "basket" in shown  # the reason names the word
-    assert "c2" not in shown
+    assert "`type`: unknown event type" in " ".join(shown.split())
+    assert not {"basket", "c2"} & set(re.split(r"\W+", shown))
     assert '"user": "c2"' in command("dead-letters", "show", "0", "--contact").stdout
     command("dead-letters", "show", "0", "--out", tmp_path / "message.json")
     assert json.loads((tmp_path / "message.json").read_bytes())["user"] == "c2"

@@ -354,6 +354,17 @@ def test_mistake_in_a_mapping_is_named_with_its_line(text, message):
     assert "mine.yaml" in str(error.value)
 
 
+@pytest.mark.parametrize("name", [*CLICK, "lines"])
+@pytest.mark.parametrize("value", ["ann@shop.example", ["ann@shop.example"], {"a": "ann@shop.example"}, "ann" * 600])
+def test_reason_without_values_holds_nothing_of_a_message(name, value):
+    mapper = TopicMapper("test", parse_mapping(CLICKS, "test"), shows_values=False)
+    broken = [CLICK | {name: value}, CLICK | {"kind": "buy", "order": "o", "lines": [{"sku": value, "price": value}]}]
+    values = [json.dumps(one).encode() for one in broken]
+    mapped = mapper.map([Message(one) for one in (*values, values[0][:-9], b"\xff" + values[0], b'{"ann":1,"ann":2}')])
+    assert len(mapped.refused) >= 3
+    assert not [reason for reason in mapped.refused.values() if "ann" in reason]
+
+
 def test_messages_that_have_a_path_are_counted():
     lines = [{"sku": "A", "price": 1}, {"sku": "B"}]
     records = [CLICK, CLICK | {"id": "b", "kind": "buy", "order": "o", "lines": lines}, {"id": "c"}, None, "{"]
@@ -364,3 +375,8 @@ def test_messages_that_have_a_path_are_counted():
     assert mapped.opened == 3
     assert (mapped.present["id"], mapped.present["session"], mapped.present["robot"]) == (3, 2, 0)
     assert {path: count for path, count in mapped.present.items() if path.endswith(".price")} == {".price": 1}
+
+
+def test_mapping_that_is_nested_too_deeply_is_refused():
+    with pytest.raises(UsageError, match="nested too deeply"):
+        parse_mapping("a: " + "[" * 3_000, "clicks.yaml")
