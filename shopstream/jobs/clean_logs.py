@@ -196,10 +196,12 @@ def _shared(
     """Return customer, person columns, first (epoch ms) and new_id of the people who share an id."""
     if not person:
         return pl.DataFrame()
+    _, time = columns.time(mapping.time)
     people = (
-        rows.filter(pl.all_horizontal(col(name).is_not_null() for name in (customer, *person)))
+        rows.with_columns(**columns.moments)
+        .filter(pl.all_horizontal(col(name).is_not_null() for name in (customer, *person)))
         .group_by(customer, *person)
-        .agg(columns.time(mapping.time)[1].struct.field("ms").min().alias("first"))
+        .agg(time.struct.field("ms").min().alias("first"))
         .collect(engine="streaming")
     )
     people = people.filter(pl.len().over(customer) > 1).sort(customer, "first", *person, nulls_last=True)

@@ -137,7 +137,7 @@ def test_foreign_records_in_an_interrupted_run_are_never_deleted(tmp_path, serve
     assert not state(tmp_path, run_name)["whole"]
 
     now_ms = time.time_ns() // 1_000_000
-    producer = Producer(servers.kafka.client_properties())
+    producer = Producer({**servers.kafka.client_properties(), "partitioner": "murmur2_random"})
     for number in range(100):
         event = {"event_id": f"mine-{number}", "customer_id": f"mine{number % 7}", "session_id": "s", "ts": now_ms}
         event |= {"event_type": "page_view", "device": "mobile", "channel": "direct"}

@@ -101,7 +101,7 @@ def build(endpoints, folder: Path) -> World:
     arguments = ["--debug", "consume", "--until-end", *named]
     world.run("consume", arguments, "consumer", "writer")
     world.run("status", ["status", "--json", *named], "watcher", "reader")
-    mapping = folder / "clicks.yaml"
+    mapping = folder.with_name(f"{folder.name}-clicks.yaml")  # the folder has files of Shopstream alone
     mapping.write_text(CLICKS.format(topic=FOREIGN_TOPIC))
     _send_foreign(endpoints.kafka.client_properties())
     world.run("map", ["map", "run", mapping, "--until-end", *named], "mapper")
