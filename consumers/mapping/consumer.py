@@ -16,7 +16,6 @@ Messages read = mapped + left out + refused: a message gives all of its records 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,10 +27,11 @@ from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
 from connectors.kafka.record_writer import RecordWriter
 from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from connectors.messages.mapped import Mapper
-from consumers.dead_letters.producer import OTHER_REASON, REASONS_MAX, DeadLetter, DeadLetters
+from consumers.dead_letters.producer import DeadLetter, DeadLetters
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME, HeldMessages, Released
+from consumers.mapping.map_counts import MapCounts
 from consumers.mapping.topic_mappers import TopicMappers
-from consumers.metrics.definitions import LEFT_OUT_PREFIX, PATH_FILL_PREFIX, MapProgress
+from consumers.metrics.definitions import PATH_FILL_PREFIX, MapProgress
 from features.errors import ShopstreamError
 
 log = structlog.get_logger("map")
@@ -126,8 +126,7 @@ class MapRole:
         self._topic_ids: Mapping[str, str] = topic_ids()
         self._starts = starts or {}
         self._owned: dict[Partition, _Owned] = {}
-        self._counts: Counter[str] = Counter()
-        self._left_out: Counter[str] = Counter()
+        self._counts = MapCounts()
         self._committed_s = self._reported_s = self._checked_s = 0.0
         self._identified_s = time.monotonic()
         self._commit_by_ms = 0
@@ -200,9 +199,9 @@ class MapRole:
             waiting_records=sum(one.count for one in held),
             stream_ts=max(times, default=0),
             last_error=self._last_error or self._mappers.last_error,
-            left_out_by={f"{LEFT_OUT_PREFIX}{reason}": count for reason, count in self._left_out.items()},
+            left_out_by=self._counts.by_reason(),
             path_fill={f"{PATH_FILL_PREFIX}{path}": share for path, share in self._mappers.shares().items()},
-            **self._counts,
+            **self._counts.totals,
         )
 
     def partitions(self) -> tuple[Partition, ...] | None:
@@ -268,7 +267,7 @@ class MapRole:
             mapped = self._mappers.map(batch)
             # a registry that is away is waited for, and the partition may have another owner since
             if one is not None and self._owned.get(batch.partition) is one:
-                self._counts["behind"] += one.held.put(batch.offsets, mapped)
+                self._counts.totals["behind"] += one.held.put(batch.offsets, mapped)
         self._unmapped = {batch.partition for batch in self._read_while_waiting}
 
     def wait(self, seconds: float) -> None:
@@ -325,22 +324,9 @@ class MapRole:
                 return False
         for offset, reason in sorted(released.refused.items()):
             self._dead_letters.send(DeadLetter(partition.topic, partition.number, offset, None, None, reason))
-        self._count(released)
+        self._counts.add(released)
         self._owned[partition].written = released.offsets[-1] + 1
         return True
-
-    def _count(self, released: Released) -> None:
-        count, refused, left_out = len(released.offsets), len(released.refused), len(released.left_out)
-        self._counts.update(
-            consumed=count,
-            rejected=refused,
-            left_out=left_out,
-            valid=count - refused - left_out,
-            written=len(released.records),
-        )
-        for reason in released.left_out.values():
-            known = reason in self._left_out or len(self._left_out) < REASONS_MAX
-            self._left_out[reason if known else OTHER_REASON] += 1
 
     def _pause_and_resume(self) -> None:
         options = self._options
