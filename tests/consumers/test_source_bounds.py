@@ -29,6 +29,9 @@ class Broker:
     def assign(self, _: list[TopicPartition]) -> None:
         """Nothing to do."""
 
+    def resume(self, _: list[TopicPartition]) -> None:
+        """Nothing to do."""
+
     def get_watermark_offsets(self, _: TopicPartition, **__: object) -> tuple[int, int]:
         return 0, 10**9
 
