@@ -99,6 +99,10 @@ class Transmitter:
                 return int(messages.times[sent])
         return None
 
+    def send(self, chunks: Iterable[Messages], speed: float | None) -> int | None:
+        """Send every message at a speed, event seconds per second; None is as fast as Kafka accepts. See `paced`."""
+        return self.at_full_speed(chunks) if speed is None else self.paced(chunks, speed)
+
     def paced(
         self, chunks: Iterable[Messages], speed: float, *, origin_ms: int | None = None, up_to_wall: bool = False
     ) -> int | None:

@@ -139,9 +139,7 @@ def _transmit(options: ReplayOptions, profiles: pa.Table | None, transmitter: Tr
     chunks: Iterator[Messages] = event_order.in_time_order(options.span)
     if options.dirt is not None:
         chunks = options.dirt.spoil(chunks)
-    if options.speed is None:
-        return transmitter.at_full_speed(chunks)
-    return transmitter.paced(chunks, options.speed)
+    return transmitter.send(chunks, options.speed)
 
 
 def _resume_ms(missing_ms: int | None, span: ArchiveRange) -> int | None:

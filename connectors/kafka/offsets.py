@@ -98,6 +98,25 @@ def commit(consumer: Consumer, offsets: Offsets) -> None:
             raise _commit_error(response.error)
 
 
+def try_commit(commit: Callable[[], None]) -> bool:
+    """Commit once, and return whether the commit was made. The caller tries again, or loses its partitions.
+
+    Raises:
+        FencedError: another worker has this member's id for good.
+    """
+    try:
+        commit()
+    except CommitError as error:
+        log.warning("commit failed; retrying", error=str(error))
+    except FencedError as error:
+        if error.permanent:
+            raise
+        log.warning("commit refused", error=str(error))
+    else:
+        return True
+    return False
+
+
 def commit_with_retry(commit: Callable[[], None]) -> None:
     """Commit with retries, for a new owner that cannot continue without the coordinator's confirmation.
 

@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -36,7 +37,7 @@ from connectors.elasticsearch.client import document_id
 from connectors.elasticsearch.documents import Doc, Outcome
 from connectors.elasticsearch.index_identity import Identities
 from connectors.elasticsearch.mappings import month_indices
-from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
+from connectors.kafka.offsets import check_same_topic, try_commit
 from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
 from consumers.index.month_identities import Months, digests, lost, unpack
@@ -361,16 +362,8 @@ class IndexRole:
             return
         if self._dead_letters is not None and self._dead_letters.in_flight:
             self._dead_letters.flush()
-        try:
-            self._source.commit(offsets)
-        except CommitError as error:
-            log.warning("commit failed; retrying", error=str(error))
-        except FencedError as error:
-            if error.permanent:
-                raise
-            # the next read reports the lost partitions; written documents stay, the new owner writes the others
-            log.warning("commit refused", error=str(error))
-        else:
+        # after a refusal, the next read reports the lost partitions; the new owner writes what is missing
+        if try_commit(partial(self._source.commit, offsets)):
             for partition, (offset, metadata) in offsets.items():
                 self._owned[partition].committed, self._owned[partition].committed_metadata = offset, metadata
 

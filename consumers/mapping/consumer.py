@@ -18,12 +18,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
-from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
+from connectors.kafka.offsets import check_same_topic, try_commit
 from connectors.kafka.record_writer import RecordWriter
 from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from connectors.messages.mapped import Mapper
@@ -360,19 +361,11 @@ class MapRole:
             return False
         self._dead_letters.flush()
         self._last_error = None
-        try:
-            self._source.commit(offsets)
-        except CommitError as error:
-            log.warning("commit failed; retrying", error=str(error))
-        except FencedError as error:
-            if error.permanent:
-                raise
-            log.warning("commit refused", error=str(error))
-        else:
+        made = try_commit(partial(self._source.commit, offsets))
+        if made:
             for partition, (offset, _) in offsets.items():
                 self._owned[partition].committed = offset
-            return True
-        return False
+        return made
 
     def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float, stop: Callable[[], bool]) -> bool:
         owned = {(p.topic, p.number): one for p, one in self._owned.items()}

@@ -94,10 +94,7 @@ def replay_shapes(
     whole = False
     unsent_ms: int | None = None
     try:
-        if options.speed is None:
-            unsent_ms = transmitter.at_full_speed(chunks)
-        else:
-            unsent_ms = transmitter.paced(chunks, options.speed)
+        unsent_ms = transmitter.send(chunks, options.speed)
         whole = unsent_ms is None
     finally:
         delivery = publisher.finish(None if whole else STOP_TIMEOUT_S)
