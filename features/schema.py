@@ -184,6 +184,8 @@ def group_name(run: str, role: str) -> str:
     return f"{run}-{role}"
 
 
+WeekStart = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+"""First day of the shop's week."""
 GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget")
 """Names of a run's consumer groups, without the run: those of its roles and of commands that only read."""
 

@@ -31,7 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from connectors.endpoints import ElasticEndpoint, KafkaEndpoint, RegistryEndpoint, without_login
 from features.errors import ShopstreamError, UsageError
-from features.schema import DEFAULT_RUN, check_run
+from features.schema import DEFAULT_RUN, WeekStart, check_run
 from training import options as options_module
 
 ENV_PREFIX: Final = "SHOPSTREAM_"
@@ -62,6 +62,12 @@ def _run_name(run: str) -> str:
         return check_run(run)
     except UsageError as error:
         raise ValueError(str(error)) from error  # pydantic adds the setting's name
+
+
+def _zone_name(name: str) -> str:
+    from features.local_times import zone_name  # noqa: PLC0415 - loads Polars, which most commands do without
+
+    return zone_name(name)
 
 
 Location = Annotated[Path, AfterValidator(_absolute)]
@@ -156,6 +162,16 @@ class RegistrySettings(Section):
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("a password needs username")
         return self
+
+
+class ShopSettings(Section):
+    """The shop's calendar: the days, weeks and months of figures."""
+
+    time_zone: Annotated[str, AfterValidator(_zone_name)] | None = None
+    """IANA zone whose days, weeks and months the figures use, such as Europe/Berlin; None: that of the run or archive,
+    else UTC."""
+    week_start: WeekStart | None = None
+    """First day of the week, such as sunday; None: that of the run, else monday."""
 
 
 class MetricsSettings(Section):
@@ -254,6 +270,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     registries: dict[str, RegistrySettings] = Field(default_factory=dict)
+    shop: ShopSettings = ShopSettings()
     metrics: MetricsSettings = MetricsSettings()
     training: TrainingSettings = TrainingSettings()
 

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors.formats.local_times import DAY_MS, first_instants, utc_ms, zone_name
 from connectors.formats.time_patterns import EPOCHS, EXCEL, ISO, MONTHS, WEEKDAYS, TimeFormat, time_format
+from features.local_times import first_instants, utc_ms, zone_name
+from features.schema import DAY_MS
 
 __all__ = [
     "MILLIS",

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connectors.kafka.client import open_admin
 from connectors.kafka.offsets import REQUEST_TIMEOUT_S
-from connectors.kafka.topic_settings import topic_configs
+from connectors.kafka.topic_settings import run_topics
 from features.errors import ShopstreamError
 from features.schema import GROUPS, check_run, group_name
 
@@ -21,6 +21,9 @@ _ABSENT: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_I
 def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str, ...]:
     """Delete the topics and groups of `run`. Return the topics once the cluster no longer lists them.
 
+    Nothing is deleted if the topics named after the run are not a run's: see `topic_settings.run_topics`. One request
+    deletes all topics, so that a crash does not leave sources without the topics that show the run.
+
     Raises:
         UsageError: the run's name is not allowed.
         ShopstreamError: the cluster does not respond or refuses, or a group still has members.
@@ -28,11 +31,12 @@ def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str
     check_run(run)
     admin = open_admin(properties)
     known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-    topics = [topic for topic in topic_configs(run) if topic in known]
+    topics = run_topics(known).get(run, [])
+    if not topics:
+        return ()
     groups = [group_name(run, role) for role in GROUPS]
     _await(admin.delete_consumer_groups(groups).items(), "The consumer group")
-    if topics:
-        _await(admin.delete_topics(topics, operation_timeout=REQUEST_TIMEOUT_S).items(), "The topic")
+    _await(admin.delete_topics(topics, operation_timeout=REQUEST_TIMEOUT_S).items(), "The topic")
     deadline_s = time.monotonic() + DELETE_TIMEOUT_S
     while set(topics) & set(admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics):
         if time.monotonic() > deadline_s:

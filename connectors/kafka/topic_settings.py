@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from features.schema import (
@@ -12,6 +13,7 @@ from features.schema import (
     DEAD_LETTER_TOPIC,
     FEATURE_TOPIC,
     REPLAYED_TOPIC,
+    RUN_NAME_PATTERN,
     SOURCE_TOPICS,
     topic_name,
 )
@@ -19,6 +21,9 @@ from features.schema import (
 DEAD_LETTER_BYTES_MAX: Final = 16 * 1024 * 1024
 DEAD_LETTER_RETENTION_MS: Final = 30 * DAY_MS
 ALERT_RETENTION_MS: Final = 90 * DAY_MS
+OWN_TOPICS: Final = (FEATURE_TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC, REPLAYED_TOPIC)
+"""Topics that only the commands of a run create."""
+OWN_TOPICS_MIN: Final = 2
 TOMBSTONE_SETTING: Final = "delete.retention.ms"
 TOMBSTONE_RETENTION_MS: Final = 7 * DAY_MS
 """Minimum time that a compacted topic keeps a null value: Kafka's default of `offsets.retention.minutes`."""
@@ -56,6 +61,27 @@ def topic_configs(run: str) -> dict[str, dict[str, str]]:
             TOMBSTONE_SETTING: str(TOMBSTONE_RETENTION_MS),
         }
     return configs
+
+
+def run_topics(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return run -> full names of its topics, of the topics of a cluster.
+
+    The names of the sources are common: `web.orders` of another producer is not a topic of a run `web`. The topics
+    belong to a run only if at least two of those exist that nobody but Shopstream creates.
+
+    Args:
+        names: full names of all topics of the cluster.
+    """
+    by_run: dict[str, list[str]] = {}
+    for name in sorted(names):
+        run, _, topic = name.partition(".")
+        if topic in {*SOURCE_TOPICS, *OWN_TOPICS} and re.fullmatch(RUN_NAME_PATTERN, run, re.ASCII):
+            by_run.setdefault(run, []).append(name)
+    return {
+        run: topics
+        for run, topics in by_run.items()
+        if sum(topic.partition(".")[2] in OWN_TOPICS for topic in topics) >= OWN_TOPICS_MIN
+    }
 
 
 def settings_warnings(topic: str, settings: Mapping[str, str | None], run: str, pause_ms: int) -> list[str]:

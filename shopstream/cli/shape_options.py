@@ -61,7 +61,7 @@ class ShapeSelection:
 
     def time_zone(self) -> ZoneInfo:
         """Return the zone. Raises UsageError."""
-        from connectors.formats.local_times import zone_name
+        from features.local_times import zone_name
 
         try:
             return ZoneInfo(zone_name(self.zone))

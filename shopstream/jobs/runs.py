@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +18,11 @@ from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.admin import GroupLag, TopicSize
 from connectors.kafka.run_removal import drop_topics_and_groups
-from connectors.kafka.topic_settings import topic_configs
+from connectors.kafka.topic_settings import run_topics
 from consumers.checkpoints.inventory import StoredState, remove_folder, remove_state, stored_states
 from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError, UsageError
-from features.schema import DEFAULT_RUN, GROUPS, RUN_NAME_PATTERN, check_run
+from features.schema import GROUPS, RUN_NAME_PATTERN, check_run
 from shopstream import embedded
 from shopstream.jobs import consume as consume_job
 from shopstream.settings import Settings
@@ -36,7 +36,6 @@ RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPAR
 """Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of demo and Spark."""
 LEAVE_TIMEOUT_S: Final = 12.0
 """Longer than the session time-out of the workers (8 s)."""
-TOPICS: Final = tuple(topic.removeprefix(f"{DEFAULT_RUN}.") for topic in topic_configs(DEFAULT_RUN))
 
 
 @dataclass(slots=True)
@@ -166,11 +165,13 @@ def overview(settings: Settings, state: str) -> Overview:
 def _add_kafka(settings: Settings, run_of: Any) -> None:
     endpoint = embedded.kafka_endpoint(settings)
     kafka_admin.check(endpoint, 5)
-    for topic in kafka_admin.topic_sizes(endpoint):
-        if (run := _named_after(topic.topic, ".", TOPICS)) is not None:
-            run_of(run).topics.append(topic)
+    sizes = {topic.topic: topic for topic in kafka_admin.topic_sizes(endpoint)}
+    existing = run_topics(sizes)
+    for run, topics in existing.items():
+        run_of(run).topics += [sizes[topic] for topic in topics]
     for group in kafka_admin.group_lags(endpoint):
-        if (run := _named_after(group.group, "-", GROUPS)) is not None:
+        run, _, role = group.group.rpartition("-")
+        if run in existing and role in GROUPS:
             run_of(run).groups.append(group)
 
 
@@ -226,12 +227,6 @@ def _is_run(name: str) -> bool:
     except UsageError:
         return False
     return True
-
-
-def _named_after(name: str, joint: str, known: Sequence[str]) -> str | None:
-    """Return the run of `RUN.topic` or `RUN-role`; None if the name is not of a run."""
-    run, _, rest = name.rpartition(joint) if joint == "-" else name.partition(joint)
-    return run if rest in known and _is_run(run) else None
 
 
 # --- dropping ---------------------------------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from connectors.kafka.client import ensure_topics
 from connectors.kafka.run_removal import drop_topics_and_groups
-from connectors.kafka.topic_settings import topic_configs
+from connectors.kafka.topic_settings import run_topics, topic_configs
 from consumers.audit import TopicAudit, audit_topics
 from consumers.dead_letters.producer import DeadLetter, open_dead_letters
 from features.errors import ShopstreamError
@@ -87,3 +87,30 @@ def test_dropping_a_run_leaves_a_run_of_a_similar_name(servers, run_name, write)
         assert drop_topics_and_groups(properties, run_name) == ()
     finally:
         drop_topics_and_groups(properties, f"{run_name}-2")
+
+
+def test_topics_of_another_producer_are_not_those_of_a_run(servers, run_name):
+    properties = servers.kafka.client_properties()
+    admin = AdminClient(properties)
+    foreign = [f"{run_name}.{topic}" for topic in ("orders", "events", "alerts")]
+    for future in admin.create_topics([NewTopic(topic, 1, 1) for topic in foreign]).values():
+        future.result()
+    assert run_name not in run_topics(admin.list_topics(timeout=10).topics)
+    assert drop_topics_and_groups(properties, run_name) == ()
+    assert set(foreign) <= set(admin.list_topics(timeout=10).topics)
+    ensure_topics(properties, run_name, 1)
+    assert set(run_topics(admin.list_topics(timeout=10).topics)[run_name]) == set(topic_configs(run_name))
+
+
+@pytest.mark.parametrize(
+    ("topics", "belong"),
+    [
+        (("orders", "customers", "events"), False),
+        (("orders", "alerts"), False),
+        (("orders", "alerts", "dead-letter"), True),
+        (("customer-features", "dead-letter-replays"), True),
+    ],
+    ids=["sources", "one of its own", "two of its own", "sources are gone"],
+)
+def test_topics_belong_to_a_run_if_two_are_its_own(topics, belong):
+    assert ("web" in run_topics([f"web.{topic}" for topic in topics] + ["web.shipments"])) == belong

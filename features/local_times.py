@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-DAY_MS: Final = 86_400_000
+from features.schema import DAY_MS
+
 _OFFSET_MS_MAX: Final = 16 * 3_600_000
 """More than the largest offset of any zone."""
 

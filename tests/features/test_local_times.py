@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import polars as pl
 import pytest
 
-from connectors.formats.local_times import DAY_MS, first_instants, utc_ms, wall_ms, zone_name
+from features.local_times import first_instants, utc_ms, wall_ms, zone_name
+from features.schema import DAY_MS
 
 EPOCH = datetime(1970, 1, 1)
 LAST = int(datetime(2030, 12, 31, tzinfo=UTC).timestamp())
