@@ -159,13 +159,14 @@ def _create(client: Elasticsearch, name: str) -> None:
 def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
     expected = mapping(definition)
     with translate_errors(f"The mapping of {names[0]}"):
-        _check_version(client, names)
+        existing = _checked_meta(client, names)
         try:
             client.indices.put_mapping(
                 index=list(names),
                 properties=expected["properties"],
                 dynamic=expected["dynamic"],
-                meta=expected["_meta"],
+                # a note of another part, such as the calendar of trends, stays
+                meta={**existing, **expected["_meta"]},
             )
         except elasticsearch.BadRequestError as error:
             raise ShopstreamError(
@@ -174,15 +175,19 @@ def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefini
             ) from error
 
 
-def _check_version(client: Elasticsearch, names: Sequence[str]) -> None:
-    response = client.indices.get_mapping(index=list(names), filter_path="*.mappings._meta.schema_version")
+def _checked_meta(client: Elasticsearch, names: Sequence[str]) -> dict[str, Any]:
+    """Return the notes in the mapping of the last index. Raises ShopstreamError for an index of another version."""
+    response = client.indices.get_mapping(index=list(names), filter_path="*.mappings._meta")
+    meta: dict[str, Any] = {}
     for name, entry in sorted(response.body.items()):
-        version = entry["mappings"]["_meta"]["schema_version"]
+        meta = entry["mappings"]["_meta"]
+        version = meta["schema_version"]
         if version != SCHEMA_VERSION:
             raise ShopstreamError(
                 f"The index {name} is of schema version {version}, this program writes {SCHEMA_VERSION}.",
                 "Replay the history into a new run (`--run NAME`) and promote it.",
             )
+    return meta
 
 
 def _reason(error: elasticsearch.ApiError) -> str:

@@ -159,8 +159,14 @@ def import_logs(
         if not report.records:
             raise _no_record(report)
         refused = dict(sorted(report.refused.items()))
-        archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused))
+        archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused, _zone_of(logs)))
     return report
+
+
+def _zone_of(logs: Sequence[Log]) -> str | None:
+    """Return the zone of the local times of logs; None without one, or if they have several."""
+    zones = {one.zone for _, _, mapping in logs for one in mapping.time if "zone" in one.model_fields_set}
+    return zones.pop() if len(zones) == 1 else None
 
 
 @contextmanager

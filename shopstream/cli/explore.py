@@ -21,7 +21,10 @@ def explore(
             "--out", metavar="FILE", help="Output file (.html), with the notebook next to it.", show_default=False
         ),
     ],
-    zone: Annotated[str, typer.Option("--zone", help="Time zone of hours and weekdays.")] = "UTC",
+    zone: Annotated[
+        str | None,
+        typer.Option("--zone", metavar="ZONE", help="Time zone of days and hours; default: that of the shop."),
+    ] = None,
     as_of: AsOf = None,
 ) -> None:
     """Explore an archive, preferably clean: days, weeks, funnel, cohorts, products, customers, with explained charts.
@@ -32,19 +35,23 @@ def explore(
     """
     from connectors.files import write_whole
     from shopstream.jobs.explore import explore_archive
+    from shopstream.settings import load_settings
     from training.exploration.notebook import notebook
     from training.exploration.page import make_panels, render
 
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
-    history = stated_history(console, directory, as_of)
+    settings = load_settings(shop=None if zone is None else {"time_zone": zone})
+    history = stated_history(console, directory, as_of, settings.shop)
     with progress(console) as on_step:
-        observed = explore_archive(directory, zone, on_step, history)
+        observed = explore_archive(directory, on_step, history)
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
-        book = notebook(str(directory.resolve()), zone, None if history.limit_ms is None else history.end_ms)
+        book = notebook(
+            str(directory.resolve()), history.calendar, None if history.limit_ms is None else history.end_ms
+        )
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
     console.print(exploration.summary)
     for title, panels in exploration.sections.items():

@@ -41,7 +41,8 @@ def report(
     from training.report.interventions import Assumptions
 
     console = Console(stderr=True)
-    churn_bundle = chosen_bundle(bundle, load_settings().home)
+    settings = load_settings()
+    churn_bundle = chosen_bundle(bundle, settings.home)
     if churn_bundle is None:
         raise UsageError(
             "A report needs a churn model, and the data folder has no current bundle.",
@@ -49,7 +50,7 @@ def report(
         )
     effects = Assumptions() if assumptions is None else read_assumptions(assumptions)
     request = ReportRequest(horizon, forecast, effects)
-    history = stated_history(console, directory, as_of)
+    history = stated_history(console, directory, as_of, settings.shop)
     moment = history.end_ms if as_of is None else as_of
     with progress(console) as on_step:
         findings, segmented = compute_findings(directory, moment, churn_bundle, request, on_step, history)

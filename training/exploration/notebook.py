@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from features.calendar import Calendar
 from training.exploration.page import SECTIONS, TITLE
 from training.exploration.panels import Panel
 
 _BEGIN: Final = """\
 from pathlib import Path
 
+from features.calendar import Calendar
 from shopstream.jobs.explore import explore_archive
 from shopstream.jobs.history import known_history
 from training.exploration import customers, panels, shopping
@@ -19,9 +21,9 @@ from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary
 
 ARCHIVE = Path({archive!r})
-ZONE = {zone!r}  # time zone of hours and weekdays
+CALENDAR = Calendar({zone!r}, {week_start!r})  # time zone of days and hours, first day of the week
 AS_OF = {as_of!r}  # epoch ms; later records do not count; None: all records
-data = explore_archive(ARCHIVE, ZONE, history=known_history(ARCHIVE, AS_OF))
+data = explore_archive(ARCHIVE, history=known_history(ARCHIVE, AS_OF, calendar=CALENDAR))
 print(summary(data))"""
 _END: Final = """\
 # feature rows of all customers at the end of the archive, for further work in pandas
@@ -35,17 +37,17 @@ def show(panel: Panel) -> None:
     panel.figure.show()
 
 
-def notebook(archive: str, zone: str, as_of: int | None = None) -> str:
+def notebook(archive: str, calendar: Calendar, as_of: int | None = None) -> str:
     """Return the notebook's file, nbformat 4.5; equal arguments give equal bytes.
 
     Args:
         archive: folder of the archive, as the notebook should open it.
-        zone: IANA name of the time zone.
+        calendar: calendar of days, hours and weeks.
         as_of: time of the exploration, epoch ms; None: all records count.
     """
     cells = [
         {"id": f"cell-{number:02d}", "metadata": {}, **cell}
-        for number, cell in enumerate(_cells(archive, zone, as_of), start=1)
+        for number, cell in enumerate(_cells(archive, calendar, as_of), start=1)
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     content = {
@@ -55,11 +57,11 @@ def notebook(archive: str, zone: str, as_of: int | None = None) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _cells(archive: str, zone: str, as_of: int | None) -> Iterator[dict[str, Any]]:
+def _cells(archive: str, calendar: Calendar, as_of: int | None) -> Iterator[dict[str, Any]]:
     yield _text(
         f"# {TITLE}\n\nMade by `shopstream explore`. Each figure has its own cell, which can be changed and run again."
     )
-    yield _code(_BEGIN.format(archive=archive, zone=zone, as_of=as_of))
+    yield _code(_BEGIN.format(archive=archive, zone=calendar.time_zone, week_start=calendar.week_start, as_of=as_of))
     for title, makers in SECTIONS.items():
         yield _text(f"## {title}")
         for make in makers:

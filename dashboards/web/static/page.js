@@ -6,7 +6,7 @@ import * as controls from "./controls.js";
 import * as customers from "./customers.js";
 import { h, put } from "./dom.js";
 import * as explorer from "./explorer.js";
-import { ago, instant } from "./format.js";
+import { ago, instant, zoneIs, zoneName } from "./format.js";
 import * as customer from "./customer.js";
 
 const element = (id) => document.getElementById(id);
@@ -41,6 +41,7 @@ async function load() {
     if (!declared) {
       declared = await ask("declaration", "", request.signal);
       element("run").textContent = declared.run;
+      zoneIs(declared.calendar.time_zone);
     }
     await draw(request.signal);
     if (request !== pending) return;
@@ -137,7 +138,7 @@ function schedule() {
 function showAge() {
   if (!lastLoad) return put(age, "");
   const since = Date.now() - lastLoad.now;
-  const data = lastLoad.newest ? `Data until ${instant(lastLoad.newest)} UTC${lastLoad.clock ? `, ${ago(lastLoad.clock + since - lastLoad.newest)}` : ""}. ` : "";
+  const data = lastLoad.newest ? `Data until ${instant(lastLoad.newest)} ${zoneName()}${lastLoad.clock ? `, ${ago(lastLoad.clock + since - lastLoad.newest)}` : ""}. ` : "";
   age.textContent = `${data}Refreshed ${ago(Math.round(since / 1000) * 1000)}.`;
 }
 
