@@ -88,7 +88,7 @@ def test_import_into_a_space_uses_its_path():
     assert done.address.endswith("/s/shop%20team/app/dashboards#/view/shop-now")
 
 
-def test_calendar_of_a_space_is_set_when_asked():
+def test_calendar_is_set_for_the_space():
     with PlayedKibana() as played:
         set_calendar(Kibana(played.url, "shop team"), Calendar("Europe/Berlin", "sunday"))
     assert played.requests == ["POST /s/shop%20team/api/kibana/settings"]

@@ -41,7 +41,7 @@ def client(servers):
         yield client
 
 
-def test_calendar_is_kept_with_the_trends_and_another_one_is_refused(settings, client):
+def test_trends_have_a_calendar_and_another_one_is_refused(settings, client):
     run = settings.run
     assert run_calendar(client, run, ShopSettings()) == Calendar()
     write_trends(settings, [movement(BERLIN)], BERLIN)
