@@ -47,7 +47,7 @@ from producers.topic_mapping.ready import ready_mappings, with_topic
 END_MS = 20_400 * DAY_MS
 SALT = "salt"
 MOVED_SHARE = 0.05
-SHARE_TIMEOUT_S = 240
+SHARE_TIMEOUT_S = 400
 ANSWERS = {"zone": "UTC"}
 
 
@@ -253,8 +253,9 @@ class Stage:
         assert reports
         for one in reports:
             assert one["consumed"] == one["valid"] + one["left_out"] + one["rejected"], one
-        ended = [one for one in lines_of(self._folder / "consume.log") if one.get("event") == "ended"]
-        assert {(one["late"], one["rejected"]) for one in ended} == {(0, 0)}, ended
+        # a parent that is stopped early has no figures
+        reports = [one for one in lines_of(self._folder / "consume.log") if "late" in one]
+        assert {(one["late"], one["rejected"]) for one in reports} == {(0, 0)}, reports[-1]
 
 
 class Committed:

@@ -73,7 +73,7 @@ def draw(seed: int) -> Story:
     return Story(
         seed, clicks, orders,
         customers=int(rng.integers(80, 250)),
-        events=int(rng.integers(8_000, 16_000)),
+        events=int(rng.integers(15_000, 30_000)),
         days=int(rng.integers(30, 75)),
         partitions=int(rng.integers(2, 6)),
         dirt=float(rng.uniform(0.02, 0.1)),
@@ -90,7 +90,8 @@ def _kills(rng: np.random.Generator) -> tuple[Kill, ...]:
         target = (COMMANDS[int(rng.integers(2))], bool(rng.random() < 0.3))
         if targets.count(target) < (PARENT_KILLS_MAX if target[1] else WORKER_KILLS_MAX):
             targets.append(target)
-    shares = sorted(rng.uniform(0, 1, KILLS))
+    # the last ones while `consume` catches up, or when all is done
+    shares = sorted(rng.uniform(0, 0.9, KILLS))
     workers = {"map": 2, "consume": 2}
     kills = []
     for after, number in zip(shares, rng.permutation(KILLS), strict=True):
@@ -98,5 +99,5 @@ def _kills(rng: np.random.Generator) -> tuple[Kill, ...]:
         if parent and command in workers:
             # another number each time
             workers[command] = (workers[command] + int(rng.integers(1, 3)) - 1) % 3 + 1
-        kills.append(Kill(float(after), command, parent, float(rng.uniform(0, 1.5)), workers.get(command, 1)))
+        kills.append(Kill(float(after), command, parent, float(rng.uniform(0, 0.4)), workers.get(command, 1)))
     return tuple(kills)
