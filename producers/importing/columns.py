@@ -171,6 +171,8 @@ class Columns:
             return known | text.is_null() if None in condition.one_of else known
         if condition.starts_with is not None:
             return text.str.starts_with(condition.starts_with).fill_null(False)
+        if condition.same_as is not None:
+            return (text == self.column(condition.same_as)).fill_null(False)
         number = read_decimals(
             self._as_in_log(text, self._table_of(condition.path)), self.decimal, self.thousands
         ).struct

@@ -334,7 +334,7 @@ class _Common(Part):
         for time in self.times:
             paths.update(time.paths())
         for rule in rules:
-            paths.update((*rule.path, *paths_of(rule.when)))
+            paths.update((*paths_of(rule), *paths_of(rule.when)))
         return paths | ({self.currency.path} if self.currency.path else set())
 
     @model_validator(mode="after")

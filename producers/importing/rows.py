@@ -447,9 +447,9 @@ def _labels(
     sources: Mapping[str, Source | None], mapping: OrderMapping | ClickMapping, order: OrderColumns | None
 ) -> dict[str, str]:
     labels = {name: ", ".join(label(source)) for name, source in sources.items() if label(source)}
-    labels["ts"] = ", ".join(path for time in mapping.time for path in time.path)
+    labels["ts"] = ", ".join(dict.fromkeys(path for time in mapping.time for path in time.path))
     if order is not None and order.updated:
-        labels["updated_ts"] = ", ".join(path for time in order.updated for path in time.path)
+        labels["updated_ts"] = ", ".join(dict.fromkeys(path for time in order.updated for path in time.path))
     return labels | ({"currency": mapping.currency.path} if mapping.currency.path else {})
 
 
