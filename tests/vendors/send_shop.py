@@ -5,9 +5,13 @@ give them; the rest is what the library makes of it.
 """
 
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
-AT = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=timezone.utc)
+from posthog import Posthog, identify_context, new_context, set_context_session
+from rudderstack.analytics.client import Client as RudderStack
+from segment.analytics.client import Client as Segment
+
+AT = datetime(2026, 3, 2, 9, 0, 0, 250_000, tzinfo=UTC)
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
 LAPTOP = "Mozilla/5.0 (X11; Linux x86_64) Firefox/135.0"
 BERLIN = timezone(timedelta(hours=1))
@@ -17,7 +21,7 @@ PRODUCTS = [
 ]
 
 
-def at(minutes, zone=timezone.utc):
+def at(minutes, zone=UTC):
     return (AT + timedelta(minutes=minutes)).astimezone(zone)
 
 
@@ -25,7 +29,7 @@ def send_calls(client):
     """Send calls of the specification that Segment and RudderStack have in common."""
     web = {"sessionId": 1772442000, "userAgent": LAPTOP, "campaign": {"medium": "cpc", "source": "google"}}
 
-    def call(make, minutes, message_id, *, zone=timezone.utc, agent=LAPTOP, **more):
+    def call(make, minutes, message_id, *, zone=UTC, agent=LAPTOP, **more):
         # a copy: the libraries write into the context that they are given
         make(context={**web, "userAgent": agent}, timestamp=at(minutes, zone), message_id=message_id, **more)
 
@@ -49,24 +53,18 @@ def send_calls(client):
 
 
 def send_by_segment(url):
-    from segment.analytics.client import Client
-
-    client = Client("write-key", host=url, gzip=False, max_retries=3)
+    client = Segment("write-key", host=url, gzip=False, max_retries=3)
     send_calls(client)
     client.shutdown()
 
 
 def send_by_rudderstack(url):
-    from rudderstack.analytics.client import Client
-
-    client = Client("write-key", host=url, gzip=True, max_retries=3)
+    client = RudderStack("write-key", host=url, gzip=True, max_retries=3)
     send_calls(client)
     client.shutdown()
 
 
 def send_by_posthog(url):
-    from posthog import Posthog, identify_context, new_context, set_context_session
-
     client = Posthog("project-key", host=url, flush_at=50, flush_interval=0.2, max_retries=3)
 
     def uuid(number):
