@@ -12,9 +12,9 @@ from connectors.kafka.topic_settings import topic_configs
 from consumers.mapping.consumer import ROLE
 from features.errors import UsageError
 from features.schema import group_name
-from producers.importing.mapping import ClickMapping, OrderMapping, check_answers, parse_mapping
+from producers.importing.mapping import check_answers
 from producers.topic_mapping.mapper import TopicMapper
-from producers.topic_mapping.ready import topic_mapping_text
+from producers.topic_mapping.ready import LoadedMapping, read_topic_mapping
 from shopstream.embedded import Endpoints
 from shopstream.jobs.consume import WORKERS_MAX, instance_id
 from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
@@ -60,25 +60,34 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
     Raises:
         UsageError: a mapping is missing or invalid, reads no topic, or reads a topic of the run.
     """
-    texts: dict[str, str] = {}
-    mappings: dict[str, OrderMapping | ClickMapping] = {}
+    loaded: list[LoadedMapping] = []
     for given in names:
-        text, origin = topic_mapping_text(given)
-        if origin in texts:
-            raise UsageError(f"The mapping {origin} is given twice.", "Give each mapping once.")
-        mapping = parse_mapping(text, origin, answers)
-        if mapping.topic is not None and mapping.topic.topic in topic_configs(settings.run):
+        one = read_topic_mapping(given, answers)
+        _check_not_twice(one, loaded)
+        if one.mapping.topic is not None and one.mapping.topic.topic in topic_configs(settings.run):
             raise UsageError(
-                f"The mapping {origin} reads {mapping.topic.topic}, which is a topic of the run that it writes.",
+                f"{one.line('from', 'topic')}: from.topic: {one.mapping.topic.topic} is a topic of the run that the"
+                " mapping writes.",
                 "Correct `from.topic`, or give another --run.",
             )
-        texts[origin], mappings[origin] = text, mapping
-    check_answers(list(texts.values()), answers)
-    salt, registries = guest_salt(settings), registries_of(settings, mappings)
-    mappers = tuple(
-        open_mapper(name, mapping, salt, registries, shows_values=False) for name, mapping in mappings.items()
-    )
-    return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()))
+        loaded.append(one)
+    check_answers([one.text for one in loaded], answers)
+    salt, registries = guest_salt(settings), registries_of(settings, loaded)
+    mappers = tuple(open_mapper(one.origin, one.mapping, salt, registries, shows_values=False) for one in loaded)
+    texts = tuple((one.origin, one.text) for one in loaded)
+    return MappedTopics(texts, answers, mappers, salt.decode(), tuple(registries.values()))
+
+
+def _check_not_twice(one: LoadedMapping, others: Sequence[LoadedMapping]) -> None:
+    """Refuse a mapping that is given twice, also as a copy: each of its records would be written twice."""
+    for other in others:
+        if other.origin == one.origin:
+            raise UsageError(f"The mapping {one.origin} is given twice.", "Give each mapping once.")
+        if other.mapping.model_copy(update={"about": one.mapping.about}) == one.mapping:
+            raise UsageError(
+                f"The mappings {other.origin} and {one.origin} are equal: every record would be written twice.",
+                "Give one of them.",
+            )
 
 
 def checked_workers(workers: int) -> int:

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from connectors.endpoints import RegistryEndpoint
 from connectors.messages.decoder import schema_decoder
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.topic_mapping.mapper import TopicMapper
-from shopstream.settings import Settings, guest_salt, registry_endpoint
+from producers.topic_mapping.ready import LoadedMapping
+from shopstream.settings import Settings, registry_endpoint
 
 
-def registries_of(
-    settings: Settings, mappings: Mapping[str, OrderMapping | ClickMapping]
-) -> dict[str, RegistryEndpoint]:
+def registries_of(settings: Settings, loaded: Sequence[LoadedMapping]) -> dict[str, RegistryEndpoint]:
     """Return name -> address of the registries that mappings need.
 
     Args:
         settings: settings with the registries.
-        mappings: name of a mapping, for errors -> mapping.
+        loaded: mappings.
 
     Raises:
         UsageError: the settings lack a registry.
         ShopstreamError: a password cannot be read.
     """
     registries: dict[str, RegistryEndpoint] = {}
-    for name, mapping in mappings.items():
-        if mapping.topic is not None and mapping.topic.registry is not None:
+    for one in loaded:
+        topic = one.mapping.topic
+        if topic is not None and topic.registry is not None:
             try:
-                registries[mapping.topic.registry] = registry_endpoint(settings, mapping.topic.registry)
+                registries[topic.registry] = registry_endpoint(settings, topic.registry)
             except UsageError as error:
-                raise UsageError(f"The mapping {name} cannot be used: {error.message}", error.remedy) from None
+                place = one.line("from", "registry")
+                raise UsageError(f"{place}: from.registry: {error.message}", error.remedy) from None
     return registries
-
-
-def topic_mapper(
-    name: str, mapping: OrderMapping | ClickMapping, settings: Settings, *, wait: Callable[[float], None] = time.sleep
-) -> TopicMapper:
-    """Return the mapper of a topic by the settings; arguments and errors as `registries_of` and `open_mapper`."""
-    return open_mapper(name, mapping, guest_salt(settings), registries_of(settings, {name: mapping}), wait=wait)
 
 
 def open_mapper(
