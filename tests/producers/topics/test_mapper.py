@@ -380,3 +380,9 @@ def test_messages_that_have_a_path_are_counted():
 def test_mapping_that_is_nested_too_deeply_is_refused():
     with pytest.raises(UsageError, match="nested too deeply"):
         parse_mapping("a: " + "[" * 3_000, "clicks.yaml")
+
+
+def test_element_that_is_text_is_named_in_the_reason():
+    lines = CLICKS.replace("lines: {types", "lines: {repeats: first, types")
+    result = mapped(lines, CLICK | {"kind": "buy", "order": "R", "lines": ["A", "B"]})
+    assert result.refused == {0: '`.price`: the element is text without an object or list in it'}
