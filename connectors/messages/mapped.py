@@ -49,6 +49,7 @@ class Mapped:
         records: records; those of events are in the order of their messages.
         left_out: message -> reason, for messages that are no records by a rule.
         refused: message -> reason, for messages that cannot be read right.
+        dropped: message with records -> optional values that they cannot hold: path and reason of each.
         opened: number of messages whose fields were read: not those that are a tombstone or no JSON.
         present: path of the mapping -> number of opened messages that have it.
     """
@@ -56,6 +57,7 @@ class Mapped:
     records: list[MappedRecord] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    dropped: dict[int, list[str]] = field(default_factory=dict)
     opened: int = 0
     present: dict[str, int] = field(default_factory=dict)
 

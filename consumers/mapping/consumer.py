@@ -201,6 +201,7 @@ class MapRole:
             stream_ts=max(times, default=0),
             last_error=self._last_error or self._mappers.last_error,
             left_out_by=self._counts.by_reason(),
+            dropped_by=self._counts.dropped(),
             path_fill={f"{PATH_FILL_PREFIX}{path}": share for path, share in self._mappers.shares().items()},
             **self._counts.totals,
         )

@@ -52,12 +52,16 @@ class TopicMappers:
         results = [mapper.map(messages) for mapper in mappers]
         for mapper, result in zip(mappers, results, strict=True):
             self._fill[mapper.name].add(result)
+            for values in result.dropped.values():
+                values[:] = [f"{mapper.name}: {value}" for value in values]
         if len(results) == 1:
             return results[0]
         joined = Mapped()
         for mapper, result in zip(mappers, results, strict=True):
             joined.records += result.records
             joined.left_out |= result.left_out
+            for number, values in result.dropped.items():
+                joined.dropped[number] = [*joined.dropped.get(number, ()), *values]
             joined.refused |= {number: f"{mapper.name}: {reason}" for number, reason in result.refused.items()}
         for record in joined.records:
             joined.left_out.pop(record.message, None)
@@ -91,4 +95,5 @@ def _without(mapped: Mapped, refused: Mapping[int, str]) -> Mapped:
     if refused:
         mapped.records = [record for record in mapped.records if record.message not in refused]
         mapped.left_out = {n: reason for n, reason in mapped.left_out.items() if n not in refused}
+        mapped.dropped = {n: values for n, values in mapped.dropped.items() if n not in refused}
     return mapped

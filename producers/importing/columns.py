@@ -138,15 +138,15 @@ class Columns:
         keys = {MISSED_KEY.format(name): key for name, (key, _) in self.missed.items()}
         return keys | {MISSED.format(name): message for name, (_, message) in self.missed.items()}
 
-    def missed_drops(self) -> list[tuple[str, pl.Expr]]:
-        """Return reason and condition, over the texts of fields, of values that a missed key leaves empty."""
-        return [
-            (
+    def missed_drops(self) -> dict[str, tuple[str, pl.Expr]]:
+        """Return field -> reason and condition, over the texts of fields, of values that a missed key leaves empty."""
+        return {
+            name: (
                 f"{name} by a key that its table lacks",
                 pl.col(MISSED.format(name)).is_not_null() & pl.col(name).is_null(),
             )
             for name in self.missed
-        ]
+        }
 
     def require(self, paths: Sequence[str]) -> None:
         """Raise UsageError if paths are given and the table has none of them as columns."""

@@ -142,6 +142,9 @@ class TopicMapper:
             self._add_orders(moved, VOID_STATUS, parts, mapped)
         else:
             self._add_events(rows, messages, mapped)
+        if mapped.dropped:
+            with_records = {record.message for record in mapped.records}
+            mapped.dropped = {number: values for number, values in mapped.dropped.items() if number in with_records}
         return mapped
 
     def _in_common_form(
@@ -210,6 +213,10 @@ class TopicMapper:
                 mapped.left_out.setdefault(line, f"no rate for {value}")
             else:
                 mapped.refused.setdefault(line, self._reason(parts[line], column, reason, value, detail))
+        for one in judged.dropped:
+            for line in one.lines:
+                text = one.reason if one.columns is None else f"`{one.columns}`: {one.reason}"
+                mapped.dropped.setdefault(line, []).append(text)
         used = judged.used.filter(~pl.col("_bad"))
         if settled := mapped.refused.keys() | mapped.left_out.keys():
             used = used.filter(~pl.col("_line").is_in(list(settled)))

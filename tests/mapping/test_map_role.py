@@ -182,6 +182,33 @@ def test_topic_that_is_created_again_stops_the_role(monkeypatch):
         run([[NOW_MS - DAY_MS]], turns=10, ids=lambda: {"web": next(ids)})
 
 
+class Losing(Times):
+    """Loses a value of each message."""
+
+    def map(self, messages):
+        mapped = super().map(messages)
+        mapped.dropped = {n: ["`country`: no code"] for n in range(len(messages)) if n not in mapped.left_out}
+        return mapped
+
+
+def test_dropped_values_count_by_mapping_path_and_reason_once_their_message_is_written():
+    late = NOW_MS + 2 * DAY_MS
+    _, _, _, _, progress = run([[NOW_MS], [NOW_MS + 1], "left out", "refused", [late]], mappers=(Losing(),))
+    assert (progress.consumed, progress.valid, progress.dropped) == (5, 2, 2)
+    assert progress.dropped_by == {f"dropped.{Losing().name}: `country`: no code": 2}
+
+
+def test_values_that_several_mappings_of_a_topic_drop_count_for_each():
+    _, _, _, _, progress = run([[NOW_MS]], mappers=(Losing(name="one"), Losing(name="two")))
+    assert progress.dropped_by == {"dropped.one: `country`: no code": 1, "dropped.two: `country`: no code": 1}
+
+
+def test_dropped_values_of_a_message_on_hold_do_not_count_yet():
+    early, later = NOW_MS - 9 * DAY_MS, NOW_MS - 9 * DAY_MS + STEP_MS + 1
+    _, _, _, _, progress = run([[early], [later]], mappers=(Losing(),), others=early)
+    assert (progress.consumed, progress.dropped) == (1, 1)
+
+
 def test_nothing_is_written_ahead_of_the_other_workers():
     early, late = NOW_MS - 9 * DAY_MS, NOW_MS - 9 * DAY_MS + STEP_MS + 1
     source, writer, _, _, progress = run([[early], [late]], others=early)
