@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from connectors.endpoints import RegistryEndpoint
-from connectors.kafka.client import TopicReport, check_broker, ensure_topics
+from connectors.kafka.client import TopicReport, check_broker, ensure_topics, open_admin
 from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
+from connectors.kafka.offsets import committed_metadata
 from connectors.kafka.topic_settings import topic_configs
+from consumers.mapping.committed_facts import check_same_guests, read_facts
 from consumers.mapping.consumer import ROLE
 from features.errors import UsageError
 from features.schema import group_name
@@ -21,7 +24,7 @@ from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
 from shopstream.runtime.protocol import NO_END, MappingTask, Task
 from shopstream.runtime.roles import MAP_BUILDER
 from shopstream.runtime.supervisor import Supervisor
-from shopstream.runtime.topic_mapper import open_mapper, registries_of
+from shopstream.runtime.topic_mapper import guests_fingerprint, open_mapper, registries_of
 from shopstream.settings import Settings, guest_salt
 
 
@@ -35,6 +38,7 @@ class MappedTopics:
         mappers: their mappers.
         guest_salt: secret of which ids of guests are made.
         registries: schema registries that the mappings name.
+        guests: fingerprint of the secret; empty if the mappings make no ids of guests.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -42,6 +46,7 @@ class MappedTopics:
     mappers: tuple[TopicMapper, ...]
     guest_salt: str
     registries: tuple[RegistryEndpoint, ...]
+    guests: str
 
     @property
     def topics(self) -> list[str]:
@@ -75,7 +80,8 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
     salt, registries = guest_salt(settings), registries_of(settings, loaded)
     mappers = tuple(open_mapper(one.origin, one.mapping, salt, registries, shows_values=False) for one in loaded)
     texts = tuple((one.origin, one.text) for one in loaded)
-    return MappedTopics(texts, answers, mappers, salt.decode(), tuple(registries.values()))
+    guests = guests_fingerprint(settings.run, salt, (one.mapping for one in loaded))
+    return MappedTopics(texts, answers, mappers, salt.decode(), tuple(registries.values()), guests)
 
 
 def _check_not_twice(one: LoadedMapping, others: Sequence[LoadedMapping]) -> None:
@@ -95,6 +101,22 @@ def checked_workers(workers: int) -> int:
     if not 1 <= workers <= WORKERS_MAX:
         raise UsageError(f"Invalid value for --workers: {workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
     return workers
+
+
+def check_guests(kafka: Mapping[str, Any], run: str, mapped: MappedTopics) -> None:
+    """Check that ids of guests are made of the secret with which the run began.
+
+    Args:
+        kafka: librdkafka properties.
+        run: name of the run.
+        mapped: mappings.
+
+    Raises:
+        ShopstreamError: the secret is another one, or Kafka does not respond.
+    """
+    if mapped.guests:
+        committed = committed_metadata(open_admin(kafka), group_name(run, ROLE))
+        check_same_guests((read_facts(one).guests for one in committed.values()), mapped.guests)
 
 
 def prepare(settings: Settings, endpoints: Endpoints) -> TopicReport:
@@ -127,14 +149,21 @@ def open_supervisor(
         debug: log debug lines of the workers too.
 
     Raises:
-        ShopstreamError: a topic does not exist, or Kafka does not respond.
+        ShopstreamError: a topic does not exist, the secret of guests is another one, or Kafka does not respond.
     """
     kafka = endpoints.kafka.client_properties()
+    check_guests(kafka, settings.run, mapped)
     topics = foreign_topics(kafka, group_name(settings.run, "ends"), mapped.topics, start)
     numbers = frozenset(range(len(topics.partitions)))
     starts = tuple((*partition, offset) for partition, offset in topics.starts.items())
     task = MappingTask(
-        mapped.texts, dict(mapped.answers), mapped.guest_salt, mapped.registries, topics.partitions, starts
+        mapped.texts,
+        dict(mapped.answers),
+        mapped.guest_salt,
+        mapped.registries,
+        topics.partitions,
+        starts,
+        mapped.guests,
     )
 
     def task_of(name: WorkerName) -> Task:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from connectors.endpoints import RegistryEndpoint
 from connectors.messages.decoder import schema_decoder
 from features.errors import UsageError
+from producers.importing.columns import makes_guests
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.topic_mapping.mapper import TopicMapper
 from producers.topic_mapping.ready import LoadedMapping
 from shopstream.settings import Settings, registry_endpoint
+
+_ROUNDS: Final = 200_000
+"""Rounds of the hash of the secret of guests: about a tenth of a second."""
 
 
 def registries_of(settings: Settings, loaded: Sequence[LoadedMapping]) -> dict[str, RegistryEndpoint]:
@@ -67,3 +73,18 @@ def open_mapper(
     if topic is not None and topic.registry is not None:
         decoder = schema_decoder(topic.format, registries[topic.registry], wait)
     return TopicMapper(name, mapping, salt, decoder=decoder, shows_values=shows_values)
+
+
+def guests_fingerprint(run: str, salt: bytes, mappings: Iterable[OrderMapping | ClickMapping]) -> str:
+    """Return what tells one secret of guests from another without revealing it; empty if no mapping makes guests.
+
+    It is slow to compute, so that a weak secret is not found by trying many.
+
+    Args:
+        run: name of the run, which gives equal secrets of two runs different fingerprints.
+        salt: the secret.
+        mappings: mappings of the run.
+    """
+    if not any(makes_guests(source) for mapping in mappings for source in mapping.sources()):
+        return ""
+    return hashlib.pbkdf2_hmac("sha256", salt, f"shopstream guests {run}".encode(), _ROUNDS, 8).hex()

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.kafka.source import Batch, CommittedOffset, Partition
 from connectors.messages.mapped import Mapped, MappedRecord
+from consumers.mapping.committed_facts import CommittedFacts, read_facts
 from consumers.mapping.consumer import MapOptions, MapRole
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME
 from features.errors import ShopstreamError
@@ -207,6 +208,37 @@ def test_dropped_values_of_a_message_on_hold_do_not_count_yet():
     early, later = NOW_MS - 9 * DAY_MS, NOW_MS - 9 * DAY_MS + STEP_MS + 1
     _, _, _, _, progress = run([[early], [later]], mappers=(Losing(),), others=early)
     assert (progress.consumed, progress.dropped) == (1, 1)
+
+
+def role_of(guests):
+    source = OnePartition([])
+    return source, MapRole(source, TIMES, Writer(), Letters(), topic_ids=lambda: {"web": "id"}, guests=guests)
+
+
+@pytest.mark.parametrize(("known", "current"), [("one", "two"), ("two", "one")])
+def test_offsets_of_another_secret_of_guests_are_refused(known, current):
+    _, role = role_of(current)
+    start = CommittedOffset(7, CommittedFacts("id", known).text())
+    with pytest.raises(ShopstreamError, match=r"another guest_salt.*SHOPSTREAM_GUEST_SALT.*--run NAME"):
+        role.assigned({WEB: start})
+
+
+@pytest.mark.parametrize(
+    ("known", "current", "committed"),
+    [("", "one", "one"), ("one", "one", "one"), ("one", "", "one"), ("", "", "")],
+)
+def test_fingerprint_of_the_secret_is_committed_and_kept_while_no_mapping_makes_guests(known, current, committed):
+    source, role = role_of(current)
+    texts = []
+    source.read_to = 8
+    source.commit = lambda offsets: texts.append(offsets[WEB][1])
+    role.assigned({WEB: CommittedOffset(7, CommittedFacts("id", known).text())})
+    role.revoked([WEB])
+    assert [read_facts(text) for text in texts] == [CommittedFacts("id", committed)]
+
+
+def test_metadata_of_another_writer_has_no_facts():
+    assert read_facts("") == read_facts("epoch 7") == CommittedFacts()
 
 
 def test_nothing_is_written_ahead_of_the_other_workers():
