@@ -24,7 +24,7 @@ class PartError(ValueError):
 
     Args:
         message: what is wrong.
-        path: path to the part, from the place of the check.
+        path: path to the part, from the part that is checked.
         text: text of the part, where the path to it is not known: the first such scalar below `path` counts.
     """
 
@@ -84,11 +84,11 @@ class YamlText:
 
     def refusal(self, error: ValidationError) -> str:
         """Format a model's validation error: a line for each mistake."""
-        mistakes = [(self._place(one), message_of(one)) for one in error.errors(include_url=False)]
+        mistakes = [(self._position(one), message_of(one)) for one in error.errors(include_url=False)]
         mistakes.sort(key=lambda mistake: self.line(mistake[0]))
         return "\n".join(dict.fromkeys(self.error(path, message) for path, message in mistakes))
 
-    def _place(self, mistake: ErrorDetails) -> Path:
+    def _position(self, mistake: ErrorDetails) -> Path:
         """Return the path to a mistake, as the document has it."""
         reason = mistake.get("ctx", {}).get("error")
         if not isinstance(reason, PartError):
@@ -208,7 +208,7 @@ def _path_to(node: yaml.Node | None, text: str, before: Path) -> Path | None:
         parts = [(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
     elif isinstance(node, yaml.SequenceNode):
         parts = list(enumerate(node.value))
-    return next((found for part, one in parts if (found := _path_to(one, text, [*before, part]))), None)
+    return next((path for part, one in parts if (path := _path_to(one, text, [*before, part]))), None)
 
 
 def _refuse_repeated_keys(root: yaml.Node | None, origin: str) -> None:

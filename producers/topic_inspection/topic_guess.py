@@ -89,7 +89,7 @@ def guess_topic(
     messages: Sequence[Message],
     keys: Sequence[bytes | None] | None,
     now_ms: int,
-    places: Sequence[str] | None = None,
+    positions: Sequence[str] | None = None,
 ) -> TopicGuess:
     """Return what a topic holds by a sample of its messages.
 
@@ -98,7 +98,7 @@ def guess_topic(
         messages: values with headers.
         keys: key of each message; None if they are unknown.
         now_ms: current time, epoch ms.
-        places: where each message is, for people: `partition 0, offset 17`; by default its line, from 1.
+        positions: where each message is, for people: `partition 0, offset 17`; by default its line, from 1.
     """
     forms = [form_of(message) for message in messages]
     guess = TopicGuess(topic, len(messages), Counter(forms))
@@ -127,7 +127,7 @@ def guess_topic(
     own = group if guess.envelope != "debezium" else group_of(topic, _rows(typed), now_ms + DAY_MS)
     described = TopicFormat(topic=topic, envelope=guess.envelope, text_fields=_formats_fields(guess.envelope, fields))
     drafted = draft(_without_personal_words(own), described, debezium_scales([content for _, content in decoded]))
-    drafted = _with_places(drafted, places or [f"line {number + 1}" for number in range(len(messages))])
+    drafted = _with_positions(drafted, positions or [f"line {number + 1}" for number in range(len(messages))])
     columns = drafted.recognition.columns
     named = {columns[name] for name in ("type", "status", "currency", "device") if name in columns}
     guess.words = {one.path for one in guess.paths if _shows_words(one, named)}
@@ -196,11 +196,11 @@ def _without_personal_words(group: Group) -> Group:
     return group
 
 
-def _with_places(drafted: Draft, places: Sequence[str]) -> Draft:
-    """Return a draft whose examples name the place of their message instead of its number."""
+def _with_positions(drafted: Draft, positions: Sequence[str]) -> Draft:
+    """Return a draft whose examples name the position of their message instead of its number."""
 
     def named(text: str) -> str:
-        return _NUMBER.sub(lambda match: f"{match[1]}({places[int(match[2])]})", text)
+        return _NUMBER.sub(lambda match: f"{match[1]}({positions[int(match[2])]})", text)
 
     questions = [replace(one, text=named(one.text), decides=named(one.decides)) for one in drafted.questions]
     return replace(drafted, text=named(drafted.text), questions=questions)

@@ -213,9 +213,9 @@ class TopicMapper:
                 mapped.left_out.setdefault(line, f"no rate for {value}")
             else:
                 mapped.refused.setdefault(line, self._reason(parts[line], column, reason, value, detail))
-        for one in judged.dropped:
-            for line in one.lines:
-                text = one.reason if one.columns is None else f"`{one.columns}`: {one.reason}"
+        for lost in judged.dropped:
+            text = lost.reason if lost.columns is None else f"`{lost.columns}`: {lost.reason}"
+            for line in lost.lines:
                 mapped.dropped.setdefault(line, []).append(text)
         used = judged.used.filter(~pl.col("_bad"))
         if settled := mapped.refused.keys() | mapped.left_out.keys():

@@ -59,7 +59,7 @@ class LoadedMapping(NamedTuple):
     mapping: OrderMapping | ClickMapping
 
     def line(self, *path: str) -> str:
-        """Return the place of a part for errors: `clicks.yaml, line 2`."""
+        """Return the line of a part for errors: `clicks.yaml, line 2`."""
         return f"{self.origin}, line {read_yaml(self.text, self.origin).line(path)}"
 
 

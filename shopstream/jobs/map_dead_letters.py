@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ def map_again(
     dead_letters: Sequence[StoredDeadLetter],
     mappers: Sequence[Mapper],
     replayed: Callable[[StoredDeadLetter], bool],
+    created_again: Collection[str] = (),
 ) -> MappedAgain:
     """Read the messages of dead letters in their topics, and map them.
 
@@ -40,11 +41,12 @@ def map_again(
         dead_letters: dead letters without duplicates.
         mappers: mappers, all of the topics.
         replayed: whether a dead letter was replayed before.
+        created_again: topics that were deleted and created again, so that offsets refer to other messages now.
 
     Raises:
         ShopstreamError: a topic does not exist, or Kafka does not deliver.
     """
-    topics = {mapper.topic for mapper in mappers}
+    topics = {mapper.topic for mapper in mappers}.difference(created_again)
     own = [one for one in dead_letters if one.topic in topics and not replayed(one)]
     messages = read_positions(kafka, group_name(run, "position"), {one.position for one in own}) if own else {}
     sendable: list[StoredDeadLetter] = []
@@ -52,7 +54,9 @@ def map_again(
     records: list[Record] = []
     for one in dead_letters:
         message = messages.get(one.position)
-        if one.topic not in topics:
+        if one.topic in created_again:
+            held.append((one, f"{one.topic} was deleted and created again"))
+        elif one.topic not in topics:
             held.append((one, f"{one.topic} is read by none of the mappings"))
         elif replayed(one):
             held.append((one, "was already replayed"))

@@ -38,8 +38,8 @@ def registries_of(settings: Settings, loaded: Sequence[LoadedMapping]) -> dict[s
             try:
                 registries[topic.registry] = registry_endpoint(settings, topic.registry)
             except UsageError as error:
-                place = one.line("from", "registry")
-                raise UsageError(f"{place}: from.registry: {error.message}", error.remedy) from None
+                position = one.line("from", "registry")
+                raise UsageError(f"{position}: from.registry: {error.message}", error.remedy) from None
     return registries
 
 
@@ -76,7 +76,7 @@ def open_mapper(
 
 
 def guests_fingerprint(run: str, salt: bytes, mappings: Iterable[OrderMapping | ClickMapping]) -> str:
-    """Return what tells one secret of guests from another without revealing it; empty if no mapping makes guests.
+    """Return a fingerprint of the secret of guests, which does not reveal it; empty if no mapping makes guests.
 
     It is slow to compute, so that a weak secret is not found by trying many.
 

@@ -227,7 +227,7 @@ def test_offsets_of_another_secret_of_guests_are_refused(known, current):
     ("known", "current", "committed"),
     [("", "one", "one"), ("one", "one", "one"), ("one", "", "one"), ("", "", "")],
 )
-def test_fingerprint_of_the_secret_is_committed_and_kept_while_no_mapping_makes_guests(known, current, committed):
+def test_fingerprint_of_the_secret_is_committed_and_stays_while_no_mapping_makes_guests(known, current, committed):
     source, role = role_of(current)
     texts = []
     source.read_to = 8
@@ -239,6 +239,12 @@ def test_fingerprint_of_the_secret_is_committed_and_kept_while_no_mapping_makes_
 
 def test_metadata_of_another_writer_has_no_facts():
     assert read_facts("") == read_facts("epoch 7") == CommittedFacts()
+
+
+def test_offsets_of_a_topic_that_was_created_again_are_refused_before_a_message_is_read():
+    _, role = role_of("")
+    with pytest.raises(ShopstreamError, match="was deleted and created again"):
+        role.assigned({WEB: CommittedOffset(7, CommittedFacts("former id").text())})
 
 
 def test_nothing_is_written_ahead_of_the_other_workers():

@@ -7,8 +7,9 @@ import re
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaException
 from consume.command_line import call, environment, start
-from mapping.processes import kill_workers
+from mapping.processes import kill_workers, wait_for
 from mapping.topics import CLICKS, ORDERS, START_MS, backlog, click, create, latest_ms, order, records, send
 
 from connectors.kafka.client import open_admin
@@ -63,6 +64,31 @@ def test_refused_messages_are_mapped_again_after_a_correction(refused, run_name)
     assert sorted(one["event_id"] for values in events.values() for one in values) == ["e1", "e2"]
     assert "was already replayed" in command(*replay).stdout
     assert "another system" in command("dead-letters", "replay", "--dry-run").stdout
+
+
+def test_topic_that_is_created_again_is_neither_mapped_nor_replayed_into_the_run(refused, run_name):
+    """The ids of clicks without one are those of their offsets: they would repeat."""
+    properties, file, command = refused
+    file.write_text(file.read_text().replace("  id: id\n", ""))
+    topic = f"{run_name}-web"
+    open_admin(properties).delete_topics([topic])[topic].result()
+    again = [json.dumps(click(number, START_MS, "c1")).encode() for number in range(3, 6)]
+    wait_for(lambda: created(properties, topic))
+    send(properties, {(topic, 0): again})
+    done = command("map", "run", file, "--until-end")
+    assert (done.returncode, "was deleted and created again" in " ".join(done.stderr.split())) == (1, True), done.stderr
+    done = command("dead-letters", "replay", "--mapping", file, "--yes")
+    assert f"{topic} was deleted and created again" in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert [one["event_id"] for values in records(properties, run_name, "events").values() for one in values] == ["e1"]
+
+
+def created(properties, topic):
+    """Create a topic, which fails while its predecessor is not gone yet."""
+    try:
+        create(properties, topic, 1)
+    except KafkaException:
+        return False
+    return True
 
 
 def test_message_of_a_dead_letter_is_shown_from_its_topic_on_request(refused, tmp_path):

@@ -466,7 +466,7 @@ def test_any_messages_have_a_report_and_every_complete_mapping_is_valid(records,
         TopicMapper("guess", mapping, b"salt").map(messages(records))
 
 
-# --- places and addresses ---------------------------------------------------------------------------------------------
+# --- positions and addresses ------------------------------------------------------------------------------------------
 AMBIGUOUS = [
     {"id": f"e{n}", "at": f"0{1 + n % 9}/03/2026", "type": "view", "session": "s", "customer": f"c{n % 7}"}
     for n in range(40)
@@ -474,8 +474,8 @@ AMBIGUOUS = [
 
 
 def test_question_names_the_partition_and_offset_of_its_example():
-    places = [f"partition 3, offset {7 + number}" for number in range(len(AMBIGUOUS))]
-    guess = guess_topic("mine", messages(AMBIGUOUS), None, NOW_MS, places)
+    positions = [f"partition 3, offset {7 + number}" for number in range(len(AMBIGUOUS))]
+    guess = guess_topic("mine", messages(AMBIGUOUS), None, NOW_MS, positions)
     assert "'01/03/2026' (partition 3, offset 7) is 2026-03-01" in guess.drafted.questions[0].text
     assert "'01/03/2026' (partition 3, offset 7) is 2026-03-01" in guess.mapping
 
