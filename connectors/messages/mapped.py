@@ -14,13 +14,26 @@ class Message(NamedTuple):
 
     Attributes:
         value: value; None is a null value.
-        position: topic, partition and offset as one text, from which ids of events without one are made.
+        position: where the message is, as one text, from which ids of events without one are made: `position_of`.
         headers: headers.
     """
 
     value: bytes | None
     position: str = ""
     headers: Headers = ()
+
+
+def position_of(topic: str, partition: int, offset: int, topic_id: str) -> str:
+    """Return the position of a message as one text, which no other message has.
+
+    Args:
+        topic: full name of the topic.
+        partition: number of the partition.
+        offset: offset of the message.
+        topic_id: id of the topic in the cluster, which is another one after the topic was created again; empty if
+            unknown.
+    """
+    return f"{topic}-{partition}-{offset}" + (f"-{topic_id}" if topic_id else "")
 
 
 class MappedRecord(NamedTuple):

@@ -116,12 +116,12 @@ class MapRole:
         guests: str = "",
     ) -> None:
         self._source = source
-        self._mappers = TopicMappers(mappers, writer.bytes_max)
         self._writer = writer
         self._dead_letters = dead_letters
         self._options = options or MapOptions()
         self._current_ids = topic_ids
         self._topic_ids: Mapping[str, str] = topic_ids()
+        self._mappers = TopicMappers(mappers, writer.bytes_max, self._topic_ids)
         self._starts = starts or {}
         self._guests = guests
         self._owned: dict[Partition, _Owned] = {}

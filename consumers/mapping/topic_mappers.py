@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from connectors.kafka.source import Batch
-from connectors.messages.mapped import Mapped, Mapper, Message
+from connectors.messages.mapped import Mapped, Mapper, Message, position_of
 from consumers.mapping.path_fill import PathFill
 from features.records.columns import Int64
 from features.schema import DAY_MS, FUTURE_MS_MAX
@@ -17,10 +17,12 @@ class TopicMappers:
     Args:
         mappers: mappers, one or several of each topic.
         bytes_max: most bytes of key and value of a record.
+        topic_ids: full topic name -> id in the cluster, of which ids of events without one are made.
     """
 
-    def __init__(self, mappers: Sequence[Mapper], bytes_max: int) -> None:
+    def __init__(self, mappers: Sequence[Mapper], bytes_max: int, topic_ids: Mapping[str, str]) -> None:
         self._mappers = mappers
+        self._topic_ids = topic_ids
         self._bytes_max = bytes_max
         self._by_topic: dict[str, list[Mapper]] = {}
         for mapper in mappers:
@@ -39,8 +41,9 @@ class TopicMappers:
     def map(self, batch: Batch) -> Mapped:
         """Return the records of a batch, over all mappings of its topic."""
         topic, number = batch.partition
+        topic_id = self._topic_ids.get(topic, "")
         messages = [
-            Message(value, f"{topic}-{number}-{offset}", headers)
+            Message(value, position_of(topic, number, offset, topic_id), headers)
             for value, offset, headers in zip(batch.values, batch.offsets, batch.headers, strict=True)
         ]
         mapped = self._joined(self._by_topic[topic], messages)

@@ -187,7 +187,7 @@ def _map_again(
     yes: bool,
 ) -> None:
     from shopstream.jobs.map_dead_letters import map_again, send
-    from shopstream.jobs.map_topics import check_guests, load_mappings, topics_created_again
+    from shopstream.jobs.map_topics import check_guests, load_mappings
 
     mapped = load_mappings(settings, mappings, answers)
     check_guests(kafka, settings.run, mapped)
@@ -197,7 +197,6 @@ def _map_again(
         selected,
         mapped.mappers,
         lambda one: one.position in replayed,
-        topics_created_again(kafka, settings.run, mapped.topics),
     )
     console = Console()
     _print_plan(again.plan, console)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from connectors.kafka.client import Record, produce_all
+from connectors.kafka.client import Record, open_admin, produce_all
+from connectors.kafka.offsets import topic_ids
 from connectors.kafka.positions import read_positions
 from connectors.messages.decoder import Headers
-from connectors.messages.mapped import Mapper, Message
+from connectors.messages.mapped import Mapper, Message, position_of
 from consumers.dead_letters.review import ReplayPlan, StoredDeadLetter
 from consumers.dead_letters.store import record_replayed
 from features.schema import group_name, topic_name
@@ -31,7 +32,6 @@ def map_again(
     dead_letters: Sequence[StoredDeadLetter],
     mappers: Sequence[Mapper],
     replayed: Callable[[StoredDeadLetter], bool],
-    created_again: Collection[str] = (),
 ) -> MappedAgain:
     """Read the messages of dead letters in their topics, and map them.
 
@@ -41,22 +41,20 @@ def map_again(
         dead_letters: dead letters without duplicates.
         mappers: mappers, all of the topics.
         replayed: whether a dead letter was replayed before.
-        created_again: topics that were deleted and created again, so that offsets refer to other messages now.
 
     Raises:
         ShopstreamError: a topic does not exist, or Kafka does not deliver.
     """
-    topics = {mapper.topic for mapper in mappers}.difference(created_again)
+    topics = {mapper.topic for mapper in mappers}
     own = [one for one in dead_letters if one.topic in topics and not replayed(one)]
     messages = read_positions(kafka, group_name(run, "position"), {one.position for one in own}) if own else {}
+    ids = topic_ids(open_admin(kafka), sorted({one.topic for one in own})) if own else {}
     sendable: list[StoredDeadLetter] = []
     held: list[tuple[StoredDeadLetter, str]] = []
     records: list[Record] = []
     for one in dead_letters:
         message = messages.get(one.position)
-        if one.topic in created_again:
-            held.append((one, f"{one.topic} was deleted and created again"))
-        elif one.topic not in topics:
+        if one.topic not in topics:
             held.append((one, f"{one.topic} is read by none of the mappings"))
         elif replayed(one):
             held.append((one, "was already replayed"))
@@ -64,7 +62,9 @@ def map_again(
             held.append((one, "its message is in the topic no longer"))
         else:
             headers = cast("Headers", message.headers() or ())
-            made, reason = _map(mappers, one, Message(message.value(), "-".join(map(str, one.position)), headers), run)
+            made, reason = _map(
+                mappers, one, Message(message.value(), position_of(*one.position, ids[one.topic]), headers), run
+            )
             if reason:
                 held.append((one, reason))
             else:

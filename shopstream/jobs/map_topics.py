@@ -9,7 +9,7 @@ from typing import Any
 from connectors.endpoints import RegistryEndpoint
 from connectors.kafka.client import TopicReport, check_broker, ensure_topics, open_admin
 from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
-from connectors.kafka.offsets import committed_metadata, topic_ids
+from connectors.kafka.offsets import committed_metadata
 from connectors.kafka.topic_settings import topic_configs
 from consumers.mapping.committed_facts import check_same_guests, read_facts
 from consumers.mapping.consumer import ROLE
@@ -117,24 +117,6 @@ def check_guests(kafka: Mapping[str, Any], run: str, mapped: MappedTopics) -> No
     if mapped.guests:
         committed = committed_metadata(open_admin(kafka), group_name(run, ROLE))
         check_same_guests((read_facts(one).guests for one in committed.values()), mapped.guests)
-
-
-def topics_created_again(kafka: Mapping[str, Any], run: str, topics: Sequence[str]) -> set[str]:
-    """Return the topics that were deleted and created again since the run committed offsets of them.
-
-    Args:
-        kafka: librdkafka properties.
-        run: name of the run.
-        topics: full names.
-
-    Raises:
-        ShopstreamError: a topic does not exist, or Kafka does not respond.
-    """
-    admin = open_admin(kafka)
-    current = topic_ids(admin, topics)
-    committed = committed_metadata(admin, group_name(run, ROLE))
-    known = [(topic, read_facts(one).topic_id) for (topic, _), one in committed.items()]
-    return {topic for topic, topic_id in known if topic_id and current.get(topic, topic_id) != topic_id}
 
 
 def prepare(settings: Settings, endpoints: Endpoints) -> TopicReport:
