@@ -40,12 +40,14 @@ class Released:
         records: records of the messages.
         left_out: offset -> reason.
         refused: offset -> reason.
+        dropped: mapping, path and reason of each optional value that the records cannot hold.
     """
 
     offsets: Sequence[int]
     records: Sequence[MappedRecord]
     left_out: dict[int, str]
     refused: dict[int, str]
+    dropped: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class _Chunk:
     starts: Int64
     left_out: dict[int, str]
     refused: dict[int, str]
+    dropped: dict[int, list[str]]
     used: int = 0
 
 
@@ -91,7 +94,7 @@ class HeldMessages:
         np.maximum.at(times, message, own_times)
         times = np.maximum.accumulate(times)
         starts = np.searchsorted(message, np.arange(len(offsets) + 1))
-        self._chunks.append(_Chunk(offsets, times, records, starts, mapped.left_out, mapped.refused))
+        self._chunks.append(_Chunk(offsets, times, records, starts, mapped.left_out, mapped.refused, mapped.dropped))
         self.time_ms = int(times[-1])
         self.count += len(offsets)
         self.size_bytes += sum(len(record.value) for record in records)
@@ -131,4 +134,5 @@ class HeldMessages:
         self.size_bytes -= sum(len(record.value) for record in records)
         left_out = {chunk.offsets[n]: reason for n, reason in chunk.left_out.items() if start <= n < stop}
         refused = {chunk.offsets[n]: reason for n, reason in chunk.refused.items() if start <= n < stop}
-        return Released(offsets, records, left_out, refused)
+        dropped = [value for n, values in chunk.dropped.items() if start <= n < stop for value in values]
+        return Released(offsets, records, left_out, refused, dropped)

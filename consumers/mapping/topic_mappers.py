@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from connectors.kafka.source import Batch
-from connectors.messages.mapped import Mapped, Mapper, Message
+from connectors.messages.mapped import Mapped, Mapper, Message, position_of
 from consumers.mapping.path_fill import PathFill
 from features.records.columns import Int64
 from features.schema import DAY_MS, FUTURE_MS_MAX
@@ -17,10 +17,12 @@ class TopicMappers:
     Args:
         mappers: mappers, one or several of each topic.
         bytes_max: most bytes of key and value of a record.
+        topic_ids: full topic name -> id in the cluster, of which ids of events without one are made.
     """
 
-    def __init__(self, mappers: Sequence[Mapper], bytes_max: int) -> None:
+    def __init__(self, mappers: Sequence[Mapper], bytes_max: int, topic_ids: Mapping[str, str]) -> None:
         self._mappers = mappers
+        self._topic_ids = topic_ids
         self._bytes_max = bytes_max
         self._by_topic: dict[str, list[Mapper]] = {}
         for mapper in mappers:
@@ -39,8 +41,9 @@ class TopicMappers:
     def map(self, batch: Batch) -> Mapped:
         """Return the records of a batch, over all mappings of its topic."""
         topic, number = batch.partition
+        topic_id = self._topic_ids.get(topic, "")
         messages = [
-            Message(value, f"{topic}-{number}-{offset}", headers)
+            Message(value, position_of(topic, number, offset, topic_id), headers)
             for value, offset, headers in zip(batch.values, batch.offsets, batch.headers, strict=True)
         ]
         mapped = self._joined(self._by_topic[topic], messages)
@@ -52,12 +55,16 @@ class TopicMappers:
         results = [mapper.map(messages) for mapper in mappers]
         for mapper, result in zip(mappers, results, strict=True):
             self._fill[mapper.name].add(result)
+            for values in result.dropped.values():
+                values[:] = [f"{mapper.name}: {value}" for value in values]
         if len(results) == 1:
             return results[0]
         joined = Mapped()
         for mapper, result in zip(mappers, results, strict=True):
             joined.records += result.records
             joined.left_out |= result.left_out
+            for number, values in result.dropped.items():
+                joined.dropped[number] = [*joined.dropped.get(number, ()), *values]
             joined.refused |= {number: f"{mapper.name}: {reason}" for number, reason in result.refused.items()}
         for record in joined.records:
             joined.left_out.pop(record.message, None)
@@ -91,4 +98,5 @@ def _without(mapped: Mapped, refused: Mapping[int, str]) -> Mapped:
     if refused:
         mapped.records = [record for record in mapped.records if record.message not in refused]
         mapped.left_out = {n: reason for n, reason in mapped.left_out.items() if n not in refused}
+        mapped.dropped = {n: values for n, values in mapped.dropped.items() if n not in refused}
     return mapped

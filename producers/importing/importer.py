@@ -283,8 +283,8 @@ class _Reading:
         for reason, lines in judged.left_out.items():
             file_report.leave_out(reason, lines)
         self._refused(file_report, judged.refused)
-        for reason, count in judged.dropped.items():
-            file_report.dropped[reason] += count
+        for lost in judged.dropped:
+            file_report.dropped[lost.reason] += len(lost.lines)
         used = judged.used
         if isinstance(mapping, OrderMapping) and mapping.order.rows == "line":
             unread, uncertain = unread_lines(batch, plan, used)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import polars as pl
 
@@ -26,6 +27,22 @@ class Check:
     detail: pl.Expr | None = None
 
 
+class Drop(NamedTuple):
+    """Reason why a record is without an optional value, the field, and the condition over `texts` and `values`."""
+
+    reason: str
+    field: str | None
+    lost: pl.Expr
+
+
+class Dropped(NamedTuple):
+    """Optional values that records cannot hold: reason, columns of the field, and the lines of their rows."""
+
+    reason: str
+    columns: str | None
+    lines: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """Rows of a batch after the judgement.
@@ -34,13 +51,13 @@ class Judged:
         used: typed rows. Of orders also the refused rows with an order id, with `_bad` set.
         left_out: rule or word -> lines of the rows that are left out.
         refused: columns of REFUSAL_SCHEMA.
-        dropped: reason -> number of optional values that records cannot hold.
+        dropped: optional values that records cannot hold.
     """
 
     used: pl.DataFrame
     left_out: dict[str, list[int]]
     refused: pl.DataFrame
-    dropped: dict[str, int]
+    dropped: list[Dropped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,7 @@ class Plan:
         rules: reason -> condition over the columns of the file, for rows that are left out.
         word_rules: reason -> condition over `texts`.
         checks: reasons to refuse a row, over `texts` and `values`.
-        drops: reason -> condition over `texts` and `values`, for values that become null.
+        drops: values that become null.
         output: columns of the typed row.
         moments: columns with the times that are read, to which `texts` refers.
     """
@@ -65,7 +82,7 @@ class Plan:
     rules: Sequence[tuple[str, pl.Expr]]
     word_rules: Sequence[tuple[str, pl.Expr]]
     checks: Sequence[Check]
-    drops: Sequence[tuple[str, pl.Expr]]
+    drops: Sequence[Drop]
     output: Mapping[str, pl.Expr]
     moments: Mapping[str, pl.Expr] = field(default_factory=dict)
 
@@ -111,16 +128,19 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
         read = read.filter(pl.col("\0left_out").is_null())
     read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
     refused = read.filter(pl.col("\0check").is_not_null())
+    return Judged(read.select(**plan.output), left_out, _refusals(refused, plan), _dropped(read, plan))
+
+
+def _dropped(read: pl.DataFrame, plan: Plan) -> list[Dropped]:
     used = pl.col("\0check").is_null()
-    dropped = read.select(
-        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
-    ) if plan.drops else pl.DataFrame()  # fmt: skip
-    return Judged(
-        read.select(**plan.output),
-        left_out,
-        _refusals(refused, plan),
-        {plan.drops[int(name)][0]: int(dropped[name].item()) for name in dropped.columns if dropped[name].item()},
-    )
+    lost = [(one.lost & used).fill_null(False) for one in plan.drops]
+    # most batches drop nothing: one pass finds what they do
+    counts = read.select(one.any().alias(str(number)) for number, one in enumerate(lost)).row(0) if lost else ()
+    return [
+        Dropped(one.reason, plan.labels.get(one.field or ""), read.filter(condition)[LINE].to_list())
+        for one, condition, any_lost in zip(plan.drops, lost, counts, strict=True)
+        if any_lost
+    ]
 
 
 def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:

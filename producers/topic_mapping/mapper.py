@@ -17,6 +17,7 @@ from connectors.messages.decoder import Decoder, decode_json_object
 from connectors.messages.envelopes import LeftOut, Record, open_message
 from connectors.messages.mapped import Mapped, MappedRecord, Message
 from connectors.tables.batches import LINE, collector_paused
+from connectors.tables.delimited import without_missing
 from connectors.tables.json_fields import FieldReader
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
@@ -28,6 +29,7 @@ from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, message_orders
 from producers.importing.rows import NO_RATE, click_plan, order_plan
+from producers.topic_mapping.checks import topic_fault
 
 NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
@@ -70,9 +72,9 @@ class TopicMapper:
         decoder: Decoder | None = None,
         shows_values: bool = True,
     ) -> None:
-        if mapping.topic is None:
-            raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
-        self._check(name, mapping)
+        if (fault := topic_fault(mapping)) is not None:
+            raise UsageError(f"The mapping {name} {fault.message}.", fault.remedy)
+        assert mapping.topic is not None
         self.name = name
         self._shows_values = shows_values
         self.topic = mapping.topic.topic
@@ -85,8 +87,9 @@ class TopicMapper:
         self._schema_times = mapping.schema_times()
         self._paths = sorted(mapping.paths())
         columns = Columns(
-            name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
-        )
+            name, dict.fromkeys(self._paths, pl.String()), thousands=mapping.file.grouping, guest_salt=guest_salt,
+            positions=mapping.positions,
+        )  # fmt: skip
         self._plan: Plan = (
             order_plan(mapping, columns, TS_MAX)
             if isinstance(mapping, OrderMapping)
@@ -105,21 +108,6 @@ class TopicMapper:
         """Why messages wait: the error of a registry that does not answer; None if nothing waits."""
         registry = getattr(self.decoder, "registry", None)
         return None if registry is None else registry.last_error
-
-    @staticmethod
-    def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
-        if mapping.tables:
-            raise UsageError(f"The mapping {name} looks values up in files, which a topic does not have.")
-        if mapping.currency.path is not None and not mapping.currency.rates:
-            raise UsageError(
-                f"The mapping {name} names a currency without rates. Messages are judged one by one, so that amounts of"
-                " several currencies would be one sum.",
-                "Write the currencies that count: currency: {path: …, rates: {EUR: 1}}. Others are left out.",
-            )
-        if isinstance(mapping, OrderMapping) and (mapping.order.id is None or mapping.order.rows == "line"):
-            raise UsageError(
-                f"The mapping {name} makes an order of several messages.", "Give order.id, and `rows: order`."
-            )
 
     def map(self, messages: Sequence[Message]) -> Mapped:
         """Return the records of messages."""
@@ -154,6 +142,9 @@ class TopicMapper:
             self._add_orders(moved, VOID_STATUS, parts, mapped)
         else:
             self._add_events(rows, messages, mapped)
+        if mapped.dropped:
+            with_records = {record.message for record in mapped.records}
+            mapped.dropped = {number: values for number, values in mapped.dropped.items() if number in with_records}
         return mapped
 
     def _in_common_form(
@@ -213,6 +204,7 @@ class TopicMapper:
                 mapped.refused[one.line] = self._reason(parts[one.line], one.column, one.reason, None, None)
             read.append(batch.rows)
         rows = read[0] if len(read) == 1 else pl.concat(read).sort(LINE, maintain_order=True)
+        rows = without_missing(rows, self._mapping.file) if self._mapping.file.missing else rows
         self._count_paths(rows, mapped)
         rows = rows_to_judge(rows, has_lines=self._mapping.fields.lines is not None)
         judged = judge(rows, self._plan)
@@ -221,6 +213,10 @@ class TopicMapper:
                 mapped.left_out.setdefault(line, f"no rate for {value}")
             else:
                 mapped.refused.setdefault(line, self._reason(parts[line], column, reason, value, detail))
+        for lost in judged.dropped:
+            text = lost.reason if lost.columns is None else f"`{lost.columns}`: {lost.reason}"
+            for line in lost.lines:
+                mapped.dropped.setdefault(line, []).append(text)
         used = judged.used.filter(~pl.col("_bad"))
         if settled := mapped.refused.keys() | mapped.left_out.keys():
             used = used.filter(~pl.col("_line").is_in(list(settled)))

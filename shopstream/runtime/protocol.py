@@ -59,6 +59,7 @@ class MappingTask(msgspec.Struct, frozen=True):
         registries: schema registries that the mappings name.
         partitions: every partition of the topics; its position identifies it in `Owned` and `StepTime`.
         starts: offsets of partitions at which a group without a committed offset starts; else at the first one.
+        guests: fingerprint of the secret; empty if the mappings make no ids of guests.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -67,6 +68,7 @@ class MappingTask(msgspec.Struct, frozen=True):
     registries: tuple[RegistryEndpoint, ...]
     partitions: tuple[tuple[str, int], ...]
     starts: tuple[End, ...] = ()
+    guests: str = ""
 
     def __repr__(self) -> str:
         return f"MappingTask({[name for name, _ in self.texts]!r})"

@@ -210,6 +210,7 @@ def open_map_role(task: Task) -> Role:
         dead_letters,
         topic_ids=partial(topic_ids, open_admin(task.kafka), topics),
         starts={Partition(topic, number): offset for topic, number, offset in mapping.starts},
+        guests=mapping.guests,
     )
 
     waiting.append(role)

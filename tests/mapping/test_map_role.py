@@ -8,6 +8,7 @@ import pytest
 
 from connectors.kafka.source import Batch, CommittedOffset, Partition
 from connectors.messages.mapped import Mapped, MappedRecord
+from consumers.mapping.committed_facts import CommittedFacts, read_facts
 from consumers.mapping.consumer import MapOptions, MapRole
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME
 from features.errors import ShopstreamError
@@ -180,6 +181,70 @@ def test_topic_that_is_created_again_stops_the_role(monkeypatch):
     ids = iter(["one", "one", "two"])
     with pytest.raises(ShopstreamError, match="was deleted and created again"):
         run([[NOW_MS - DAY_MS]], turns=10, ids=lambda: {"web": next(ids)})
+
+
+class Losing(Times):
+    """Loses a value of each message."""
+
+    def map(self, messages):
+        mapped = super().map(messages)
+        mapped.dropped = {n: ["`country`: no code"] for n in range(len(messages)) if n not in mapped.left_out}
+        return mapped
+
+
+def test_dropped_values_count_by_mapping_path_and_reason_once_their_message_is_written():
+    late = NOW_MS + 2 * DAY_MS
+    _, _, _, _, progress = run([[NOW_MS], [NOW_MS + 1], "left out", "refused", [late]], mappers=(Losing(),))
+    assert (progress.consumed, progress.valid, progress.dropped) == (5, 2, 2)
+    assert progress.dropped_by == {f"dropped.{Losing().name}: `country`: no code": 2}
+
+
+def test_values_that_several_mappings_of_a_topic_drop_count_for_each():
+    _, _, _, _, progress = run([[NOW_MS]], mappers=(Losing(name="one"), Losing(name="two")))
+    assert progress.dropped_by == {"dropped.one: `country`: no code": 1, "dropped.two: `country`: no code": 1}
+
+
+def test_dropped_values_of_a_message_on_hold_do_not_count_yet():
+    early, later = NOW_MS - 9 * DAY_MS, NOW_MS - 9 * DAY_MS + STEP_MS + 1
+    _, _, _, _, progress = run([[early], [later]], mappers=(Losing(),), others=early)
+    assert (progress.consumed, progress.dropped) == (1, 1)
+
+
+def role_of(guests):
+    source = OnePartition([])
+    return source, MapRole(source, TIMES, Writer(), Letters(), topic_ids=lambda: {"web": "id"}, guests=guests)
+
+
+@pytest.mark.parametrize(("known", "current"), [("one", "two"), ("two", "one")])
+def test_offsets_of_another_secret_of_guests_are_refused(known, current):
+    _, role = role_of(current)
+    start = CommittedOffset(7, CommittedFacts("id", known).text())
+    with pytest.raises(ShopstreamError, match=r"another guest_salt.*SHOPSTREAM_GUEST_SALT.*--run NAME"):
+        role.assigned({WEB: start})
+
+
+@pytest.mark.parametrize(
+    ("known", "current", "committed"),
+    [("", "one", "one"), ("one", "one", "one"), ("one", "", "one"), ("", "", "")],
+)
+def test_fingerprint_of_the_secret_is_committed_and_stays_while_no_mapping_makes_guests(known, current, committed):
+    source, role = role_of(current)
+    texts = []
+    source.read_to = 8
+    source.commit = lambda offsets: texts.append(offsets[WEB][1])
+    role.assigned({WEB: CommittedOffset(7, CommittedFacts("id", known).text())})
+    role.revoked([WEB])
+    assert [read_facts(text) for text in texts] == [CommittedFacts("id", committed)]
+
+
+def test_metadata_of_another_writer_has_no_facts():
+    assert read_facts("") == read_facts("epoch 7") == CommittedFacts()
+
+
+def test_offsets_of_a_topic_that_was_created_again_are_refused_before_a_message_is_read():
+    _, role = role_of("")
+    with pytest.raises(ShopstreamError, match="was deleted and created again"):
+        role.assigned({WEB: CommittedOffset(7, CommittedFacts("former id").text())})
 
 
 def test_nothing_is_written_ahead_of_the_other_workers():
