@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from connectors.messages.change_fields import ChangeReader
+from connectors.messages.change_fields import ChangeReader, ChangeRows
 from connectors.messages.decoder import Decoder, decode_json_object
 from connectors.messages.envelopes import LeftOut, Record, open_message
 from connectors.messages.mapped import Mapped, MappedRecord, Message
@@ -30,6 +30,7 @@ from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, message_orders
 from producers.importing.rows import NO_RATE, click_plan, order_plan
+from producers.importing.sources import paths_of
 
 NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
@@ -171,9 +172,20 @@ class TopicMapper:
             return _unless_empty(rows), None, others
         if self._changes is not None:
             changes = self._changes.read(values)
-            former = changes.former if self._follows_deletions else None
+            former = self._with_other_customer(changes) if self._follows_deletions else None
             return _unless_empty(changes.current), former, changes.others
         return None, None, range(len(messages))
+
+    def _with_other_customer(self, changes: ChangeRows) -> pl.DataFrame:
+        """Return the former rows of changes in which a value differs that the customer is made of.
+
+        Without one the customer is the same, so that the order does not move.
+        """
+        paths = sorted(set(paths_of(self._mapping.fields.customer)))
+        now = changes.current.select(LINE, *(pl.col(path).alias(f"\0now {path}") for path in paths))
+        both = changes.former.join(now, on=LINE, maintain_order="left")
+        differ = (pl.col(path).ne_missing(pl.col(f"\0now {path}")) for path in paths)
+        return both.filter(pl.any_horizontal(False, *differ)).select(changes.former.columns)
 
     @property
     def _follows_deletions(self) -> bool:
@@ -240,7 +252,7 @@ class TopicMapper:
         """Count the messages, and for each path those that have it."""
         if not self._paths:
             return
-        if self._mapping.list_path is not None:
+        if self._mapping.list_path is not None and rows[LINE].n_unique() < rows.height:
             # a message has a row for each element, and a path of elements if one of them has it
             rows = rows.group_by(LINE).agg(pl.when(pl.col(self._paths).count() > 0).then(True).name.keep())
         mapped.opened += rows.height
