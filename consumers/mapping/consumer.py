@@ -264,8 +264,7 @@ class MapRole:
     def _hold(self, batches: Sequence[Batch]) -> None:
         owned = [self._owned.get(batch.partition) for batch in batches]
         self._unmapped = {batch.partition for batch in batches}
-        for batch, one in zip(batches, owned, strict=True):
-            mapped = self._mappers.map(batch)
+        for batch, one, mapped in zip(batches, owned, self._mappers.map(batches), strict=True):
             # a registry that is away is waited for, and the partition may have another owner since
             if one is not None and self._owned.get(batch.partition) is one:
                 self._counts.totals["behind"] += one.held.put(batch.offsets, mapped)
