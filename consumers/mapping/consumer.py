@@ -40,8 +40,6 @@ log = structlog.get_logger("map")
 ROLE: Final = "map"
 HELD_TIMEOUT_S: Final = 0.001
 """Maximum time to fill a batch while messages are on hold."""
-ACKNOWLEDGED_S: Final = 0.02
-"""Longest wait for the acknowledgement of a step, for which other workers may be waiting."""
 
 IDENTIFY_EVERY_S: Final = 5.0
 """Interval of the checks for topics that were created again."""
@@ -318,7 +316,7 @@ class MapRole:
                     return
             if others != NO_TIME:
                 # the sooner the brokers have the step, the sooner the other workers go on
-                self._writer.await_idle(ACKNOWLEDGED_S)
+                self._writer.await_idle()
 
     def _write(self, partition: Partition, released: Released, stop: Callable[[], bool]) -> bool:
         """Write released messages. Return False if `stop` came first: they are mapped again after the next start."""

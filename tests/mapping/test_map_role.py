@@ -82,7 +82,7 @@ class Writer:
     def flush(self, timeout_s, stop):
         return self.idle
 
-    def await_idle(self, timeout_s):
+    def await_idle(self):
         self.waits += 1
 
 
