@@ -77,7 +77,9 @@ def run_role(client: Client) -> None:
 def _warm(task: dict[str, Any], mapper: TopicMapper) -> None:
     """Load compiled code into this process, as in the first seconds of a worker."""
     random = np.random.default_rng(1)
-    mapper.map([ForeignMessage(SHAPES[task["shape"]].message(random, number), f"w-0-{number}") for number in range(1, 200)])
+    mapper.map(
+        [ForeignMessage(SHAPES[task["shape"]].message(random, number), f"w-0-{number}") for number in range(1, 200)]
+    )
 
 
 def run_floor(client: Client) -> None:

@@ -65,7 +65,9 @@ def read_decimals(
         if not refused.any():
             return _struct(values, None)
         why = {one: _reason(one, form, decimal, thousands) for one in trimmed.filter(refused).unique()}
-        reasons = trimmed.zip_with(refused, nulls(len(series), pl.String)).replace_strict(why, default=None, return_dtype=pl.String)
+        reasons = trimmed.zip_with(refused, nulls(len(series), pl.String)).replace_strict(
+            why, default=None, return_dtype=pl.String
+        )
         return _struct(values, reasons)
 
     return text.map_batches(read, return_dtype=DECIMALS, is_elementwise=True)

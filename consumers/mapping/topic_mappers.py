@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import Final
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from consumers.mapping.path_fill import PathFill
 from features.records.columns import Int64
 from features.schema import DAY_MS, FUTURE_MS_MAX
 
-_AT: Final = MappedRecord._fields.index("message")
-_MESSAGE, _TIME = itemgetter(_AT), itemgetter(MappedRecord._fields.index("time_ms"))
+_MESSAGE, _TIME = (itemgetter(MappedRecord._fields.index(name)) for name in ("message", "time_ms"))
 
 
 class TopicMappers:
@@ -119,7 +117,10 @@ def _parts(mapped: Mapped, counts: Sequence[int]) -> list[Mapped]:
     records = sorted(mapped.records, key=_MESSAGE)
     bounds = np.searchsorted(np.fromiter(map(_MESSAGE, records), np.int64, len(records)), starts).tolist()
     for part, start, begin, end in zip(parts, starts, bounds, bounds[1:], strict=False):
-        part.records = [MappedRecord(*one[:_AT], one[_AT] - start, *one[_AT + 1 :]) for one in records[begin:end]]
+        part.records = [
+            MappedRecord(topic, key, value, message - start, time_ms)
+            for topic, key, value, message, time_ms in records[begin:end]
+        ]
     for whole, reasons in ((mapped.left_out, "left_out"), (mapped.refused, "refused")):
         for message, reason in whole.items():
             number = bisect_right(starts, message) - 1

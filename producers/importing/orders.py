@@ -389,7 +389,8 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 def message_orders(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
 
-    All rows are of one mapping: each is an order, or each is a line of one. Messages are judged one by one: no other message refuses a record.
+    All rows are of one mapping: each is an order, or each is a line of one. Messages are judged one by one: no other
+    message refuses a record.
     """
     if not rows["_grouped"].any():
         single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))

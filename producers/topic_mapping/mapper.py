@@ -346,8 +346,9 @@ def _with_positions(ids: Sequence[str | None], lines: Sequence[int], messages: S
     counts: dict[int, int] = {}
     made: list[str] = []
     for one, line in zip(ids, lines, strict=True):
-        if one is None:
-            number = counts[line] = counts.get(line, -1) + 1
-            one = f"{messages[line].position}#{number}" if number else messages[line].position
-        made.append(one)
+        if one is not None:
+            made.append(one)
+            continue
+        number = counts[line] = counts.get(line, -1) + 1
+        made.append(f"{messages[line].position}#{number}" if number else messages[line].position)
     return made

@@ -13,7 +13,7 @@ from connectors.formats.time_patterns import EPOCHS, time_format
 from features.records.placeholders import PLACEHOLDERS
 
 LONGEST = max(map(len, PLACEHOLDERS))
-alphabet = st.sampled_from(list("0123456789-+.,:eETtZz #/aNulé\u00a0\0~") + ["null", "-1", "00", "12.50", "\u0661"])
+alphabet = st.sampled_from([*"0123456789-+.,:eETtZz #/aNulé\u00a0\0~", "null", "-1", "00", "12.50", "\u0661"])
 rough = st.lists(alphabet, max_size=6).map("".join)
 numbers_like = st.from_regex(r"-?[0-9]{1,22}(\.[0-9]{0,20})?", fullmatch=True)
 ids_like = st.one_of(
