@@ -19,8 +19,8 @@ from connectors.kafka.record_writer import open_record_writer
 from connectors.kafka.source import Source
 from connectors.messages.mapped import MappedRecord
 from connectors.messages.mapped import Message as ForeignMessage
+from consumers.collector import tune_collector
 from consumers.dead_letters.producer import open_dead_letters
-from consumers.features.build import tune_collector
 from consumers.mapping.consumer import MapRole
 from producers.importing.mapping import parse_mapping
 from producers.topic_mapping.mapper import TopicMapper
