@@ -8,8 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from connectors.formats.common_forms import nulls
-from connectors.formats.common_forms import plain_ids as are_plain_ids
+from connectors.formats.plain_texts import nulls
+from connectors.formats.plain_texts import plain_ids as are_plain_ids
 from features.records.placeholders import AROUND, PLACEHOLDERS, only_zeros
 
 IDS: Final = pl.Struct({"value": pl.String, "reason": pl.String})

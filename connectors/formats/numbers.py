@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from connectors.formats.common_forms import nulls, plain_decimals
+from connectors.formats.plain_texts import nulls, plain_decimals
 
 DECIMALS: Final = pl.Struct({"value": pl.String, "reason": pl.String})
 """Type of numbers that are read: the plain decimal, or why it is refused."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors.formats.common_forms import MS_MAX, epoch_ms, iso_ms, nulls
 from connectors.formats.local_times import DAY_MS, first_instants, utc_ms, zone_name
+from connectors.formats.plain_texts import MS_MAX, epoch_ms, iso_ms, nulls
 from connectors.formats.time_patterns import EPOCHS, EXCEL, ISO, MONTHS, WEEKDAYS, TimeFormat, time_format
 
 __all__ = [

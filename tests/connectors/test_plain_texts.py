@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.formats import ids, numbers, timestamps
-from connectors.formats.common_forms import epoch_ms, iso_ms, plain_decimals, plain_ids
+from connectors.formats.plain_texts import epoch_ms, iso_ms, plain_decimals, plain_ids
 from connectors.formats.time_patterns import EPOCHS, time_format
 from features.records.placeholders import PLACEHOLDERS
 
@@ -78,7 +78,7 @@ def test_epochs_are_those_of_the_general_reader(texts, unit):
     assert fast == general
 
 
-def test_common_forms_are_read_by_the_compiled_code():
+def test_plain_texts_are_read_by_the_compiled_code():
     """Otherwise the tests above would compare the general readers with themselves."""
     assert plain_ids(pl.Series(["u-17", "P-00000", None, "4711", "a.b7", "x" * 40]), LONGEST, digits_count=True)
     assert plain_decimals(pl.Series(["0", "12.50", "-3", None]))
