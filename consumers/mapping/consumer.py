@@ -38,9 +38,8 @@ from features.errors import ShopstreamError
 log = structlog.get_logger("map")
 
 ROLE: Final = "map"
-HELD_TIMEOUT_S: Final = 0.002
+HELD_TIMEOUT_S: Final = 0.001
 """Maximum time to fill a batch while messages are on hold."""
-
 
 IDENTIFY_EVERY_S: Final = 5.0
 """Interval of the checks for topics that were created again."""
@@ -266,8 +265,7 @@ class MapRole:
     def _hold(self, batches: Sequence[Batch]) -> None:
         owned = [self._owned.get(batch.partition) for batch in batches]
         self._unmapped = {batch.partition for batch in batches}
-        for batch, one in zip(batches, owned, strict=True):
-            mapped = self._mappers.map(batch)
+        for batch, one, mapped in zip(batches, owned, self._mappers.map(batches), strict=True):
             # a registry that is away is waited for, and the partition may have another owner since
             if one is not None and self._owned.get(batch.partition) is one:
                 self._counts.totals["behind"] += one.held.put(batch.offsets, mapped)
@@ -306,7 +304,8 @@ class MapRole:
             if self._writer.idle:
                 # until the brokers have the records, those of another worker could overtake them
                 self._lowest_ms = lowest
-            limit = min(lowest, others_ms(min(lowest, self._lowest_ms))) + STEP_MS
+            others = others_ms(min(lowest, self._lowest_ms))
+            limit = min(lowest, others) + STEP_MS
             if self._holds() and limit > self._commit_by_ms:
                 if not self._commit(stop):
                     return
@@ -317,6 +316,9 @@ class MapRole:
             for partition, one in released:
                 if not self._write(partition, one, stop):
                     return
+            if others != NO_TIME:
+                # the sooner the brokers have the step, the sooner the other workers go on
+                self._writer.await_idle()
 
     def _write(self, partition: Partition, released: Released, stop: Callable[[], bool]) -> bool:
         """Write released messages. Return False if `stop` came first: they are mapped again after the next start."""

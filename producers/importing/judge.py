@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import polars as pl
@@ -60,7 +61,7 @@ class Judged:
     dropped: list[Dropped]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Expressions that read a batch, built once for a file.
 
@@ -85,6 +86,22 @@ class Plan:
     drops: Sequence[Drop]
     output: Mapping[str, pl.Expr]
     moments: Mapping[str, pl.Expr] = field(default_factory=dict)
+
+    @cached_property
+    def left_out_rules(self) -> list[tuple[str, pl.Expr]]:
+        """Reason and condition, over the columns after `texts`, of each rule that leaves rows out."""
+        rules = [(reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(self.rules)]
+        return [*rules, *self.word_rules]
+
+    @cached_property
+    def first_rule(self) -> pl.Expr:
+        """Number of the first rule that leaves a row out; null if none does."""
+        return _first([condition for _, condition in self.left_out_rules]).alias("\0left_out")
+
+    @cached_property
+    def first_check(self) -> pl.Expr:
+        """Number of the first check that refuses a row; null if none does."""
+        return _first([check.fails for check in self.checks]).alias("\0check")
 
 
 def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -115,18 +132,14 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
     rows = rows.with_columns(**plan.moments)
     rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
     read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
-    left_out_rules = [
-        *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
-    ]  # fmt: skip
-    read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
-    ruled = read.select(LINE, "\0left_out").drop_nulls()
-    left_out = {
-        left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
-    }
-    if len(ruled):
+    read = read.with_columns(plan.first_rule)
+    left_out: dict[str, list[int]] = {}
+    if read["\0left_out"].null_count() < len(read):
+        ruled = read.select(LINE, "\0left_out").drop_nulls()
+        for (number,), part in ruled.group_by("\0left_out", maintain_order=True):
+            left_out[plan.left_out_rules[number][0]] = part[LINE].to_list()
         read = read.filter(pl.col("\0left_out").is_null())
-    read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
+    read = read.with_columns(plan.first_check)
     refused = read.filter(pl.col("\0check").is_not_null())
     return Judged(read.select(**plan.output), left_out, _refusals(refused, plan), _dropped(read, plan))
 
@@ -152,6 +165,8 @@ def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
 
 def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=REFUSAL_SCHEMA)]
+    if refused.is_empty():
+        return parts[0]
     for (number,), part in refused.group_by("\0check"):
         check = plan.checks[int(str(number))]
         named = check.field if check.field in plan.labels else None

@@ -389,10 +389,13 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 def message_orders(rows: pl.DataFrame) -> Assembled:
     """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
 
-    Messages are judged one by one: no other message refuses a record.
+    All rows are of one mapping: each is an order, or each is a line of one. Messages are judged one by one: no other
+    message refuses a record.
     """
-    rows = rows.sort(_CONTENT, nulls_last=True)
-    single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
-    records, refused = _single(single)
-    lines, others, repeated, dropped = _joined(rows.filter("_grouped"), repeats=True)
-    return Assembled(pl.concat([records, lines]), pl.concat([refused, others]), repeated, dropped)
+    if not rows["_grouped"].any():
+        single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
+        records, refused = _single(single)
+        nothing = refused.clear()
+        return Assembled(records, refused, nothing, nothing.select("_file", "reason"))
+    records, refused, repeated, dropped = _joined(rows.sort(_CONTENT, nulls_last=True), repeats=True)
+    return Assembled(records, refused, repeated, dropped)

@@ -11,6 +11,7 @@ from connectors.messages.mapped import Mapped, MappedRecord
 from consumers.mapping.committed_facts import CommittedFacts, read_facts
 from consumers.mapping.consumer import MapOptions, MapRole
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME
+from consumers.mapping.topic_mappers import TopicMappers
 from features.errors import ShopstreamError
 from features.schema import DAY_MS
 
@@ -70,6 +71,7 @@ class Writer:
     def __init__(self, *, idle=True):
         self.idle = idle
         self.records = []
+        self.waits = 0
 
     def write(self, record, stop):
         self.records.append(record)
@@ -80,6 +82,9 @@ class Writer:
 
     def flush(self, timeout_s, stop):
         return self.idle
+
+    def await_idle(self):
+        self.waits += 1
 
 
 class Letters(list):
@@ -166,6 +171,27 @@ def test_others_wait_until_the_brokers_have_the_records(idle, expected):
     """Else the records of another worker could overtake those in this worker's queue."""
     _, _, _, told, _ = run([[NOW_MS - DAY_MS]], writer=Writer(idle=idle))
     assert told[-1] == expected
+
+
+@pytest.mark.parametrize(("others", "expected"), [(NO_TIME, 0), (NOW_MS, 1)])
+def test_step_is_acknowledged_at_once_only_if_other_workers_wait(others, expected):
+    _, writer, _, _, _ = run([[NOW_MS - DAY_MS]], others=others)
+    assert writer.waits == expected
+
+
+def test_batches_of_a_topic_that_are_mapped_together_keep_their_messages_apart():
+    """Records and reasons of each batch have the positions that they have when the batch is mapped alone."""
+    texts = [[[NOW_MS], "left out"], ["refused", [NOW_MS + 1, NOW_MS + 2]], [[NOW_MS + 2 * DAY_MS], "left out"]]
+    batches = [
+        Batch(Partition("web", number), range(2), [json.dumps(one).encode() for one in values], [None] * 2,
+              [NOW_MS] * 2, [()] * 2)
+        for number, values in enumerate(texts)
+    ]  # fmt: skip
+    mappers = TopicMappers(TIMES, 100, {})
+    together, alone = mappers.map(batches), [mappers.map([batch])[0] for batch in batches]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.records, one.left_out, one.refused) == (other.records, other.left_out, other.refused)
+    assert [len(one.records) for one in together] == [1, 2, 0]
 
 
 def test_backlog_is_committed_before_a_repetition_would_be_too_late():
