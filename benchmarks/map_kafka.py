@@ -1,4 +1,4 @@
-"""Measures `map` against Kafka: its rate beside a bare loop, its delay, and a backlog of a year.
+"""Measures `map` against Kafka: its rate next to a bare loop, its delay, and a backlog of a year.
 
     python benchmarks/map_kafka.py                         # rates of all sources, on servers of its own
     python benchmarks/map_kafka.py --servers settings --only segment --without-features
@@ -158,6 +158,11 @@ class Rates:
         if system == "map" and records != self._expected:
             raise SystemExit(f"{self._name}: {(records - self._expected).total():,} records differ in content")
 
+    def last(self) -> str:
+        """Return the rates of the last turn."""
+        texts = (f"{system} {laps[-1].rate:,.0f}/s" for system, laps in self.laps.items())
+        return f"{self._name}: {', '.join(texts)}"
+
     def median(self, system: str, value: Callable[[Lap], float]) -> float:
         """Return the median over the laps of a system."""
         return statistics.median(map(value, self.laps[system]))
@@ -190,6 +195,7 @@ def rates(servers: Servers, arguments: argparse.Namespace, work: Path, console: 
     for turn in range(arguments.repeat):
         for one in measured:
             one.take_turn()
+            console.print(f"{turn + 1}/{arguments.repeat} {one.last()}", highlight=False)
         if systems is not None:
             systems.take_turn("b", turn, figures)
     if not figures.right:
@@ -324,7 +330,7 @@ def _click(number: int, at_ms: int, customer: int) -> bytes:
 
 
 def _too_late(servers: Servers, run_name: str, events: int, work: Path) -> int:
-    """Run the features consumer to the end, and return its number of late events. All events count otherwise."""
+    """Run the features consumer to the end, and return how many events are too late. The others must count."""
     ensure_topics(servers.kafka, run_name, PARTITIONS, replicas=1)
     ends = ends_of(servers.kafka, run_name)
     task = {

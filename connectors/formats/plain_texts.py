@@ -18,7 +18,7 @@ MS_MAX: Final = 253_402_300_799_999
 
 
 def plain_ids(text: pl.Series, longest: int, *, digits_count: bool) -> bool:
-    """Return whether all texts are ids as they stand. False says nothing about a text.
+    """Return whether all texts are ids as written. False is no verdict about a text.
 
     Args:
         text: texts; a null is none.
@@ -30,7 +30,7 @@ def plain_ids(text: pl.Series, longest: int, *, digits_count: bool) -> bool:
 
 
 def plain_decimals(text: pl.Series) -> bool:
-    """Return whether all texts are plain decimals; -0 is none. False says nothing about a text."""
+    """Return whether all texts are plain decimals; -0 is none. False is no verdict about a text."""
     buffers = _buffers(text)
     return buffers is not None and bool(are_plain_decimals(*buffers))
 

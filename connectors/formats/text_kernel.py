@@ -25,7 +25,7 @@ _DAYS_BEFORE = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334],
 
 @numba.njit(cache=True, nogil=True)
 def are_plain_ids(data, starts, longest, digits_count):
-    """Return whether every text is an id as it stands: visible ASCII, and neither a placeholder nor a printed float.
+    """Return whether every text is an id as written: visible ASCII, and neither a placeholder nor a printed float.
 
     Args:
         data: bytes of the texts, uint8.

@@ -317,7 +317,7 @@ class MapRole:
                 if not self._write(partition, one, stop):
                     return
             if others != NO_TIME:
-                # the sooner the brokers have the step, the sooner the other workers go on
+                # the sooner the brokers have the step, the sooner the other workers continue
                 self._writer.await_idle()
 
     def _write(self, partition: Partition, released: Released, stop: Callable[[], bool]) -> bool:
