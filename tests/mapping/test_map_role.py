@@ -190,7 +190,12 @@ def test_batches_of_a_topic_that_are_mapped_together_keep_their_messages_apart()
     mappers = TopicMappers(TIMES, 100, {})
     together, alone = mappers.map(batches), [mappers.map([batch])[0] for batch in batches]
     for one, other in zip(together, alone, strict=True):
-        assert (one.records, one.left_out, one.refused) == (other.records, other.left_out, other.refused)
+        assert (one.records, one.left_out, one.refused, one.dropped) == (
+            other.records,
+            other.left_out,
+            other.refused,
+            other.dropped,
+        )
     assert [len(one.records) for one in together] == [1, 2, 0]
 
 
