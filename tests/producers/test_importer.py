@@ -11,6 +11,7 @@ import pytest
 
 from features.errors import ShopstreamError, UsageError
 from producers.archive.event_order import ArchiveRange, in_time_order
+from producers.archive.known_until import read_known_until
 from producers.importing.importer import import_logs
 from producers.importing.mapping import builtin_mappings, load_mapping, parse_mapping
 
@@ -149,6 +150,26 @@ F;cyd;29.03.2025 12:00;1;1,00;EUR
     assert b["total"] == 20.0
     assert b["ts"] == 1761438600000  # 02:30 comes twice: the earlier one is 00:30 UTC
     assert b["channel"] == "store"
+
+
+@pytest.mark.parametrize(
+    ("zones", "archived"),
+    [(["zone: Europe/Berlin"], "Europe/Berlin"), (["format: iso"], None), (["zone: UTC"], "UTC"),
+     (["zone: Europe/Berlin", "zone: Asia/Kolkata"], None), (["zone: Europe/Berlin", "format: iso"], "Europe/Berlin")],
+    ids=str,
+)  # fmt: skip
+def test_archive_has_the_zone_of_the_local_times_of_its_logs(tmp_path, zones, archived):
+    logs = []
+    for number, zone in enumerate(zones):
+        file = tmp_path / f"{number}.csv"
+        file.write_text(f"id,who,day,total\n{number},ann,2024-02-01,10\n")
+        how = "order: {rows: order, id: id, customer: who, total: total}"
+        text = f"kind: orders\nfile: {{format: csv}}\ntime: {{column: day, {zone}}}\n{how}\n"
+        logs.append((file, f"m{number}", parse_mapping(text, f"m{number}")))
+    import_logs(logs, tmp_path / "a")
+    known = read_known_until(tmp_path / "a")
+    assert known is not None
+    assert known.time_zone == archived
 
 
 def test_orders_without_ids_are_numbered_and_imported(tmp_path):
