@@ -192,7 +192,9 @@ class Stage:
         self._wait_for_workers(name)
         process = self._running.pop(name)
         process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 0, self._log(name)
+        code = process.wait(90)
+        # a worker that was killed just before is not started again by a parent that stops
+        assert code == 0 or (code == 1 and "signal SIGKILL" in self._log(name)), self._log(name)
 
     def _to_end(self, name: str, more: list) -> None:
         done = worked(call([*self._commands[name], "--until-end", *more], self._variables, timeout_s=240))
