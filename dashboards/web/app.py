@@ -26,6 +26,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from dashboards.panels import Dashboard, Panel
 from dashboards.web import boards as board_routes
 from dashboards.web import customers as customer_routes
@@ -64,6 +65,7 @@ class Source:
         table_folder: folder of the customer table; it may be missing.
         now_ms: wall clock.
         timer: seconds since an arbitrary start.
+        money: format of amounts.
     """
 
     dashboards: Sequence[Dashboard]
@@ -72,6 +74,7 @@ class Source:
     table_folder: Path
     now_ms: Callable[[], int]
     timer: Callable[[], float]
+    money: MoneyFormat = PLAIN_MONEY
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -122,14 +125,17 @@ class _Handlers:
         self._recent = RecentCache(source.timer)
 
     def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
-        return board_routes.declaration(self._source.dashboards, self._source.run) | customer_routes.declaration()
+        declared = board_routes.declaration(self._source.dashboards, self._source.run, self._source.money)
+        return declared | customer_routes.declaration()
 
     def board(self, parameters: Parameters) -> Json:
         board = self._board(parameters)
         query = parse_query(board, _without(parameters, "id"))
         return self._recent.get(
             ("board", board.id, _key(parameters)),
-            lambda: board_routes.board_data(board, query, self._source.search, self._source.now_ms()),
+            lambda: board_routes.board_data(
+                board, query, self._source.search, self._source.now_ms(), self._source.money
+            ),
         )
 
     def choices(self, parameters: Parameters) -> Json:
@@ -137,32 +143,38 @@ class _Handlers:
         return self._recent.get(("choices", board.id), lambda: board_routes.choices(board, self._source.search))
 
     def customers(self, parameters: Parameters) -> Json:
-        return customer_routes.customers(parameters, self._source.search)
+        return customer_routes.customers(parameters, self._source.search, self._source.money)
 
     def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.history(parameters, self._source.search, self._source.now_ms())
+        return customer_routes.history(parameters, self._source.search, self._source.now_ms(), self._source.money)
 
     def groups(self, parameters: Parameters) -> Json:
         return self._recent.get(
             ("groups", _key(parameters)),
-            lambda: segment_routes.groups(parameters, self._source.search, self._source.table_folder),
+            lambda: segment_routes.groups(
+                parameters, self._source.search, self._source.table_folder, self._source.money
+            ),
         )
 
     def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
         board, panel = self._panel(single_value(parameters, "id"))
         data = board_routes.board_data(
-            _single_panel(board, panel), parse_query(board, _without(parameters, "id")), self._source.search, 0
+            _single_panel(board, panel),
+            parse_query(board, _without(parameters, "id")),
+            self._source.search,
+            0,
+            self._source.money,
         )["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
-        timed = [board_routes.is_time(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, data["rows"], timed)
+        units = [board_routes.unit_of(part) for part in (*panel.dimensions, *panel.measures)]
+        return panel.id, csv_text(panel.labels, data["rows"], units, self._source.money)
 
     def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "customers", customer_routes.customers_csv(self.customers(parameters))
+        return "customers", customer_routes.customers_csv(self.customers(parameters), self._source.money)
 
     def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "groups", segment_routes.groups_csv(self.groups(parameters))
+        return "groups", segment_routes.groups_csv(self.groups(parameters), self._source.money)
 
     def _board(self, parameters: Parameters) -> Dashboard:
         name = single_value(parameters, "id")

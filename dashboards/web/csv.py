@@ -9,33 +9,44 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.formats.csv_safety import safe_text
+from connectors.formats.money_format import MoneyFormat
+from dashboards.panels import Unit
 
 
-def csv_text(labels: Sequence[str], rows: Iterable[Sequence[Any]], times: Sequence[bool]) -> str:
+def csv_text(
+    labels: Sequence[str], rows: Iterable[Sequence[Any]], units: Sequence[Unit | str], money: MoneyFormat
+) -> str:
     """Return rows as CSV.
 
     Args:
         labels: labels of the columns.
         rows: values in the order of the columns; None is an empty cell.
-        times: for each column, whether it holds epoch milliseconds, which are written as ISO 8601, UTC.
+        units: for each column, its unit. `time` is epoch milliseconds, which are written as ISO 8601, UTC. `money` is
+            written with the decimals of the currency, which the header names.
+        money: format of amounts.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([safe_text(label) for label in labels])
+    heads = [money.heading(label) if unit == "money" else label for label, unit in zip(labels, units, strict=True)]
+    writer.writerow([safe_text(head) for head in heads])
     for row in rows:
-        writer.writerow([_cell(value, timed) for value, timed in zip(row, times, strict=True)])
+        writer.writerow([_cell(value, unit, money) for value, unit in zip(row, units, strict=True)])
     return out.getvalue()
 
 
-def _cell(value: Any, timed: bool) -> str | int | float:
+def _cell(value: Any, unit: Unit | str, money: MoneyFormat) -> str | int | float:
     if value is None:
         return ""
-    if timed and isinstance(value, int | float):
-        return datetime.fromtimestamp(value / 1_000, UTC).isoformat(timespec="milliseconds")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return value
-    if isinstance(value, list):
-        return safe_text(", ".join(str(one) for one in value))
-    return safe_text(str(value))
+        return _number(value, unit, money)
+    return safe_text(", ".join(str(one) for one in value) if isinstance(value, list) else str(value))
+
+
+def _number(value: float, unit: Unit | str, money: MoneyFormat) -> str | float:
+    if unit == "money":
+        return money.plain(value)
+    if unit == "time":
+        return datetime.fromtimestamp(value / 1_000, UTC).isoformat(timespec="milliseconds")
+    return value

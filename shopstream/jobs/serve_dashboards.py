@@ -63,7 +63,9 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
     clock = wall_clock()
     with open_client(elastic_connection(endpoint), connections=CONNECTIONS) as client:
         searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)
-        yield Source(DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic)
+        yield Source(
+            DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic, settings.shop.money
+        )
 
 
 def listen(listening: Listening) -> socket.socket:
