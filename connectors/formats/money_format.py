@@ -75,6 +75,25 @@ PLAIN_MONEY: Final = MoneyFormat()
 """Format of amounts without a currency."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShopMoney:
+    """What the settings say about the amounts of mappings.
+
+    Attributes:
+        currency: currency of the shop's amounts; empty: not set.
+        decimals: decimals of the currency.
+        time_zone: zone of the shop's days; empty: not set.
+    """
+
+    currency: str = ""
+    decimals: int = DECIMALS_MAX
+    time_zone: str = ""
+
+
+UNSET_MONEY: Final = ShopMoney()
+"""Settings that say nothing about amounts."""
+
+
 def money_format(currency: str | None, locale: str | None) -> MoneyFormat:
     """Return the format of a shop's amounts.
 
@@ -125,6 +144,11 @@ def currency_decimals(code: str) -> int:
     if decimals is None:
         raise ValueError(f"{code!r} is not a currency of ISO 4217, such as EUR")
     return decimals
+
+
+def is_currency(code: str) -> bool:
+    """Return whether ISO 4217 has a currency."""
+    return code in _decimals_of()
 
 
 @functools.cache

@@ -23,11 +23,13 @@ from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
 from features.schema import TS_MAX, VOID_STATUS, Event, Item, Order
 from producers.importing.columns import Columns, label
+from producers.importing.conversion import NO_DAY_RATE
 from producers.importing.events import EVENT_COLUMNS, event_rows
 from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, message_orders
-from producers.importing.rows import NO_RATE, click_plan, order_plan
+from producers.importing.row_rates import NO_RATE
+from producers.importing.rows import click_plan, order_plan
 
 NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
@@ -110,7 +112,7 @@ class TopicMapper:
     def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
         if mapping.tables:
             raise UsageError(f"The mapping {name} looks values up in files, which a topic does not have.")
-        if mapping.currency.path is not None and not mapping.currency.rates:
+        if mapping.currency.path is not None and not mapping.currency.rates and mapping.conversion.rates is None:
             raise UsageError(
                 f"The mapping {name} names a currency without rates. Messages are judged one by one, so that amounts of"
                 " several currencies would be one sum.",
@@ -263,7 +265,7 @@ class TopicMapper:
     ) -> None:
         if rows is None or rows.is_empty():
             return
-        made = message_orders(rows.drop("_currency"))
+        made = message_orders(rows.drop("_currency"), self._mapping.conversion)
         for line, reason in made.refused.select("_line", "reason").iter_rows():
             column = self._plan.labels.get(_FIELD_OF.get(reason, ""))
             mapped.refused.setdefault(line, self._reason(parts[line], column, reason, None, None))
@@ -280,7 +282,7 @@ class TopicMapper:
             return
         for line in rows.filter(pl.col("session_id").is_null())["_line"].unique().to_list():
             mapped.left_out[line] = NO_SESSION
-        rows = event_rows(rows.filter(pl.col("session_id").is_not_null()))
+        rows = event_rows(rows.filter(pl.col("session_id").is_not_null()), self._mapping.conversion)
         counts: dict[int, int] = {}
         encode, add = self._encode, mapped.records.append
         for line, *values in rows.select("_line", *EVENT_COLUMNS).iter_rows():
@@ -297,6 +299,8 @@ class TopicMapper:
         paths = ", ".join(f"{part}.{path}" if part else path for path in column.split(", "))
         if value is None and reason.startswith("no "):
             return f"`{paths}`: missing"
+        if reason == NO_DAY_RATE:
+            return f"`{paths}`: {detail}"  # a currency and a day, which are no personal data
         if not self._shows_values:
             return f"`{paths}`: {reason}"
         return f"`{paths}`: {detail or reason}" + (f': "{value}"' if value is not None and not detail else "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from connectors.formats.money_format import UNSET_MONEY, ShopMoney
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping, parse_mapping
@@ -51,19 +52,20 @@ def topic_mapping_text(name_or_path: str) -> tuple[str, str]:
 
 
 def load_topic_mapping(
-    name_or_path: str, answers: Mapping[str, str] = MappingProxyType({})
+    name_or_path: str, answers: Mapping[str, str] = MappingProxyType({}), shop: ShopMoney = UNSET_MONEY
 ) -> tuple[str, OrderMapping | ClickMapping]:
     """Return a mapping of a topic and its name, from the ready ones or a YAML file.
 
     Args:
         name_or_path: name of a ready mapping, or path of a YAML file.
         answers: name -> value for each `{ask: name}` of the mapping.
+        shop: what the settings say about amounts.
 
     Raises:
         UsageError: the mapping is missing or invalid, or asks for a value that is not given.
     """
     text, origin = topic_mapping_text(name_or_path)
-    return Path(name_or_path).stem, parse_mapping(text, origin, answers)
+    return Path(name_or_path).stem, parse_mapping(text, origin, answers, shop)
 
 
 def ready_examples(name: str) -> tuple[Path, Path] | None:

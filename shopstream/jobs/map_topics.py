@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.endpoints import RegistryEndpoint
+from connectors.formats.money_format import ShopMoney
 from connectors.kafka.client import TopicReport, check_broker, ensure_topics
 from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
 from connectors.kafka.topic_settings import topic_configs
@@ -21,7 +22,7 @@ from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
 from shopstream.runtime.protocol import NO_END, MappingTask, Task
 from shopstream.runtime.roles import MAP_BUILDER
 from shopstream.runtime.supervisor import Supervisor
-from shopstream.runtime.topic_mapper import open_mapper, registries_of
+from shopstream.runtime.topic_mapper import open_mapper, registries_of, shop_money
 from shopstream.settings import Settings, guest_salt
 
 
@@ -35,6 +36,8 @@ class MappedTopics:
         mappers: their mappers.
         guest_salt: secret of which ids of guests are made.
         registries: schema registries that the mappings name.
+        money: what the settings say about amounts.
+        rates: name of a mapping -> text of its file of rates.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -42,6 +45,8 @@ class MappedTopics:
     mappers: tuple[TopicMapper, ...]
     guest_salt: str
     registries: tuple[RegistryEndpoint, ...]
+    money: ShopMoney
+    rates: Mapping[str, str]
 
     @property
     def topics(self) -> list[str]:
@@ -60,13 +65,14 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
     Raises:
         UsageError: a mapping is missing or invalid, reads no topic, or reads a topic of the run.
     """
+    money = shop_money(settings)
     texts: dict[str, str] = {}
     mappings: dict[str, OrderMapping | ClickMapping] = {}
     for given in names:
         text, origin = topic_mapping_text(given)
         if origin in texts:
             raise UsageError(f"The mapping {origin} is given twice.", "Give each mapping once.")
-        mapping = parse_mapping(text, origin, answers)
+        mapping = parse_mapping(text, origin, answers, money)
         if mapping.topic is not None and mapping.topic.topic in topic_configs(settings.run):
             raise UsageError(
                 f"The mapping {origin} reads {mapping.topic.topic}, which is a topic of the run that it writes.",
@@ -78,7 +84,8 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
     mappers = tuple(
         open_mapper(name, mapping, salt, registries, shows_values=False) for name, mapping in mappings.items()
     )
-    return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()))
+    rates = {name: one.conversion.rates.text for name, one in mappings.items() if one.conversion.rates is not None}
+    return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()), money, rates)
 
 
 def checked_workers(workers: int) -> int:
@@ -125,7 +132,14 @@ def open_supervisor(
     numbers = frozenset(range(len(topics.partitions)))
     starts = tuple((*partition, offset) for partition, offset in topics.starts.items())
     task = MappingTask(
-        mapped.texts, dict(mapped.answers), mapped.guest_salt, mapped.registries, topics.partitions, starts
+        mapped.texts,
+        dict(mapped.answers),
+        mapped.guest_salt,
+        mapped.registries,
+        topics.partitions,
+        starts,
+        mapped.money,
+        dict(mapped.rates),
     )
 
     def task_of(name: WorkerName) -> Task:

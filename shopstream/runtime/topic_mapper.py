@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from connectors.endpoints import RegistryEndpoint
+from connectors.formats.money_format import ShopMoney
 from connectors.messages.decoder import schema_decoder
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping
@@ -34,6 +35,12 @@ def registries_of(
             except UsageError as error:
                 raise UsageError(f"The mapping {name} cannot be used: {error.message}", error.remedy) from None
     return registries
+
+
+def shop_money(settings: Settings) -> ShopMoney:
+    """Return what the settings say about the amounts of mappings."""
+    shop = settings.shop
+    return ShopMoney(shop.currency or "", shop.money.decimals, shop.time_zone or "")
 
 
 def topic_mapper(
