@@ -64,11 +64,12 @@ if report["truth"]:
 
 # %%
 from shopstream.jobs.explore import explore_archive
+from shopstream.settings import load_settings
 from training.exploration import panels, shopping
 from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary
 
-seen = explore_archive(folder / "clean", "Europe/Berlin")
+seen = explore_archive(folder / "clean", "Europe/Berlin", money=load_settings().shop.money)
 print(summary(seen))
 
 # %%

@@ -59,7 +59,12 @@ class MoneyFormat:
         Args:
             amount: amount.
             whole: whether an estimate is shown, which needs no decimals.
+
+        Returns:
+            The text; `nan` or `inf` for a number that is none.
         """
+        if not math.isfinite(amount):
+            return str(amount)
         decimals = 0 if whole else self.decimals
         value = round_amount(amount, decimals)
         if not self.currency and not self.locale:

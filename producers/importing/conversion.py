@@ -92,8 +92,11 @@ class Conversion:
 
         Args:
             amount: plain decimals as text.
-            rate: rate of each amount, as text. Products are exact, and rounded once. An amount with rate 1 stays as it
-                is if the currency has cents: the contract rounds it by the same rule.
+            rate: rate of each amount, as text.
+
+        Returns:
+            Exact products, rounded once. An amount with rate 1 stays as it is if the currency has cents: the contract
+            rounds it by the same rule.
         """
         if self.decimals == DECIMALS_MAX and (rate == "1").all():
             return amount.cast(pl.Float64)

@@ -495,7 +495,7 @@ def parse_mapping(
         rates_text: text of the file of rates; None: it is read from the folder of the mapping.
 
     Raises:
-        UsageError: the text is no mapping, refuses its source, or asks for a value that is not given; or its file of
+        UsageError: the text is no mapping, refuses its source, or asks for a value that is not given. Or its file of
             rates is none, or its amounts do not become those of the shop.
     """
     read = read_yaml(text, origin)

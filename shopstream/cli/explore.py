@@ -32,19 +32,21 @@ def explore(
     """
     from connectors.files import write_whole
     from shopstream.jobs.explore import explore_archive
+    from shopstream.settings import load_settings
     from training.exploration.notebook import notebook
     from training.exploration.page import make_panels, render
 
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
+    money = load_settings().shop.money
     history = stated_history(console, directory, as_of)
     with progress(console) as on_step:
-        observed = explore_archive(directory, zone, on_step, history)
+        observed = explore_archive(directory, zone, on_step, history, money)
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
-        book = notebook(str(directory.resolve()), zone, None if history.limit_ms is None else history.end_ms)
+        book = notebook(str(directory.resolve()), zone, None if history.limit_ms is None else history.end_ms, money)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
     console.print(exploration.summary)
     for title, panels in exploration.sections.items():

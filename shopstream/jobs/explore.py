@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from connectors.formats.timestamps import zone_name
 from features.errors import UsageError
 from producers.archive.archive import read_customers
@@ -23,6 +24,7 @@ def explore_archive(
     zone: str = "UTC",
     on_step: Callable[[str, float], None] = lambda *_: None,
     history: History | None = None,
+    money: MoneyFormat = PLAIN_MONEY,
 ) -> ExplorationData:
     """Read an archive for exploration.
 
@@ -31,6 +33,7 @@ def explore_archive(
         zone: IANA name of the time zone for hours and weekdays.
         on_step: called with the name of the current step, and the share that is done.
         history: part of the archive that counts; None: all records.
+        money: format of amounts of money.
 
     Raises:
         UsageError: the zone does not exist.
@@ -47,4 +50,4 @@ def explore_archive(
     period = ArchivePeriod(history.first_ms, history.end_ms)
     read = read_data(days, read_day, table, zone, on_step, period)
     known = read_known_until(directory)
-    return replace(read, dates_only=known is not None and known.dates_only)
+    return replace(read, dates_only=known is not None and known.dates_only, money=money)

@@ -221,7 +221,7 @@ def test_wrong_file_of_rates_is_refused_with_its_line(rates, line, reason):
     assert f"rates.csv, line {line}: " in error.value.message
 
 
-def test_file_of_rates_is_found_next_to_the_mapping_and_missed_by_its_path(tmp_path, monkeypatch):
+def test_file_of_rates_is_read_from_the_folder_of_the_mapping(tmp_path, monkeypatch):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "rates.csv").write_text("\ufeffrate,day,currency\r\n0.9,2026-03-05,USD\r\n", "utf-8")
     monkeypatch.chdir(tmp_path)

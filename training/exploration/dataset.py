@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.backfill import ReadDay, rows_at
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows
@@ -57,6 +58,7 @@ class ExplorationData:
         features: a row per customer at the end of the archive, ROW_SCHEMA.
         zone: IANA name of the time zone of hours and weekdays.
         dates_only: whether the records have no time of day.
+        money: format of amounts of money.
     """
 
     span: ArchivePeriod
@@ -68,6 +70,7 @@ class ExplorationData:
     features: pl.DataFrame
     zone: str = "UTC"
     dates_only: bool = False
+    money: MoneyFormat = PLAIN_MONEY
 
     @property
     def whole_days(self) -> range:

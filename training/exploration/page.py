@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
@@ -65,10 +66,10 @@ def make_panels(data: ExplorationData) -> Exploration:
 def summary(data: ExplorationData) -> str:
     """Return the contents of the archive in two sentences."""
     first, last = (day_name(time // DAY_MS) for time in (data.span.first_ms, data.span.end_ms))
-    revenue = int(data.orders["cents"].sum()) / 100
+    revenue = data.money.text(Decimal(int(data.orders["cents"].sum())).scaleb(-2))
     return (
         f"{first} to {last}: {len(data.features):,} customers, {len(data.sessions):,} visits, "
-        f"{len(data.orders):,} valid orders, worth {revenue:,.2f}. Days are UTC; an incomplete first or last day "
+        f"{len(data.orders):,} valid orders, worth {revenue}. Days are UTC; an incomplete first or last day "
         "is not shown."
     )
 

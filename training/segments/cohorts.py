@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from polars import col
 
+from features.definitions import money
 from features.schema import COHORT_FIELDS, DAY_MS, MOVEMENT_FIELDS, NOT_KNOWN
 from training.sales import last_whole_day
 from training.trend_frames import shaped
@@ -106,7 +107,7 @@ def cohorts(orders: pl.DataFrame, markets_of: pl.DataFrame, span: ArchivePeriod)
         _month_start("number", 1).alias("end"),
         _month_name("first").alias("cohort"),
         _month_name("number").alias("month"),
-        (col("cents") / 100).alias("revenue"),
+        money(col("cents")).alias("revenue"),
     ).with_columns(span.contains(col("ts"), col("end")).alias("complete"))
     return shaped(every_month, COHORT_FIELDS).sort("cohort", "month", "country", "channel")
 

@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 from polars import col
 
+from features.definitions import money
 from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS
 from features.scores.score import Scorer
 from training.segments.cohorts import ArchivePeriod
@@ -108,7 +109,7 @@ def _finished(counted: pl.DataFrame, known: DayContext) -> pl.DataFrame:
     finished = counted.with_columns(
         (col("number") * DAY_MS).alias("ts"),
         pl.from_epoch("number", time_unit="d").dt.strftime("%Y-%m-%d").alias("day"),
-        (col("cents") / 100).alias("revenue"),
+        money(col("cents")).alias("revenue"),
         (pl.lit(value=False) if until is None else end <= until + 1).alias("in_training"),
         known.span.contains(col("number") * DAY_MS, end).alias("complete"),
     )
