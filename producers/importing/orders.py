@@ -247,7 +247,8 @@ def _joined(
     """
     rows = _with_groups(rows)
     if rows["_rate"].null_count():
-        rows = rows.with_columns(_rate=pl.col("_rate").drop_nulls().first().over(_GROUP))
+        own = pl.col("_rate").drop_nulls().first().over(_GROUP)
+        rows = rows.with_columns(_rate=pl.coalesce("_rate", own))
     orders = rows.group_by(_GROUP, maintain_order=True).agg(
         pl.col("order_id").first(),
         pl.col("customer_id").drop_nulls().first(),

@@ -99,6 +99,16 @@ def test_lines_of_an_order_have_the_rate_of_its_earliest_line(tmp_path):
     assert example.position() == "line 4: no rate for GBP on 2026-03-05"
 
 
+@pytest.mark.parametrize("currency", ["rates_file: rates.csv", "rates: {USD: 0.5, EUR: 1}"])
+def test_order_of_two_currencies_is_refused_whatever_rows_other_orders_have(tmp_path, currency):
+    rows = [f"1,a,2026-03-06T10:00:00Z,1,10,{name}" for name in ("USD", "EUR")]
+    rows += [f"2,a,2026-03-06T10:00:00Z,1,10,{name}" for name in ("USD", "")]  # a currency may be on any row
+    text = LINES.replace("rates_file: rates.csv", currency)
+    report, orders = imported(tmp_path, rows, text, "id,who,at,n,price,cur")
+    assert report.refused == {"order of several currencies": 2}
+    assert orders.select("order_id", "total").rows() == [("2", 10.0)]
+
+
 def test_zone_of_the_mapping_counts_without_one_of_the_shop_and_utc_without_both(tmp_path):
     rows = ["1,a,2026-03-05T23:30:00Z,,placed,10,USD"]
     zoned = (ORDERS % "order").replace("column: at}", "column: at, zone: Europe/Berlin}", 1)
