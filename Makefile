@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OTHER := $(VENV)/bench
 SPARK := $(VENV)/spark
+VENDORS := $(VENV)/vendors
 # the build backend searches the PATH for its binary
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
@@ -36,8 +37,14 @@ $(STAMP): requirements/dev.lock pyproject.toml
 demo: setup  ## Start | run the whole system on this machine; DEMO="--once" stops after the first round
 	$(BIN)/shopstream demo $(DEMO)
 
-test: setup  ## Check | run all tests, also against real servers; TEST="tests/features -k recency" selects, JOBS=0 uses one process
+test: setup $(VENDORS)/.installed  ## Check | run all tests, also against real servers; TEST="tests/features -k recency" selects, JOBS=0 uses one process
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST)
+
+# clients of vendors, whose payloads are mapped, require an older library than Shopstream's
+$(VENDORS)/.installed: requirements/vendors.lock
+	$(PYTHON) -m venv $(VENDORS)
+	$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/vendors.lock
+	@touch $@
 
 fuzz: setup  ## Check | compare the decoder with an independent reference on bad input; RECORDS=100000 SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
@@ -125,6 +132,8 @@ lock: setup  ## Develop | upgrade and write the lock files
 		--no-annotate --upgrade benchmarks/requirements.in -o requirements/bench.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade tools/requirements.in -o requirements/audit.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade tests/vendors/requirements.in -o requirements/vendors.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --group dev --extra spark -c requirements/dev.lock pyproject.toml -o requirements/spark.lock
 

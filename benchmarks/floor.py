@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from benchmarks.client import Client
 from connectors.kafka.client import consumer_config, open_consumer
-from consumers.features.build import tune_collector
+from consumers.collector import tune_collector
 from features.schema import Event, topic_name
 
 BATCH = 10_000

@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from connectors.messages.mapped import Message
+from consumers.collector import tune_collector
 from features.schema import Event, Item, Order
 from producers.importing.mapping import parse_mapping
 from producers.topic_mapping.mapper import TopicMapper
@@ -488,6 +489,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="beginning of the names of shapes")
     parser.add_argument("--profile", action="store_true", help="print where the mapper's time goes")
     options = parser.parse_args()
+    tune_collector()
     print(
         f"{'source':<22} {'bytes':>7} {'messages/s':>12} {'floor/s':>10} {'of the floor':>13} {'aim':>8} {'of aim':>7}"
     )

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Protocol
 
 from dashboards.panels import Dashboard, Data, Panel, Span
 from dashboards.queries import fields_of, query, rows
+from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.schema import FieldKind
 
@@ -94,6 +95,7 @@ def check(
     types: Mapping[str, Mapping[str, str]] | None = None,
     kinds: Mapping[str, Mapping[str, FieldKind]] | None = None,
     repeat: int = 1,
+    calendar: Calendar = UTC_CALENDAR,
 ) -> list[CheckResult]:
     """Run the search of every panel over the default time range of its dashboard.
 
@@ -105,24 +107,24 @@ def check(
         types: index -> field -> type in the running Elasticsearch; compared with `kinds` if both are given.
         kinds: index -> field -> declared kind.
         repeat: number of runs of each search.
+        calendar: calendar of time axes.
     """
     results = []
     for dashboard in dashboards:
         for panel in dashboard.panels:
             wrong = _wrong_types(panel, (types or {}).get(panel.data.index), (kinds or {}).get(panel.data.index))
-            span = Span.ending(end(panel.data), dashboard.days)
+            body = query(panel, Span.ending(end(panel.data), dashboard.days), None, calendar)
             results.append(
                 CheckResult(dashboard.id, panel.id, panel.data.index, "FAIL", why=wrong)
                 if wrong
-                else _run_search(dashboard, panel, search, span, timer, repeat)
+                else _run_search(dashboard, panel, search, body, timer, repeat)
             )
     return results
 
 
 def _run_search(
-    dashboard: Dashboard, panel: Panel, search: Search, span: Span, timer: Timer, repeat: int
+    dashboard: Dashboard, panel: Panel, search: Search, body: Mapping[str, Any], timer: Timer, repeat: int
 ) -> CheckResult:
-    body = query(panel, span)
     times: list[float] = []
     response: Mapping[str, Any] = {}
     try:

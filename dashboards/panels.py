@@ -47,12 +47,14 @@ class Data:
             includes all documents.
         what: description of one document.
         wall: whether its times are wall-clock times. Otherwise they are event times, which may lag behind the clock.
+        whole: whether each document is about a whole period. Otherwise the newest intervals of an axis lack documents.
     """
 
     index: str
     time_field: str | None
     what: str
     wall: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,24 @@
 """Builds the search body of a panel and converts the response to rows. Pure; sizes are bounded.
 
-Uses only core aggregations: terms, filters, date_histogram, filter, sum, avg, min, max, cardinality, percentiles. Uses
-no scripts and no pipeline aggregations.
+Uses only core aggregations: terms, filters, date_histogram, date_range, filter, sum, avg, min, max, cardinality,
+percentiles. Uses no scripts and no pipeline aggregations.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
+
+import numpy as np
 
 from connectors.formats.money_format import DECIMALS_MAX, round_amount
 from dashboards.conditions import Where, any_of, dsl
 from dashboards.panels import Dimension, Every, Figure, Measure, Panel, Ratio, Span, Steps, Terms, Time, plain
+from features.calendar import UTC_CALENDAR, Calendar, Unit
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS
 
@@ -22,6 +27,8 @@ TIMEOUT: Final = "5s"
 TIME_BUCKETS: Final = 100
 """Approximate number of intervals of `auto`."""
 TIME_BUCKETS_MAX: Final = 600
+ELASTIC_WEEK_START: Final = "monday"
+"""First day of the weeks of a date_histogram."""
 BUCKETS_MAX: Final = 10_000
 """Most buckets of one response, over all levels."""
 
@@ -29,15 +36,12 @@ Row = dict[str, Any]
 
 _MINUTE_MS: Final = 60_000
 _EVERY_MS: Final[dict[Every, int]] = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS, "month": 31 * DAY_MS}
-_CALENDAR: Final[dict[Every, str]] = {"week": "1w", "month": "1M"}
-_LADDER: Final = tuple(
-    (ms, f"{ms // _MINUTE_MS}m")
-    for ms in (
-        *(minutes * _MINUTE_MS for minutes in (1, 5, 10, 30)),
-        *(hours * HOUR_MS for hours in (1, 3, 12)),
-        *(days * DAY_MS for days in (1, 7, 30, 90, 365)),
-    )
-)
+_CALENDAR: Final[dict[Unit, str]] = {"day": "1d", "week": "1w", "month": "1M", "quarter": "1q", "year": "1y"}
+_LADDER: Final[tuple[tuple[int, Unit | int], ...]] = (
+    *((minutes * _MINUTE_MS, minutes * _MINUTE_MS) for minutes in (1, 5, 10, 30, 60, 180, 720)),
+    (DAY_MS, "day"), (7 * DAY_MS, "week"), (30 * DAY_MS, "month"), (91 * DAY_MS, "quarter"), (365 * DAY_MS, "year"),
+)  # fmt: skip
+"""Shortest length of an interval in ms, and the interval: ms, or a unit of the calendar."""
 _METRICS: Final = {"sum": "sum", "avg": "avg", "min": "min", "max": "max", "unique": "cardinality"}
 
 
@@ -51,13 +55,19 @@ def span_of(panel: Panel, span: Span) -> Span:
     return Span(span.to_ms - panel.window.back_days * DAY_MS, span.to_ms + panel.window.ahead_days * DAY_MS)
 
 
-def query(panel: Panel, span: Span, filters: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+def query(
+    panel: Panel,
+    span: Span,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    calendar: Calendar = UTC_CALENDAR,
+) -> dict[str, Any]:
     """Return the body of the search for a panel.
 
     Args:
         panel: panel to fill.
         span: time range of the dashboard. Its end is the anchor of age conditions.
         filters: field -> values selected on the dashboard; ignored by panels with `whole_shop`.
+        calendar: calendar of time axes.
 
     Returns:
         Body for `_search` on the panel's index.
@@ -69,7 +79,7 @@ def query(panel: Panel, span: Span, filters: Mapping[str, Sequence[str]] | None 
     if not panel.whole_shop:
         clauses += any_of(filters or {})
     body = {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "query": {"bool": {"filter": clauses}}}
-    aggregations = _levels(panel, nesting(panel), own, span.to_ms)
+    aggregations = _levels(panel, nesting(panel), _Axis(own, span.to_ms, calendar))
     return body | ({"aggs": aggregations} if aggregations else {})
 
 
@@ -84,20 +94,29 @@ def nesting(panel: Panel) -> tuple[int, ...]:
     return positions
 
 
-def _levels(panel: Panel, positions: Sequence[int], span: Span, anchor_ms: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Time range of a panel, anchor of its age conditions (epoch ms), and calendar of its time axis."""
+
+    span: Span
+    anchor_ms: int
+    calendar: Calendar
+
+
+def _levels(panel: Panel, positions: Sequence[int], axis: _Axis) -> dict[str, Any]:
     if not positions:
         aggregations: dict[str, Any] = {}
         for position, figure in enumerate(panel.measures):
-            aggregations |= _figure(position, figure, anchor_ms)
+            aggregations |= _figure(position, figure, axis.anchor_ms)
         return aggregations
     position, *rest = positions
-    level = _bucket(panel, panel.dimensions[position], span, anchor_ms)
+    level = _bucket(panel, panel.dimensions[position], axis)
     if "terms" in level and any(isinstance(panel.dimensions[one], Terms) for one in rest):
         # without the hint each value is a filter that recomputes all inner figures: ten times as slow for 2,000
         level["terms"]["execution_hint"] = "map"
-    inner = _levels(panel, rest, span, anchor_ms)
+    inner = _levels(panel, rest, axis)
     if rest:
-        inner |= _ranking(panel, panel.dimensions[position], anchor_ms)
+        inner |= _ranking(panel, panel.dimensions[position], axis.anchor_ms)
     return {f"d{position}": level | ({"aggs": inner} if inner else {})}
 
 
@@ -113,16 +132,19 @@ def _ranked_by(panel: Panel, dimension: Dimension) -> int | None:
     return next(position for position, figure in enumerate(panel.measures) if figure.label == dimension.by)
 
 
-def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> dict[str, Any]:
+def _bucket(panel: Panel, dimension: Dimension, axis: _Axis) -> dict[str, Any]:
     match dimension:
         case Steps(steps=steps):
-            return {"filters": {"filters": {f"s{n}": _all(where, anchor_ms) for n, (_, where) in enumerate(steps)}}}
+            return {
+                "filters": {"filters": {f"s{n}": _all(where, axis.anchor_ms) for n, (_, where) in enumerate(steps)}}
+            }
         case Time(field=field, every=every):
             timed = panel.data.time_field == field
             # future intervals appear only if documents exist for them, past intervals always
-            ends = min(span.to_ms, max(span.from_ms + 1, anchor_ms)) - 1
+            span = axis.span
+            ends = min(span.to_ms, max(span.from_ms + 1, axis.anchor_ms)) - 1
             bounds = {"extended_bounds": {"min": span.from_ms, "max": ends}} if timed else {}
-            return {"date_histogram": {"field": field, **interval(every, span), "min_doc_count": 0, **bounds}}
+            return _histogram(field, interval(every, span), span, axis.calendar, bounds)
         case Terms(field=field, size=size, last_first=last_first):
             position = _ranked_by(panel, dimension)
             order = [{"_key": "desc" if last_first else "asc"}]
@@ -131,17 +153,48 @@ def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> d
             return {"terms": {"field": field, "size": size, "order": order}}
 
 
-def interval(every: Every, span: Span) -> dict[str, str]:
-    """Return the interval of a date_histogram: the declared one, or a longer one if there would be too many."""
+def interval(every: Every, span: Span) -> Unit | int:
+    """Return the interval of a time axis: the declared one, or a longer one if there would be too many.
+
+    Returns:
+        A unit of the calendar, or a length in ms.
+    """
     length = span.to_ms - span.from_ms
     if every != "auto" and length <= TIME_BUCKETS_MAX * _EVERY_MS[every]:
-        return {"calendar_interval": _CALENDAR[every]} if every in _CALENDAR else {"fixed_interval": _fixed(every)}
-    fitting = next((name for ms, name in _LADDER if length <= TIME_BUCKETS * ms), _LADDER[-1][1])
-    return {"fixed_interval": fitting}
+        return HOUR_MS if every == "hour" else every
+    return next((step for ms, step in _LADDER if length <= TIME_BUCKETS * ms), _LADDER[-1][1])
 
 
-def _fixed(every: Every) -> str:
-    return {"hour": "1h", "day": "1d"}[every]
+def _histogram(field: str, step: Unit | int, span: Span, calendar: Calendar, bounds: dict[str, Any]) -> dict[str, Any]:
+    """Return the aggregation of a time axis, in the shop's zone."""
+    if step == "week" and calendar.week_start != ELASTIC_WEEK_START:
+        return _week_ranges(field, span, calendar)
+    kind = {"fixed_interval": f"{step // _MINUTE_MS}m"} if isinstance(step, int) else {
+        "calendar_interval": _CALENDAR[step]
+    }  # fmt: skip
+    return {"date_histogram": {"field": field, **kind, "time_zone": calendar.time_zone, "min_doc_count": 0, **bounds}}
+
+
+def _week_ranges(field: str, span: Span, calendar: Calendar) -> dict[str, Any]:
+    """Return the aggregation of weeks that do not begin on Monday.
+
+    An `offset` of a calendar interval is a duration: it misses midnight in a week with a change of the clocks.
+    """
+    first, last = (calendar.week_of(calendar.day_at(time)) for time in (span.from_ms, span.to_ms - 1))
+    edges = calendar.start_ms(calendar.week_day(np.arange(first, last + 2))).tolist()
+    ranges = [{"from": start, "to": end} for start, end in itertools.pairwise(edges)]
+    return {"date_range": {"field": field, "format": "epoch_millis", "ranges": ranges}}
+
+
+def bucket_end(start_ms: int, step: Unit | int, calendar: Calendar) -> int:
+    """Return the end of an interval of a time axis, exclusive, epoch ms.
+
+    Args:
+        start_ms: first instant of the interval, epoch ms.
+        step: see `interval`.
+        calendar: calendar of the axis.
+    """
+    return start_ms + step if isinstance(step, int) else calendar.unit_start_ms(step, start_ms, 1)
 
 
 def _all(where: Where, anchor_ms: int) -> dict[str, Any]:
@@ -241,7 +294,8 @@ def _buckets(dimension: Dimension, level: Mapping[str, Any]) -> Iterator[tuple[A
             yield label, level.get("buckets", {}).get(f"s{n}", {"doc_count": 0})
         return
     for bucket in level.get("buckets", ()):
-        yield bucket["key"], bucket
+        # a range of dates has its start, as a float
+        yield int(bucket["from"]) if "from" in bucket else bucket["key"], bucket
 
 
 def _value(name: str, figure: Figure, bucket: Mapping[str, Any]) -> Any:

@@ -12,17 +12,20 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from features.errors import UsageError
-from features.local_times import first_instants, wall_ms, zone_name
+from features.local_times import first_instants, wall_ms
 from features.schema import DAY_MS, WeekStart
 
+Unit = Literal["day", "week", "month", "quarter", "year"]
+"""Length of a period of the calendar."""
 WEEK_DAYS: Final = 7
+_MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 _EPOCH_WEEKDAY: Final = get_args(WeekStart).index("thursday")
 
 Days = npt.NDArray[np.int64]
@@ -53,6 +56,10 @@ class Calendar:
         """Return the number of the local day that contains a time, epoch ms."""
         return int(self.day_of([time_ms])[0])
 
+    def date_of(self, time_ms: int) -> str:
+        """Return the local date of a time, epoch ms, as `2026-05-20`."""
+        return day_name(self.day_at(time_ms))
+
     def day(self, name: str) -> pl.Expr:
         """Return the column of the numbers of the local days, int64, from the column `name` of times, epoch ms."""
         zone = self.time_zone
@@ -81,6 +88,32 @@ class Calendar:
         """Return the numbers of the first days of weeks: of an expression, an array or an integer."""
         return weeks * WEEK_DAYS - self._shift
 
+    def unit_of(self, unit: Unit, days: Any) -> Any:
+        """Return the numbers of the units that contain local days, int64 [n]."""
+        if unit == "day":
+            return days
+        return self.week_of(days) if unit == "week" else month_of(days) // _MONTHS[unit]
+
+    def unit_day(self, unit: Unit, numbers: Any) -> Any:
+        """Return the numbers of the first local days of units, int64 [n]."""
+        if unit == "day":
+            return numbers
+        return self.week_day(numbers) if unit == "week" else month_day(numbers * _MONTHS[unit])
+
+    def floor_ms(self, unit: Unit, times_ms: Any, later: int = 0) -> Days:
+        """Return the first instants of the units that contain times, or of units after them, epoch ms, int64 [n].
+
+        Args:
+            unit: length of a period.
+            times_ms: epoch ms, int64 [n].
+            later: number of units after the one that contains the time; negative: before it.
+        """
+        return self.start_ms(self.unit_day(unit, self.unit_of(unit, self.day_of(times_ms)) + later))
+
+    def unit_start_ms(self, unit: Unit, time_ms: int, later: int = 0) -> int:
+        """Return the first instant of the unit that contains a time, or of one after it, epoch ms."""
+        return int(self.floor_ms(unit, [time_ms], later)[0])
+
     @property
     def _shift(self) -> int:
         return (_EPOCH_WEEKDAY - get_args(WeekStart).index(self.week_start)) % WEEK_DAYS
@@ -93,11 +126,11 @@ class Calendar:
 UTC_CALENDAR: Final = Calendar()
 
 
-def check_calendar(time_zone: str, week_start: str) -> Calendar:
-    """Return a calendar. Raises ValueError with a readable message for an unknown zone or day."""
-    if week_start not in get_args(WeekStart):
-        raise ValueError(f"{week_start!r} is not a day of the week: {', '.join(get_args(WeekStart))}")
-    return Calendar(zone_name(time_zone), cast("WeekStart", week_start))
+def weekday_names(calendar: Calendar) -> tuple[str, ...]:
+    """Return the names of the weekdays from the first day of the week, such as `Monday`."""
+    names = get_args(WeekStart)
+    first = names.index(calendar.week_start)
+    return tuple(name.capitalize() for name in (*names[first:], *names[:first]))
 
 
 # --- months: arithmetic on dates, the same in every zone --------------------------------------------------------------

@@ -17,13 +17,12 @@ import pyarrow as pa
 from polars import col
 
 from features.backfill import ReadDay
+from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.records.archive_rows import order_rows
-from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN, STATUSES
+from features.schema import NOT_KNOWN, STATUSES
 
 OTHER_CATEGORIES: Final = "(other)"
-WHOLE_DAY_MS: Final = 23 * HOUR_MS
-"""A last day without records from this hour on counts as incomplete."""
 
 ORDER_KEY: Final = ("customer_id", "order_id")
 _ORDER: Final = {
@@ -82,17 +81,19 @@ def _records(table: pa.Table) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class DailySales:
-    """Revenue of each UTC day, including days without an order.
+    """Revenue of each local day, including days without an order.
 
     Attributes:
         first_day: number of the first day since 1970-01-01.
         total: revenue, float64 [n], in the shop's currency.
         categories: name -> float64 [n], largest first; they sum to `total`. May be empty.
+        calendar: calendar of the days.
     """
 
     first_day: int
     total: npt.NDArray[np.float64]
     categories: dict[str, npt.NDArray[np.float64]]
+    calendar: Calendar = UTC_CALENDAR
 
     @property
     def days(self) -> list[int]:
@@ -100,13 +101,9 @@ class DailySales:
         return list(range(self.first_day, self.first_day + len(self.total)))
 
 
-def last_whole_day(end_ms: int) -> int:
-    """Return the number of the last complete day of a history that ends at `end_ms`."""
-    day, rest = divmod(end_ms, DAY_MS)
-    return day if rest >= WHOLE_DAY_MS else day - 1
-
-
-def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_max: int = 12) -> DailySales:
+def daily_sales(
+    orders: pl.DataFrame, first_day: int, last_day: int, categories_max: int = 12, calendar: Calendar = UTC_CALENDAR
+) -> DailySales:
     """Compute sales by day. The amount of an order is split among its lines in proportion to their prices.
 
     Args:
@@ -115,13 +112,14 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
         last_day: number of the last day.
         categories_max: maximum number of categories, the largest ones; the rest becomes OTHER_CATEGORIES. 0 or 1 gives
             no categories: a single one would repeat the total.
+        calendar: calendar of the days.
 
     Raises:
         ShopstreamError: there is no complete day.
     """
     if last_day < first_day:
         raise ShopstreamError("The archive has no complete day.", "Give a longer archive.")
-    inside = orders.with_columns((col("ts") // DAY_MS).alias("number")).filter(
+    inside = orders.with_columns(calendar.day("ts").alias("number")).filter(
         col("number").is_between(first_day, last_day)
     )
     shared = _shares(inside)
@@ -138,7 +136,7 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
         for name in [*largest, *([OTHER_CATEGORIES] if len(largest) < len(names) else [])]
     }
     cents = inside.select("number", (col("cents") / 100).alias("amount"))
-    return DailySales(first_day, _by_day(cents, first_day, count), series)
+    return DailySales(first_day, _by_day(cents, first_day, count), series, calendar)
 
 
 def _shares(orders: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,9 @@ so a promotion changes what readers see but not what is written.
 
 The alias of one index, the anchor index, decides which run an alias set points to. Templates, which give a new month
 its aliases, follow the anchor index (`reconcile`).
+
+Elasticsearch with users replaces a pattern of indices, or none, by names before it reads them. An index of any run that
+is deleted in between makes a 404 of the whole request, unless `ignore_unavailable` is set.
 """
 
 from __future__ import annotations
@@ -159,13 +162,14 @@ def _create(client: Elasticsearch, name: str) -> None:
 def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
     expected = mapping(definition)
     with translate_errors(f"The mapping of {names[0]}"):
-        _check_version(client, names)
+        existing = _checked_meta(client, names)
         try:
             client.indices.put_mapping(
                 index=list(names),
                 properties=expected["properties"],
                 dynamic=expected["dynamic"],
-                meta=expected["_meta"],
+                # a note of another part, such as the calendar of trends, stays
+                meta={**existing, **expected["_meta"]},
             )
         except elasticsearch.BadRequestError as error:
             raise ShopstreamError(
@@ -174,15 +178,19 @@ def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefini
             ) from error
 
 
-def _check_version(client: Elasticsearch, names: Sequence[str]) -> None:
-    response = client.indices.get_mapping(index=list(names), filter_path="*.mappings._meta.schema_version")
+def _checked_meta(client: Elasticsearch, names: Sequence[str]) -> dict[str, Any]:
+    """Return the notes in the mapping of the last index. Raises ShopstreamError for an index of another version."""
+    response = client.indices.get_mapping(index=list(names), filter_path="*.mappings._meta")
+    meta: dict[str, Any] = {}
     for name, entry in sorted(response.body.items()):
-        version = entry["mappings"]["_meta"]["schema_version"]
+        meta = entry["mappings"]["_meta"]
+        version = meta["schema_version"]
         if version != SCHEMA_VERSION:
             raise ShopstreamError(
                 f"The index {name} is of schema version {version}, this program writes {SCHEMA_VERSION}.",
                 "Replay the history into a new run (`--run NAME`) and promote it.",
             )
+    return meta
 
 
 def _reason(error: elasticsearch.ApiError) -> str:
@@ -238,16 +246,22 @@ class StoredIndex:
 def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIndex]:
     """Return every index of every run, sorted by run and name.
 
+    An index that is deleted meanwhile is not part of the list.
+
     Args:
         client: Elasticsearch client.
         names: index names that a run may have, without the run.
     """
     with translate_errors("The list of indices"):
-        stats = client.indices.stats(
-            index="*-*", metric=["docs", "store"],
-            filter_path="indices.*.primaries.docs.count,indices.*.total.store.size_in_bytes",
-        ).get("indices", {})  # fmt: skip
-        known = client.indices.get_alias(index="*-*", expand_wildcards="all")
+        # `indices.stats` of the client has no parameter `ignore_unavailable`
+        stats = client.perform_request(
+            "GET", "/*-*/_stats/docs,store", headers={"accept": "application/json"},
+            params={
+                "ignore_unavailable": "true",
+                "filter_path": "indices.*.primaries.docs.count,indices.*.total.store.size_in_bytes",
+            },
+        ).body.get("indices", {})  # fmt: skip
+        known = client.indices.get_alias(index="*-*", expand_wildcards="all", ignore_unavailable=True)
     parts: dict[tuple[str, str], list[str]] = {}
     for concrete in sorted(known):
         if (index_owner := owner(concrete, names)) is not None:
@@ -283,7 +297,7 @@ def count_documents(client: Elasticsearch, run: str, definitions: Definitions) -
 def aliases_by_index(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, frozenset[str]]:
     """Return the aliases of each concrete index of a run."""
     with translate_errors(f"The indices of run {run}"):
-        entries = client.indices.get_alias(index=index_name(run, "*"), expand_wildcards="all")
+        entries = client.indices.get_alias(index=index_name(run, "*"), expand_wildcards="all", ignore_unavailable=True)
         return {
             name: frozenset(entry["aliases"])
             for name, entry in entries.items()
@@ -301,14 +315,16 @@ def alias_sets_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
         entries = client.options(ignore_status=404).indices.get_alias(index=anchor)
         if anchor in entries:
             return tuple(sorted(a.removesuffix(f"-{ANCHOR_INDEX}") for a in entries[anchor]["aliases"]))
-        taken = bool(client.indices.exists_alias(name=alias(run, ANCHOR_INDEX)))
+        taken = bool(client.indices.exists_alias(name=alias(run, ANCHOR_INDEX), ignore_unavailable=True))
         return () if taken else (run,)
 
 
 def alias_sets(client: Elasticsearch) -> tuple[str, ...]:
     """Return every alias set that points to a run, sorted."""
     with translate_errors("The aliases"):
-        entries = client.options(ignore_status=404).indices.get_alias(name=alias("*", ANCHOR_INDEX))
+        entries = client.options(ignore_status=404).indices.get_alias(
+            name=alias("*", ANCHOR_INDEX), ignore_unavailable=True
+        )
     given = {name for entry in entries.values() if isinstance(entry, dict) for name in entry.get("aliases", ())}
     return tuple(sorted(name.removesuffix(f"-{ANCHOR_INDEX}") for name in given))
 
@@ -337,7 +353,9 @@ def run_of_alias_set(client: Elasticsearch, alias_set: str) -> str | None:
 
 def _runs_of_alias_set(client: Elasticsearch, alias_set: str) -> list[str]:
     with translate_errors(f"The aliases of {alias_set}"):
-        entries = client.options(ignore_status=404).indices.get_alias(name=alias(alias_set, ANCHOR_INDEX))
+        entries = client.options(ignore_status=404).indices.get_alias(
+            name=alias(alias_set, ANCHOR_INDEX), ignore_unavailable=True
+        )
     # a 404 response holds an error next to the aliases that were found
     return sorted({index_owner[0] for name in entries if (index_owner := owner(name, [ANCHOR_INDEX])) is not None})
 
@@ -373,7 +391,9 @@ def _moves(client: Elasticsearch, alias_set: str, run: str, definitions: Definit
     indices = aliases_by_index(client, run, definitions)
     names = [alias(alias_set, definition.name) for definition in definitions]
     with translate_errors(f"The aliases of {alias_set}"):
-        known = client.options(ignore_status=404).indices.get_alias(name=names, expand_wildcards="all")
+        known = client.options(ignore_status=404).indices.get_alias(
+            name=names, expand_wildcards="all", ignore_unavailable=True
+        )
     present = {
         name: entry["aliases"] for name, entry in known.items() if isinstance(entry, dict) and "aliases" in entry
     }

@@ -8,6 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from connectors.formats.plain_texts import nulls
+from connectors.formats.plain_texts import plain_ids as are_plain_ids
 from features.records.placeholders import AROUND, PLACEHOLDERS, only_zeros
 
 IDS: Final = pl.Struct({"value": pl.String, "reason": pl.String})
@@ -39,9 +41,15 @@ def read_ids(text: pl.Expr, never: Collection[str] = (), allow: Collection[str] 
     allowed = {word.strip().casefold() for word in allow}
     placeholders = (PLACEHOLDERS | {word.strip().casefold() for word in never}) - allowed
     longest = max(map(len, placeholders), default=0)
+    digits_count = not any(
+        set("0123456789").intersection(word) for word in placeholders - {"0", "-1"} if not word.startswith("#")
+    )
 
     def read(series: pl.Series) -> pl.Series:
-        trimmed = series.cast(pl.String).str.strip_chars(AROUND)
+        texts = series.cast(pl.String)
+        if are_plain_ids(texts, longest, digits_count=digits_count):
+            return pl.DataFrame([texts.alias("value"), nulls(len(texts), pl.String).alias("reason")]).to_struct()
+        trimmed = texts.str.strip_chars(AROUND)
         ids = trimmed.str.replace(_WHOLE_FLOAT, "${1}")
         short = ids.str.len_chars() <= longest
         suspects = (

@@ -8,6 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from connectors.formats.plain_texts import nulls, plain_decimals
+
 DECIMALS: Final = pl.Struct({"value": pl.String, "reason": pl.String})
 """Type of numbers that are read: the plain decimal, or why it is refused."""
 
@@ -54,16 +56,18 @@ def read_decimals(
     form = _form(decimal, thousands, symbols)
 
     def read(series: pl.Series) -> pl.Series:
-        trimmed = series.cast(pl.String).str.strip_chars()
-        if decimal == "." and bool(trimmed.str.contains(PLAIN).all()):
-            return _struct(_without_negative_zero(trimmed), None)
+        texts = series.cast(pl.String)
+        if decimal == "." and plain_decimals(texts):
+            return _struct(texts, None)
+        trimmed = texts.str.strip_chars()
         values = _values(trimmed, form)
         refused = values.is_null() & trimmed.is_not_null()
         if not refused.any():
             return _struct(values, None)
         why = {one: _reason(one, form, decimal, thousands) for one in trimmed.filter(refused).unique()}
-        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(series))
-        reasons = trimmed.zip_with(refused, nothing).replace_strict(why, default=None, return_dtype=pl.String)
+        reasons = trimmed.zip_with(refused, nulls(len(series), pl.String)).replace_strict(
+            why, default=None, return_dtype=pl.String
+        )
         return _struct(values, reasons)
 
     return text.map_batches(read, return_dtype=DECIMALS, is_elementwise=True)
@@ -122,8 +126,8 @@ def _without_negative_zero(values: pl.Series) -> pl.Series:
 
 
 def _struct(values: pl.Series, reasons: pl.Series | None) -> pl.Series:
-    why = pl.lit(None, pl.String).alias("reason") if reasons is None else reasons.alias("reason")
-    return values.to_frame("value").with_columns(why).select(pl.struct("value", "reason")).to_series()
+    why = nulls(len(values), pl.String) if reasons is None else reasons
+    return pl.DataFrame([values.alias("value"), why.alias("reason")]).to_struct()
 
 
 def _reason(text: str, form: str, decimal: str, thousands: str | None) -> str:

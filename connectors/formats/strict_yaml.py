@@ -19,6 +19,21 @@ Path = Sequence[str | int]
 UNKNOWN_KEY: Final = "unknown key"
 
 
+class PartError(ValueError):
+    """Mistake in a part of a document that a check of the whole document finds.
+
+    Args:
+        message: what is wrong.
+        path: path to the part, from the part that is checked.
+        text: text of the part, where the path to it is not known: the first such scalar below `path` counts.
+    """
+
+    def __init__(self, message: str, path: Path = (), text: str | None = None) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
+        self.text = text
+
+
 class _Loader(yaml.SafeLoader):
     """Loads only true and false as booleans: a segment may be called `no`, and Norway's code is NO."""
 
@@ -69,9 +84,23 @@ class YamlText:
 
     def refusal(self, error: ValidationError) -> str:
         """Format a model's validation error: a line for each mistake."""
-        mistakes = [(self.without_branches(one["loc"]), message_of(one)) for one in error.errors(include_url=False)]
+        mistakes = [(self._position(one), message_of(one)) for one in error.errors(include_url=False)]
         mistakes.sort(key=lambda mistake: self.line(mistake[0]))
         return "\n".join(dict.fromkeys(self.error(path, message) for path, message in mistakes))
+
+    def _position(self, mistake: ErrorDetails) -> Path:
+        """Return the path to a mistake, as the document has it."""
+        reason = mistake.get("ctx", {}).get("error")
+        if not isinstance(reason, PartError):
+            return self.without_branches(mistake["loc"])
+        path: list[str | int] = []
+        node = self.root
+        for part in (*mistake["loc"], *reason.path):
+            child = _child(node, part)
+            if child is not None:
+                path.append(part)
+                node = child[1]
+        return path if reason.text is None else _path_to(node, reason.text, path) or path
 
     def without_branches(self, path: Path) -> Path:
         """Remove the names of union branches, which no document has, from a model's path to a mistake."""
@@ -140,11 +169,14 @@ def find_text(name_or_path: str, builtin: Mapping[str, str], kind: str, remedy: 
 
 
 def read_text(path: File, failed: str, remedy: str) -> str:
-    """Return a file's text. Raises UsageError with `failed`, the reason and `remedy`."""
+    """Return a file's text. Raises UsageError with `failed`, the reason and `remedy`; for other encodings the line."""
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{failed}: {getattr(error, 'strerror', None) or error}.", remedy) from None
+    except OSError as error:
+        raise UsageError(f"{failed}: {error.strerror or error}.", remedy) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}, line {line}: the file is not UTF-8.", "Save it in the encoding UTF-8.") from None
 
 
 def dotted(path: Path) -> str:
@@ -165,6 +197,18 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
     elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part].start_mark.line + 1, node.value[part]
     return None
+
+
+def _path_to(node: yaml.Node | None, text: str, before: Path) -> Path | None:
+    """Return the path to the first scalar with a text, below a node."""
+    if isinstance(node, yaml.ScalarNode):
+        return before if node.value == text else None
+    parts: list[tuple[str | int, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        parts = [(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = list(enumerate(node.value))
+    return next((path for part, one in parts if (path := _path_to(one, text, [*before, part]))), None)
 
 
 def _refuse_repeated_keys(root: yaml.Node | None, origin: str) -> None:

@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from connectors.formats.plain_texts import MS_MAX, epoch_ms, iso_ms, nulls
 from connectors.formats.time_patterns import EPOCHS, EXCEL, ISO, MONTHS, WEEKDAYS, TimeFormat, time_format
 from features.local_times import first_instants, utc_ms, zone_name
 from features.schema import DAY_MS
@@ -40,7 +41,6 @@ OFFSET: Final = r"(?:[zZ]|(?i:UTC|GMT)|[+-]\d{2}:?\d{2}|[Tt: ]\d{2}[\d:.,]*[ \t]
 TIMES: Final = pl.Struct({"ms": pl.Int64, "is_date": pl.Boolean, "reason": pl.String})
 """Type of times that are read: epoch milliseconds (UTC), whether the text has a date only, and why it is refused."""
 
-_MS_MAX: Final = 253_402_300_799_999
 _FINE_EPOCH_MS_MIN: Final = 10**11
 """Lowest time, in March 1973, of an epoch in milliseconds or finer units. Lower numbers count a coarser unit."""
 _OUT_OF_RANGE: Final = "time before 1970 or after 9999"
@@ -118,12 +118,15 @@ def read_times(text: pl.Expr, how: TimeFormat, zone: str, zones: Mapping[str, st
     words = {word: _known_zone(value) for word, value in (zones or {}).items()}
 
     def read(series: pl.Series) -> pl.Series:
-        trimmed = _trimmed(series)
+        texts = series.cast(pl.String)
+        if (common := _common(texts, how)) is not None:
+            return _struct(common, pl.repeat(False, len(texts), eager=True), nulls(len(texts), pl.String))
+        trimmed = texts.str.strip_chars()
         moments = _moments(trimmed, how, zone, words)
-        in_range = moments.ms.is_between(_first_ms(how), _MS_MAX)
-        ms = moments.ms.zip_with(in_range, _nulls(len(series), pl.Int64))
+        in_range = moments.ms.is_between(_first_ms(how), MS_MAX)
+        ms = moments.ms.zip_with(in_range, nulls(len(series), pl.Int64))
         refused = ms.is_null() & trimmed.is_not_null()
-        reasons = _nulls(len(series), pl.String)
+        reasons = nulls(len(series), pl.String)
         if refused.any():
             texts = trimmed.filter(refused).unique()
             outside = set(trimmed.filter(refused & moments.ms.is_not_null()).unique())
@@ -160,8 +163,8 @@ def times_of(column: pl.Expr, dtype: pl.DataType, zone: str) -> pl.Expr:
         else:
             wall = series.to_physical().cast(pl.Int64) * DAY_MS
             ms = first_instants(series.to_physical(), zone)
-        exact = ms.zip_with(ms.is_between(0, _MS_MAX), _nulls(len(ms), pl.Int64))
-        reasons = _nulls(len(ms), pl.String)
+        exact = ms.zip_with(ms.is_between(0, MS_MAX), nulls(len(ms), pl.Int64))
+        reasons = nulls(len(ms), pl.String)
         refused = exact.is_null() & series.is_not_null()
         if refused.any():
             outside = ms.is_not_null()
@@ -175,17 +178,17 @@ def times_of(column: pl.Expr, dtype: pl.DataType, zone: str) -> pl.Expr:
     return column.map_batches(read, return_dtype=TIMES, is_elementwise=True)
 
 
+def _common(text: pl.Series, how: TimeFormat) -> pl.Series | None:
+    """Return epoch ms if all texts are in a common form, null where a text is null; None otherwise."""
+    if how.pattern in EPOCHS:
+        return epoch_ms(text, EPOCHS[how.pattern], _first_ms(how))
+    return iso_ms(text) if how.pattern == ISO else None
+
+
 def _struct(ms: pl.Series, is_date: pl.Series, reasons: pl.Series) -> pl.Series:
-    frame = pl.DataFrame({"ms": ms, "is_date": is_date, "reason": reasons}, schema=dict(TIMES))
-    return (
-        frame.select(pl.when(pl.col("ms").is_not_null()).then("is_date").alias("is_date"), "ms", "reason")
-        .select(pl.struct("ms", "is_date", "reason"))
-        .to_series()
-    )
-
-
-def _nulls(length: int, dtype: Any) -> pl.Series:
-    return pl.Series([None], dtype=dtype).new_from_index(0, length)
+    if ms.null_count():
+        is_date = is_date.set(ms.is_null(), None)
+    return pl.DataFrame([ms.alias("ms"), is_date.alias("is_date"), reasons.alias("reason")]).to_struct()
 
 
 def _trimmed(series: pl.Series) -> pl.Series:
@@ -235,7 +238,7 @@ def _moments(text: pl.Series, how: TimeFormat, zone: str, words: Mapping[str, in
                 _put_local(ms, valid, rows, walls, offset)
     _put_local(ms, valid, local, walls, zone)
     return _Moments(
-        pl.Series(ms).zip_with(pl.Series(valid), _nulls(len(ms), pl.Int64)), pl.Series(walls.is_date, dtype=pl.Boolean)
+        pl.Series(ms).zip_with(pl.Series(valid), nulls(len(ms), pl.Int64)), pl.Series(walls.is_date, dtype=pl.Boolean)
     )
 
 
@@ -331,7 +334,7 @@ def _epoch_ms(text: pl.Series, decimals: int) -> pl.Series:
         return cut.cast(pl.Int64, strict=False)
     factor = 10 ** (3 - decimals)
     digits = (parts["fraction"].fill_null("") + "000").str.slice(0, 3 - decimals)
-    capped = whole.clip(upper_bound=_MS_MAX)  # beyond the year 9999 in any unit: no overflow below
+    capped = whole.clip(upper_bound=MS_MAX)  # beyond the year 9999 in any unit: no overflow below
     millis: pl.Series = (capped * factor).cast(pl.Int64) + digits.cast(pl.Int64, strict=False)
     return millis
 
@@ -392,7 +395,7 @@ def _beyond(text: str, how: TimeFormat) -> str:
         hint = f"; {_UNITS[coarser[-1]]}? write {coarser[-1]}" if coarser else ""
         return f"time before 1973 in {_UNITS[how.pattern]}{hint}"
     for name, decimals in EPOCHS.items():
-        if decimals > EPOCHS[how.pattern] and whole < 2**63 and whole * 1_000 // 10**decimals <= _MS_MAX // 50:
+        if decimals > EPOCHS[how.pattern] and whole < 2**63 and whole * 1_000 // 10**decimals <= MS_MAX // 50:
             return f"{_OUT_OF_RANGE}; {_UNITS[name]}? write {name}"
     return _OUT_OF_RANGE
 

@@ -8,7 +8,14 @@ from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from features.errors import ShopstreamError
@@ -170,6 +177,25 @@ def committed(
                 f"{response.error.str()}."
             )
     return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in responses if a.offset >= 0}
+
+
+def committed_metadata(admin: AdminClient, group: str) -> dict[tuple[str, int], str]:
+    """Return (topic, partition) -> metadata of every offset that a group has committed; none for an unknown group.
+
+    Raises:
+        ShopstreamError: the coordinator did not respond in time, or refuses.
+    """
+
+    def listed(left_s: float) -> list[TopicPartition]:
+        request = [ConsumerGroupTopicPartitions(group)]
+        answers = admin.list_consumer_group_offsets(request, request_timeout=left_s)
+        return list(answers[group].result().topic_partitions)
+
+    try:
+        parts = query_leader(listed, time.monotonic() + REQUEST_TIMEOUT_S, _COORDINATOR_CODES)
+    except KafkaException as error:
+        raise ShopstreamError(f"The committed offsets could not be read: {error.args[0].str()}.") from error
+    return {(one.topic, one.partition): one.metadata or "" for one in parts if one.offset >= 0}
 
 
 def watermarks(

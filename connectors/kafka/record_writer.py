@@ -14,13 +14,18 @@ from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS, topic_name
 
 TUNED: Final[Mapping[str, Any]] = {
-    "linger.ms": 10,
+    # workers in step wait for each other's acknowledgements
+    "linger.ms": 1,
     "batch.num.messages": 10_000,
     # Kafka away is waited for: nothing is committed meanwhile
     "message.timeout.ms": 0,
 }
 BYTES_MAX: Final = 1_000_000
 """Default of `message.max.bytes`."""
+POLL_S: Final = 0.001
+"""Interval of the checks for acknowledgements, which do not wake a producer that reports failures alone."""
+ACKNOWLEDGED_S: Final = 0.02
+"""Time in which the brokers usually acknowledge records."""
 WAIT_S: Final = 0.1
 """Longest wait between two checks for a request to stop."""
 
@@ -69,6 +74,12 @@ class RecordWriter:
         """Serve acknowledgements."""
         self._producer.poll(0)
 
+    def await_idle(self, timeout_s: float = ACKNOWLEDGED_S) -> None:
+        """Wait until every record is acknowledged, up to a time. librdkafka's flush would notice it 10 ms later."""
+        until_s = time.monotonic() + timeout_s
+        while not self.idle and time.monotonic() < until_s:
+            self._producer.poll(POLL_S)
+
     def flush(self, timeout_s: float, stop: Callable[[], bool] = lambda: False) -> bool:
         """Wait until every record is acknowledged; return whether all are.
 
@@ -80,6 +91,7 @@ class RecordWriter:
             ShopstreamError: the brokers refused a record; no later offset may be committed.
         """
         until_s = time.monotonic() + timeout_s
+        self.await_idle(min(timeout_s, ACKNOWLEDGED_S))
         while self._producer.flush(WAIT_S) and not self._failed:
             if stop() or time.monotonic() >= until_s:
                 return False

@@ -14,13 +14,26 @@ class Message(NamedTuple):
 
     Attributes:
         value: value; None is a null value.
-        position: topic, partition and offset as one text, from which ids of events without one are made.
+        position: where the message is, as one text, from which ids of events without one are made: `position_of`.
         headers: headers.
     """
 
     value: bytes | None
     position: str = ""
     headers: Headers = ()
+
+
+def position_of(topic: str, partition: int, offset: int, topic_id: str) -> str:
+    """Return the position of a message as one text, which no other message has.
+
+    Args:
+        topic: full name of the topic.
+        partition: number of the partition.
+        offset: offset of the message.
+        topic_id: id of the topic in the cluster, which is another one after the topic was created again; empty if
+            unknown.
+    """
+    return f"{topic}-{partition}-{offset}" + (f"-{topic_id}" if topic_id else "")
 
 
 class MappedRecord(NamedTuple):
@@ -49,6 +62,7 @@ class Mapped:
         records: records; those of events are in the order of their messages.
         left_out: message -> reason, for messages that are no records by a rule.
         refused: message -> reason, for messages that cannot be read right.
+        dropped: message with records -> optional values that they cannot hold: path and reason of each.
         opened: number of messages whose fields were read: not those that are a tombstone or no JSON.
         present: path of the mapping -> number of opened messages that have it.
     """
@@ -56,6 +70,7 @@ class Mapped:
     records: list[MappedRecord] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    dropped: dict[int, list[str]] = field(default_factory=dict)
     opened: int = 0
     present: dict[str, int] = field(default_factory=dict)
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from connectors.formats.strict_yaml import PartError
 
 Envelope = Literal["debezium", "connect", "cloudevents"]
 Format = Literal["json", "avro", "json_schema", "protobuf"]
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+"""Names of topics that Kafka allows."""
 Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _topic_name(name: str) -> str:
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise ValueError(f"{name!r} is no name of a topic: letters, digits, points, _ and -, at most 249 characters")
+    return name
 
 
 class TopicFormat(BaseModel):
@@ -16,7 +27,7 @@ class TopicFormat(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    topic: Name
+    topic: Annotated[Name, AfterValidator(_topic_name)]
     """Full name of the topic."""
     format: Format = "json"
     """Format of the values. All but `json` have a schema in a registry."""
@@ -30,9 +41,11 @@ class TopicFormat(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> TopicFormat:
         if self.text_fields and self.envelope == "debezium":
-            raise ValueError("text_fields have no meaning in rows of a table; remove them")
+            raise PartError("text_fields have no meaning in rows of a table; remove them", ("text_fields",))
         if self.format != "json" and self.registry is None:
-            raise ValueError(f"{self.format} needs registry, the name of a schema registry in the settings")
+            message = f"{self.format} needs registry, the name of a schema registry in the settings"
+            raise PartError(message, ("format",))
         if self.format == "json" and self.registry is not None:
-            raise ValueError("json has no schema: write avro, json_schema or protobuf, or remove registry")
+            message = "json has no schema: write avro, json_schema or protobuf, or remove registry"
+            raise PartError(message, ("registry",))
         return self

@@ -23,6 +23,9 @@ from connectors.tables.records import UnreadableValueError, read_path, reader_of
 
 Bools = npt.NDArray[np.bool_]
 _TEXT_TYPES: Final = frozenset({str, type(None)})
+_WHOLE_TYPES: Final = _TEXT_TYPES | {int}
+"""Types of values whose texts need no reading: `str` of an integer has every digit."""
+_OTHER: Final = frozenset({object})
 
 
 @dataclass(slots=True)
@@ -164,43 +167,43 @@ class FieldReader:
         others = [number for number in range(len(values)) if number not in read] if len(read) < len(values) else []
         return rows.select(LINE, *self._columns, *([] if self._each is None else [POSITION])), others
 
-    def _decoded(self, values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
+    def _decoded(self, values: Sequence[bytes]) -> tuple[Sequence[int], list[Any]]:
+        decode, plain = self._decode, plain_messages(values)
+        if plain.all():
+            try:
+                return range(len(values)), list(map(decode, values))
+            except (msgspec.MsgspecError, ValueError):
+                pass
         lines: list[int] = []
         objects: list[Any] = []
-        decode = self._decode
-        for number, is_plain in enumerate(plain_messages(values).tolist()):
-            if is_plain:
-                try:
-                    objects.append(decode(values[number]))
-                except (msgspec.MsgspecError, ValueError):
-                    continue
-                lines.append(number)
+        for number in np.flatnonzero(plain).tolist():
+            try:
+                objects.append(decode(values[number]))
+            except (msgspec.MsgspecError, ValueError):
+                continue
+            lines.append(number)
         return lines, objects
 
     def _with_elements(self, rows: pl.DataFrame, lists: Sequence[Any]) -> tuple[pl.DataFrame, set[int]]:
         """Return a row per element, and the lines with an element that cannot be read."""
         assert self._element is not None
-        parents: list[int] = []
-        positions: list[int | None] = []
-        elements: list[Any] = []
         empty = self._element.empty
-        for at, one in enumerate(lists):
-            if not one or one == [None]:
-                parents.append(at)
-                positions.append(None)
-                elements.append(empty)
-            else:
-                parents += [at] * len(one)
-                positions += range(len(one))
-                elements += [element or empty for element in one]
+        counts = np.fromiter(map(_count, lists), np.int64, len(lists))
+        of_nothing = counts == 0
+        widths = counts + of_nothing
+        parents = np.repeat(np.arange(len(lists)), widths)
+        positions = pl.Series(POSITION, np.arange(len(parents)) - np.repeat(np.cumsum(widths) - widths, widths))
+        if of_nothing.any():
+            positions = positions.set(pl.Series(of_nothing[parents]), None)
+        elements = [one or empty for elements in lists for one in elements or (None,)]
         texts: dict[str, Sequence[str | None]] = {}
         unread: set[int] = set()
         column_texts(self._element, elements, texts, unread)
         if len(parents) > len(rows):
-            rows = rows[parents]
+            rows = rows[pl.Series(parents)]
         lines = rows[LINE]
         added = [pl.Series(name, column, dtype=pl.String) for name, column in texts.items()]
-        rows = rows.with_columns(*added, pl.Series(POSITION, positions, dtype=pl.Int64))
+        rows = rows.with_columns(*added, positions)
         return rows, {lines[at] for at in unread}
 
 
@@ -222,14 +225,24 @@ def column_texts(
     columns = columns or [()] * (len(reader.leaves) + len(reader.inner) + 1)
     for number, path, read in reader.leaves:
         column = columns[number]
-        are_texts = read is None and _TEXT_TYPES.issuperset(map(type, column))
-        texts[path] = column if are_texts else _read(column, read, unread)
+        kinds = set(map(type, column)) if read is None else _OTHER
+        if kinds <= _TEXT_TYPES:
+            texts[path] = column
+        elif kinds <= _WHOLE_TYPES:
+            texts[path] = [str(value) if type(value) is int else value for value in column]
+        else:
+            texts[path] = _read(column, read, unread)
     lists: Sequence[Any] = () if reader.elements is None else columns[reader.elements]
     for number, below in reader.inner:
         empty = below.empty
         inner_lists = column_texts(below, [one or empty for one in columns[number]], texts, unread)
         lists = inner_lists or lists
     return lists
+
+
+def _count(elements: Sequence[Any] | None) -> int:
+    """Return the number of elements; 0 for a list of one missing element, as for none."""
+    return len(elements) if elements and elements != [None] else 0
 
 
 def _read(column: Sequence[Any], read: Callable[[Any], str | None] | None, unread: set[int]) -> list[str | None]:

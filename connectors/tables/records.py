@@ -331,7 +331,7 @@ def _value_at(record: Any, steps: Sequence[Step]) -> Any:
             value = _matching(value, step, steps[:depth])
         else:
             what = "an object" if type(step) is str else "a list"
-            raise UnreadableValueError(f"{write_path(steps[:depth])} is not {what}", _brief(value))
+            raise UnreadableValueError(f"{_named(steps[:depth])} is not {what}", _brief(value))
     return value
 
 
@@ -339,7 +339,7 @@ def _matching(elements: list[Any], step: Match, steps: Sequence[Step]) -> Any:
     """Return the element with the value. Two of them are refused: neither is the right one."""
     matches = [one for one in elements if isinstance(one, dict) and text_of(one.get(step.key)) == step.value]
     if len(matches) > 1:
-        where = f"{write_path(steps)} has {len(matches)} elements"
+        where = f"{_named(steps)} has {len(matches)} elements"
         raise UnreadableValueError(f"{where} with {step.key}={step.value}", _brief(matches))
     return matches[0] if matches else None
 
@@ -352,7 +352,7 @@ def _elements(record: Any, steps: Sequence[Step]) -> list[Any]:
     if value is None:
         return [None]
     if not isinstance(value, list):
-        raise UnreadableValueError(f"{write_path(steps)} is not a list", _brief(value))
+        raise UnreadableValueError(f"{_named(steps)} is not a list", _brief(value))
     return value or [None]
 
 
@@ -362,7 +362,7 @@ def _inner_json(text: str, steps: Sequence[Step]) -> Any:
         return None
     value = _cached_json(text)
     if isinstance(value, Unreadable):
-        raise UnreadableValueError(f"{write_path(steps)} is text without an object or list in it", text)
+        raise UnreadableValueError(f"{_named(steps)} is text without an object or list in it", text)
     return value
 
 
@@ -370,6 +370,11 @@ def _inner_json(text: str, steps: Sequence[Step]) -> Any:
 def _cached_json(text: str) -> Any:
     """Return decoded JSON. Several columns have paths into the same text."""
     return decode_json(text)
+
+
+def _named(steps: Sequence[Step]) -> str:
+    """Return the path of a value for people. Without a step it is the element of a list itself."""
+    return write_path(steps) if steps else "the element"
 
 
 def _brief(value: Any) -> str:

@@ -57,6 +57,8 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
 def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
     """Remove the profile's fields from the customer's alerts of format 1; return the number of alerts changed.
 
+    An index that is missing, or is deleted meanwhile, holds nothing. A closed one is an error.
+
     Raises:
         ShopstreamError: as `forget_in_index`.
     """
@@ -65,8 +67,6 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
     query = {"bool": {"filter": [{"term": {"customer_id": customer_id}}], "should": fields, "minimum_should_match": 1}}
     changed: set[str] = set()
     try:
-        if not client.indices.exists(index=index):
-            return 0
         for _ in range(TRIES):
             client.indices.refresh(index=index)
             answer = client.search(index=index, query=query, size=HITS_MAX, seq_no_primary_term=True)
@@ -83,6 +83,8 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
                         if_seq_no=hit["_seq_no"],
                         if_primary_term=hit["_primary_term"],
                     )
+    except elasticsearch.NotFoundError:
+        return len(changed)
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
         raise readable_error(error, f"The index {index}") from error
     raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Try again.")
@@ -91,15 +93,18 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
 def purge(client: Elasticsearch, run: str) -> None:
     """Force-merge the segments of customers and alerts, which drops the old versions of documents.
 
+    An index that is missing, or is deleted meanwhile, holds nothing.
+
     Raises:
         ShopstreamError: the server does not answer or refuses.
     """
     for index in (write_index(run, "customers"), write_index(run, "alerts")):
         try:
-            if client.indices.exists(index=index):
-                client.options(request_timeout=PURGE_TIMEOUT_S).indices.forcemerge(
-                    index=index, max_num_segments=1, flush=True
-                )
+            client.options(request_timeout=PURGE_TIMEOUT_S).indices.forcemerge(
+                index=index, max_num_segments=1, flush=True
+            )
+        except elasticsearch.NotFoundError:
+            continue
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             raise readable_error(error, f"The index {index}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from connectors.kafka.offsets import partitions_of, topic_ids
 from connectors.kafka.source import Source
 from consumers.checkpoints.coordinator import INTERVAL_S, CheckpointCoordinator
 from consumers.checkpoints.store import CheckpointStore
+from consumers.collector import tune_collector
 from consumers.dead_letters.producer import open_dead_letters
 from consumers.features.consumer import Clock, FeaturesConsumer
 from consumers.features.freshness import Freshness
@@ -133,10 +133,3 @@ def _open_freshness(options: FeaturesOptions) -> Freshness | None:
         return None
     client, index = open_client(options.elastic, connections=1), write_index(options.run, "customers")
     return Freshness(lambda document_id: stored_version(client, index, document_id), client.close)
-
-
-def tune_collector() -> None:
-    """Make the cyclic collector run rarely: batches are large lists of objects without cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import msgspec
 import structlog
 
 from connectors.kafka.offsets import check_same_topic, try_commit
@@ -29,6 +28,7 @@ from connectors.kafka.record_writer import RecordWriter
 from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from connectors.messages.mapped import Mapper
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
+from consumers.mapping.committed_facts import CommittedFacts, check_same_guests, read_facts
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME, HeldMessages, Released
 from consumers.mapping.map_counts import MapCounts
 from consumers.mapping.topic_mappers import TopicMappers
@@ -38,9 +38,8 @@ from features.errors import ShopstreamError
 log = structlog.get_logger("map")
 
 ROLE: Final = "map"
-HELD_TIMEOUT_S: Final = 0.002
+HELD_TIMEOUT_S: Final = 0.001
 """Maximum time to fill a batch while messages are on hold."""
-
 
 IDENTIFY_EVERY_S: Final = 5.0
 """Interval of the checks for topics that were created again."""
@@ -77,19 +76,14 @@ class MapOptions:
     flush_timeout_s: float = 10.0
 
 
-class _Metadata(msgspec.Struct, frozen=True):
-    """Metadata committed with an offset: the topic's id in the cluster; empty if unknown."""
-
-    topic_id: str = ""
-
-
 @dataclass(slots=True)
 class _Owned:
-    """An owned partition: messages on hold, the offset after the last written message, and the committed one."""
+    """An owned partition: messages on hold, the offset after the last written message, and what is committed."""
 
     held: HeldMessages
     written: int
     committed: int | None
+    facts: CommittedFacts
     paused: bool = False
 
 
@@ -105,6 +99,7 @@ class MapRole:
         topic_ids: callback with full topic name -> current id in the cluster, called every few seconds. A topic without
             one is not checked for having been recreated.
         starts: partition -> offset at which it starts while the group has none.
+        guests: fingerprint of the secret of which ids of guests are made; empty if the mappings make none.
     """
 
     def __init__(
@@ -117,15 +112,17 @@ class MapRole:
         options: MapOptions | None = None,
         topic_ids: Callable[[], Mapping[str, str]] = dict,
         starts: Mapping[Partition, int] | None = None,
+        guests: str = "",
     ) -> None:
         self._source = source
-        self._mappers = TopicMappers(mappers, writer.bytes_max)
         self._writer = writer
         self._dead_letters = dead_letters
         self._options = options or MapOptions()
         self._current_ids = topic_ids
         self._topic_ids: Mapping[str, str] = topic_ids()
+        self._mappers = TopicMappers(mappers, writer.bytes_max, self._topic_ids)
         self._starts = starts or {}
+        self._guests = guests
         self._owned: dict[Partition, _Owned] = {}
         self._counts = MapCounts()
         self._committed_s = self._reported_s = self._checked_s = 0.0
@@ -201,6 +198,7 @@ class MapRole:
             stream_ts=max(times, default=0),
             last_error=self._last_error or self._mappers.last_error,
             left_out_by=self._counts.by_reason(),
+            dropped_by=self._counts.dropped(),
             path_fill={f"{PATH_FILL_PREFIX}{path}": share for path, share in self._mappers.shares().items()},
             **self._counts.totals,
         )
@@ -215,13 +213,16 @@ class MapRole:
         """Take over partitions at their committed offsets, or where a new group starts."""
         chosen: dict[Partition, int] = {}
         for partition, start in starts.items():
+            known = read_facts(start.metadata)
             if start.metadata:
-                known = _read_metadata(start.metadata).topic_id
-                check_same_topic(*partition, known, self._topic_ids.get(partition.topic, ""))
+                check_same_topic(*partition, known.topic_id, self._topic_ids.get(partition.topic, ""))
+                check_same_guests([known.guests], self._guests)
             elif partition in self._starts:
                 chosen[partition] = max(self._starts[partition], start.first)
             offset = chosen.get(partition, start.offset)
-            self._owned[partition] = _Owned(HeldMessages(), offset, start.offset if start.metadata else None)
+            committed = start.offset if start.metadata else None
+            facts = CommittedFacts(self._topic_ids.get(partition.topic, ""), self._guests or known.guests)
+            self._owned[partition] = _Owned(HeldMessages(), offset, committed, facts)
         return chosen
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
@@ -264,8 +265,7 @@ class MapRole:
     def _hold(self, batches: Sequence[Batch]) -> None:
         owned = [self._owned.get(batch.partition) for batch in batches]
         self._unmapped = {batch.partition for batch in batches}
-        for batch, one in zip(batches, owned, strict=True):
-            mapped = self._mappers.map(batch)
+        for batch, one, mapped in zip(batches, owned, self._mappers.map(batches), strict=True):
             # a registry that is away is waited for, and the partition may have another owner since
             if one is not None and self._owned.get(batch.partition) is one:
                 self._counts.totals["behind"] += one.held.put(batch.offsets, mapped)
@@ -304,7 +304,8 @@ class MapRole:
             if self._writer.idle:
                 # until the brokers have the records, those of another worker could overtake them
                 self._lowest_ms = lowest
-            limit = min(lowest, others_ms(min(lowest, self._lowest_ms))) + STEP_MS
+            others = others_ms(min(lowest, self._lowest_ms))
+            limit = min(lowest, others) + STEP_MS
             if self._holds() and limit > self._commit_by_ms:
                 if not self._commit(stop):
                     return
@@ -315,6 +316,9 @@ class MapRole:
             for partition, one in released:
                 if not self._write(partition, one, stop):
                     return
+            if others != NO_TIME:
+                # the sooner the brokers have the step, the sooner the other workers continue
+                self._writer.await_idle()
 
     def _write(self, partition: Partition, released: Released, stop: Callable[[], bool]) -> bool:
         """Write released messages. Return False if `stop` came first: they are mapped again after the next start."""
@@ -351,8 +355,7 @@ class MapRole:
                 # the end of an empty partition or of one with transactions lies after its last message
                 owned.written = max(owned.written, self._source.position(partition))
             if owned.written != owned.committed:
-                metadata = _Metadata(self._topic_ids.get(partition.topic, ""))
-                offsets[partition] = (owned.written, msgspec.json.encode(metadata).decode())
+                offsets[partition] = (owned.written, owned.facts.text())
         if not offsets:
             return True
         if not self._writer.flush(self._options.flush_timeout_s, stop):
@@ -377,10 +380,3 @@ class MapRole:
             return False
         self._checked_s = now_s
         return self._source.group_has_reached(until)
-
-
-def _read_metadata(text: str) -> _Metadata:
-    try:
-        return msgspec.json.decode(text, type=_Metadata)
-    except msgspec.DecodeError:
-        return _Metadata()

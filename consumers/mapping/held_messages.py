@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -28,7 +28,7 @@ NO_TIME: Final = 2**62
 """Time of a partition that is at its end: it holds no other one back."""
 UNKNOWN_TIME: Final = 0
 """Time of a partition of which no record was read yet: it holds all others back."""
-_BY_MESSAGE: Final = attrgetter("message")
+_MESSAGE, _TIME, _VALUE = (itemgetter(MappedRecord._fields.index(name)) for name in ("message", "time_ms", "value"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,14 @@ class Released:
         records: records of the messages.
         left_out: offset -> reason.
         refused: offset -> reason.
+        dropped: mapping, path and reason of each optional value that the records cannot hold.
     """
 
     offsets: Sequence[int]
     records: Sequence[MappedRecord]
     left_out: dict[int, str]
     refused: dict[int, str]
+    dropped: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class _Chunk:
     starts: Int64
     left_out: dict[int, str]
     refused: dict[int, str]
+    dropped: dict[int, list[str]]
     used: int = 0
 
 
@@ -84,19 +87,19 @@ class HeldMessages:
         Returns:
             Number of events that are so much older than an earlier record of the partition that they may be too late.
         """
-        records = sorted(mapped.records, key=_BY_MESSAGE)
-        message = np.fromiter((record.message for record in records), np.int64, len(records))
-        own_times = np.fromiter((record.time_ms for record in records), np.int64, len(records))
+        records = sorted(mapped.records, key=_MESSAGE)
+        message = np.fromiter(map(_MESSAGE, records), np.int64, len(records))
+        own_times = np.fromiter(map(_TIME, records), np.int64, len(records))
         times = np.full(len(offsets), self.time_ms, np.int64)
         np.maximum.at(times, message, own_times)
         times = np.maximum.accumulate(times)
         starts = np.searchsorted(message, np.arange(len(offsets) + 1))
-        self._chunks.append(_Chunk(offsets, times, records, starts, mapped.left_out, mapped.refused))
+        self._chunks.append(_Chunk(offsets, times, records, starts, mapped.left_out, mapped.refused, mapped.dropped))
         self.time_ms = int(times[-1])
         self.count += len(offsets)
-        self.size_bytes += sum(len(record.value) for record in records)
-        behind = times[message] - own_times > EVENT_LATENESS_MS
-        return sum(record.topic == "events" for record, late in zip(records, behind.tolist(), strict=True) if late)
+        self.size_bytes += sum(map(len, map(_VALUE, records)))
+        behind = np.flatnonzero(times[message] - own_times > EVENT_LATENESS_MS)
+        return sum(records[at].topic == "events" for at in behind.tolist())
 
     def lowest_ms(self, *, at_end: bool) -> int:
         """Return the time that holds other partitions back, epoch ms.
@@ -128,7 +131,8 @@ class HeldMessages:
         offsets = chunk.offsets[start:stop]
         records = chunk.records[int(chunk.starts[start]) : int(chunk.starts[stop])]
         self.count -= len(offsets)
-        self.size_bytes -= sum(len(record.value) for record in records)
+        self.size_bytes -= sum(map(len, map(_VALUE, records)))
         left_out = {chunk.offsets[n]: reason for n, reason in chunk.left_out.items() if start <= n < stop}
         refused = {chunk.offsets[n]: reason for n, reason in chunk.refused.items() if start <= n < stop}
-        return Released(offsets, records, left_out, refused)
+        dropped = [value for n, values in chunk.dropped.items() if start <= n < stop for value in values]
+        return Released(offsets, records, left_out, refused, dropped)

@@ -16,6 +16,8 @@ DRIFT_PREFIX: Final = "psi."
 """Prefix of a feature's drift in a report: `psi.recency_days`."""
 LEFT_OUT_PREFIX: Final = "left_out."
 """Prefix of the number of messages that were left out for one reason: `left_out.tombstone`."""
+DROPPED_PREFIX: Final = "dropped."
+"""Prefix of the number of optional values that records cannot hold: `dropped.clicks: country: reason`."""
 PATH_FILL_PREFIX: Final = "path_fill."
 """Prefix of the share of messages that have a path of a mapping: `path_fill.clicks: userId`."""
 
@@ -189,6 +191,9 @@ class MapProgress(Progress):
     ] = 0
     left_out_by: Mapping[str, int] = field(default_factory=dict)
     """`LEFT_OUT_PREFIX` and the reason -> number of messages."""
+    dropped: Annotated[int, _counter("", "Optional values that records cannot hold: the records are without them.")] = 0
+    dropped_by: Mapping[str, int] = field(default_factory=dict)
+    """`DROPPED_PREFIX`, mapping, path and reason -> number of values."""
     path_fill: Mapping[str, float] = field(default_factory=dict)
     """`PATH_FILL_PREFIX`, mapping and path -> share of the last messages that have it."""
     written: Annotated[int, _written("records")] = 0
@@ -234,6 +239,10 @@ PREFIXED_METRICS: Final[Mapping[str, tuple[str, Metric]]] = {
     ),
     LEFT_OUT_PREFIX: (
         "reason", _counter("messages_left_out", "Messages that are no records by a rule of a mapping, by reason.")
+    ),
+    DROPPED_PREFIX: (
+        "value",
+        _counter("values_dropped", "Optional values that records cannot hold, by mapping, path and reason."),
     ),
     PATH_FILL_PREFIX: (
         "path",

@@ -52,7 +52,7 @@ A document with `feature` holds the drift of that feature from the model's train
 def figures(progress: Progress) -> dict[str, Figure]:
     """Return a role's progress as one flat mapping; figures with a prefix move to the top level."""
     values = asdict(progress)
-    prefixed = [values.pop(name, {}) for name in ("drift", "left_out_by", "path_fill")]
+    prefixed = [values.pop(name, {}) for name in ("drift", "left_out_by", "dropped_by", "path_fill")]
     return {**values, **{name: value for figures in prefixed for name, value in figures.items()}}
 
 

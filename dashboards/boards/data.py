@@ -16,10 +16,12 @@ ORDER_ITEMS: Final = Data("order-items", "ts", "a line of an order, at the time 
 EVENTS: Final = Data("events", "ts", "a click")
 ALERTS: Final = Data("alerts", "ts", "a rise of a customer's churn risk")
 PIPELINE: Final = Data("pipeline", "at", "a measurement of a worker, or of a feature's drift", wall=True)
-SEGMENT_DAYS: Final = Data("segments-daily", "ts", "a segment, country and channel on a UTC day")
-COHORTS: Final = Data("cohorts", None, "the customers of a first-order month in a later month, by country and channel")
-MOVEMENT: Final = Data("movement", "ts", "a week")
-FORECAST: Final = Data("forecast", "ts", "a UTC day of sales, past or forecast")
+SEGMENT_DAYS: Final = Data("segments-daily", "ts", "a segment, country and channel on a day", whole=True)
+COHORTS: Final = Data(
+    "cohorts", None, "the customers of a first-order month in a later month, by country and channel", whole=True
+)
+MOVEMENT: Final = Data("movement", "ts", "a week", whole=True)
+FORECAST: Final = Data("forecast", "ts", "a day of sales, past or forecast", whole=True)
 
 DATA: Final = (
     CUSTOMERS, SESSIONS, ORDERS, ORDER_ITEMS, EVENTS, ALERTS, PIPELINE, SEGMENT_DAYS, COHORTS, MOVEMENT, FORECAST,

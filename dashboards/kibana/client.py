@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import urllib3
 
+from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
 
 WAIT_S: Final = 180.0
@@ -22,6 +23,8 @@ PAUSE_S: Final = 2.0
 REQUEST_TIMEOUT_S: Final = 60.0
 FILE_NAME: Final = "shopstream.ndjson"
 """Kibana rejects files with any other extension."""
+ZONE_SETTING: Final = "dateFormat:tz"
+WEEK_SETTING: Final = "dateFormat:dow"
 MESSAGE_CHARS_MAX: Final = 300
 
 
@@ -141,6 +144,24 @@ def wait(
         sleep(PAUSE_S)
 
 
+def set_calendar(kibana: Kibana, calendar: Calendar) -> None:
+    """Set the time zone and the first day of the week of a space, for all of its dashboards and users.
+
+    Raises:
+        ShopstreamError: Kibana rejects the settings or does not answer.
+    """
+    changes = {ZONE_SETTING: calendar.time_zone, WEEK_SETTING: calendar.week_start.capitalize()}
+    path = f"{_prefix(kibana)}/api/kibana/settings"
+    response = _request(kibana, "POST", path, content={"changes": changes})
+    if response.status == http.HTTPStatus.OK:
+        return
+    refused = _rejected(kibana, response, "a change of its settings")
+    by_hand = ", ".join(f"{name} to {value}" for name, value in changes.items())
+    raise ShopstreamError(
+        refused.message, f"The dashboards are imported. Set {by_hand} in Stack Management, Advanced Settings."
+    )
+
+
 def _check_space(kibana: Kibana) -> None:
     if not kibana.space:
         return
@@ -221,13 +242,19 @@ def _reason(failed: Mapping[str, Any]) -> str:
 
 
 def _request(
-    kibana: Kibana, method: str, path: str, fields: Mapping[str, tuple[str, str, str]] | None = None
+    kibana: Kibana,
+    method: str,
+    path: str,
+    fields: Mapping[str, tuple[str, str, str]] | None = None,
+    content: Mapping[str, Any] | None = None,
 ) -> urllib3.BaseHTTPResponse:
-    """Send one request without retries or redirects; `fields` makes it a multipart form of files."""
+    """Send one request without retries or redirects: a multipart form of files, or JSON content."""
     headers = {"kbn-xsrf": "true", **_credentials(kibana)}
     try:
         with urllib3.PoolManager(ssl_context=_tls(kibana), timeout=REQUEST_TIMEOUT_S, retries=False) as pool:
-            return pool.request(method, kibana.url.rstrip("/") + path, fields=fields, headers=headers, redirect=False)
+            return pool.request(
+                method, kibana.url.rstrip("/") + path, fields=fields, json=content, headers=headers, redirect=False
+            )
     except urllib3.exceptions.SSLError as error:
         cause = error.args[0]
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -35,6 +35,7 @@ from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import parse_query, single_value
+from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -51,6 +52,9 @@ HEADERS: Final = {
 }
 """Headers of every response: no content from other origins, no inline script, no frame around the page."""
 
+CALENDAR_LIFETIME_S: Final = 30.0
+"""Longest time until the page follows trends that were computed by another calendar."""
+
 Parameters = Mapping[str, Sequence[str]]
 
 
@@ -65,6 +69,7 @@ class Source:
         table_folder: folder of the customer table; it may be missing.
         now_ms: wall clock.
         timer: seconds since an arbitrary start.
+        calendar: function that returns the calendar of the run's figures.
         money: format of amounts.
     """
 
@@ -74,6 +79,7 @@ class Source:
     table_folder: Path
     now_ms: Callable[[], int]
     timer: Callable[[], float]
+    calendar: Callable[[], Calendar] = lambda: UTC_CALENDAR
     money: MoneyFormat = PLAIN_MONEY
 
 
@@ -123,10 +129,15 @@ class _Handlers:
         self._boards = {board.id: board for board in source.dashboards}
         self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
         self._recent = RecentCache(source.timer)
+        self._calendars = RecentCache(source.timer, CALENDAR_LIFETIME_S)
 
     def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
-        declared = board_routes.declaration(self._source.dashboards, self._source.run, self._source.money)
-        return declared | customer_routes.declaration()
+        calendar = self._calendar()
+        return {
+            **board_routes.declaration(self._source.dashboards, self._source.run, self._source.money),
+            **customer_routes.declaration(),
+            "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
+        }
 
     def board(self, parameters: Parameters) -> Json:
         board = self._board(parameters)
@@ -134,7 +145,7 @@ class _Handlers:
         return self._recent.get(
             ("board", board.id, _key(parameters)),
             lambda: board_routes.board_data(
-                board, query, self._source.search, self._source.now_ms(), self._source.money
+                board, query, self._source.search, self._source.now_ms(), self._calendar(), self._source.money
             ),
         )
 
@@ -146,7 +157,9 @@ class _Handlers:
         return customer_routes.customers(parameters, self._source.search, self._source.money)
 
     def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.history(parameters, self._source.search, self._source.now_ms(), self._source.money)
+        return customer_routes.history(
+            parameters, self._source.search, self._source.now_ms(), self._source.money, self._calendar()
+        )
 
     def groups(self, parameters: Parameters) -> Json:
         return self._recent.get(
@@ -158,23 +171,24 @@ class _Handlers:
 
     def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
         board, panel = self._panel(single_value(parameters, "id"))
-        data = board_routes.board_data(
-            _single_panel(board, panel),
-            parse_query(board, _without(parameters, "id")),
-            self._source.search,
-            0,
-            self._source.money,
-        )["panels"][panel.id]
+        query = parse_query(board, _without(parameters, "id"))
+        calendar, money = self._calendar(), self._source.money
+        single = _single_panel(board, panel)
+        data = board_routes.board_data(single, query, self._source.search, 0, calendar, money)["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
         units = [board_routes.unit_of(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, data["rows"], units, self._source.money)
+        return panel.id, csv_text(panel.labels, data["rows"], units, money, calendar.time_zone)
 
     def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
         return "customers", customer_routes.customers_csv(self.customers(parameters), self._source.money)
 
     def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
         return "groups", segment_routes.groups_csv(self.groups(parameters), self._source.money)
+
+    def _calendar(self) -> Calendar:
+        calendar: Calendar = self._calendars.get("calendar", self._source.calendar)
+        return calendar
 
     def _board(self, parameters: Parameters) -> Dashboard:
         name = single_value(parameters, "id")

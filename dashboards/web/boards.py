@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from connectors.formats.money_format import NO_CURRENCY, MoneyFormat
+from connectors.formats.money_format import NO_CURRENCY, PLAIN_MONEY, MoneyFormat
 from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
 from dashboards.checks import ends
-from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Dimension, Figure, Panel, Steps, Time
-from dashboards.queries import query, rows
+from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Dimension, Figure, Panel, Span, Steps, Time
+from dashboards.queries import bucket_end, interval, query, rows, span_of
 from dashboards.web.parameters import VALUES_MAX, Query
+from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.schema import DEVICES, EVENT_TYPES, STAGES, STATUSES
 from features.scores.score import RISKS
@@ -113,7 +114,14 @@ def _dimension(dimension: Dimension) -> Json:
     }
 
 
-def board_data(dashboard: Dashboard, requested: Query, search: Searches, now_ms: int, money: MoneyFormat) -> Json:
+def board_data(
+    dashboard: Dashboard,
+    requested: Query,
+    search: Searches,
+    now_ms: int,
+    calendar: Calendar = UTC_CALENDAR,
+    money: MoneyFormat = PLAIN_MONEY,
+) -> Json:
     """Return the rows of every panel of a dashboard, with one round of searches.
 
     Args:
@@ -121,18 +129,19 @@ def board_data(dashboard: Dashboard, requested: Query, search: Searches, now_ms:
         requested: time range and filters.
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms, for the age of the data.
+        calendar: calendar of days, weeks and months.
         money: format of amounts.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.
     """
     end = ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
+    spans = {panel.id: requested.span_to(end(panel.data), calendar) for panel in dashboard.panels}
     bodies = [
-        (panel.data.index, query(panel, requested.span_to(end(panel.data)), requested.filters))
-        for panel in dashboard.panels
+        (panel.data.index, query(panel, spans[panel.id], requested.filters, calendar)) for panel in dashboard.panels
     ]
     responses = search.many(bodies)
-    span = requested.span_to(end(EVENTS))
+    span = requested.span_to(end(EVENTS), calendar)
     return {
         "id": dashboard.id,
         "now_ms": now_ms,
@@ -140,13 +149,40 @@ def board_data(dashboard: Dashboard, requested: Query, search: Searches, now_ms:
         "from_ms": span.from_ms,
         "to_ms": span.to_ms,
         "panels": {
-            panel.id: panel_data(panel, response, money)
+            panel.id: _with_partial(
+                panel_data(panel, response, money), panel, spans[panel.id], end(panel.data), calendar
+            )
             for panel, response in zip(dashboard.panels, responses, strict=True)
         },
     }
 
 
-def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError, money: MoneyFormat) -> Json:
+def _with_partial(data: Json, panel: Panel, span: Span, end_ms: int, calendar: Calendar) -> Json:
+    """Add `partial` to the rows of a panel: the intervals of its time axis that are cut at its start or not over.
+
+    Args:
+        data: rows of the panel, or its error.
+        panel: panel of the rows.
+        span: time range of the panel.
+        end_ms: end of the data, exclusive, epoch ms.
+        calendar: calendar of the axis.
+    """
+    positions = [n for n, dimension in enumerate(panel.dimensions) if isinstance(dimension, Time)]
+    if panel.data.whole or not positions or "rows" not in data:
+        return data
+    dimension = panel.dimensions[positions[0]]
+    assert isinstance(dimension, Time)
+    own = span_of(panel, span)
+    step = interval(dimension.every, own)
+    keys = sorted({row[positions[0]] for row in data["rows"]})
+    end_ms = min(end_ms, span.to_ms)
+    edges = {*keys[:1], *keys[-1:]}
+    return data | {
+        "partial": sorted(key for key in edges if key < own.from_ms or bucket_end(key, step, calendar) > end_ms)
+    }
+
+
+def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError, money: MoneyFormat = PLAIN_MONEY) -> Json:
     """Return the rows of a panel as lists in the order of its labels, with rounded amounts, or the error."""
     try:
         if isinstance(response, ShopstreamError):

@@ -16,9 +16,10 @@ from dashboards.queries import TIMEOUT
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
+from features.calendar import Calendar
 from features.definitions import FEATURES, MONEY_FIELDS
 from features.errors import UsageError
-from features.schema import CONTACT_FIELDS, DAY_MS, VOID_STATUS, record_fields
+from features.schema import CONTACT_FIELDS, VOID_STATUS, record_fields
 from features.schema import Customer as Profile
 from features.scores.score import SCORE_FIELDS
 
@@ -31,6 +32,7 @@ HISTORY_MAX: Final = 50
 """Most sessions, and most orders, of a customer's history: the newest ones."""
 ALERTS_MAX: Final = 100
 WEEKS: Final = 53
+_REVENUE: Final = {"v": {"sum": {"field": "total"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,9 @@ def customers_csv(data: Json, money: MoneyFormat) -> str:
 # --- one customer -----------------------------------------------------------------------------------------------------
 
 
-def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int, money: MoneyFormat) -> Json:
+def history(
+    parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int, money: MoneyFormat, calendar: Calendar
+) -> Json:
     """Return the history of a customer: newest row, sessions, orders without void ones, alerts, weeks of the last year.
 
     Args:
@@ -176,6 +180,7 @@ def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: i
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms.
         money: format of amounts.
+        calendar: calendar of the weeks.
 
     Raises:
         UsageError: the customer does not exist.
@@ -188,8 +193,8 @@ def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: i
         search.many(
             [
                 ("customers", {"size": 1, "_source": list(SHOWN), "query": by_customer}),
-                ("sessions", _newest(by_customer, "start_ts", HISTORY_MAX) | _weekly("start_ts", {})),
-                ("orders", _newest(orders_of, "ts", HISTORY_MAX) | _weekly("ts", {"v": {"sum": {"field": "total"}}})),
+                ("sessions", _newest(by_customer, "start_ts", HISTORY_MAX) | _daily("start_ts", {}, calendar)),
+                ("orders", _newest(orders_of, "ts", HISTORY_MAX) | _daily("ts", _REVENUE, calendar)),
                 ("alerts", _newest(by_customer, "ts", ALERTS_MAX)),
             ]
         )
@@ -207,8 +212,8 @@ def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: i
         "orders_total": _total(orders),
         "alerts": _sources(alerts)[::-1],
         "weeks": {
-            "sessions": _weeks(sessions, "doc_count"),
-            "revenue": [[start, money.number(amount)] for start, amount in _weeks(orders, "v")],
+            "sessions": _weeks(sessions, "doc_count", calendar),
+            "revenue": [[start, money.number(amount)] for start, amount in _weeks(orders, "v", calendar)],
         },
     }
 
@@ -228,19 +233,26 @@ def _newest(query: dict[str, Any], field: str, size: int) -> dict[str, Any]:
     }
 
 
-def _weekly(field: str, inner: dict[str, Any]) -> dict[str, Any]:
-    weeks = {"date_histogram": {"field": field, "fixed_interval": "7d", "min_doc_count": 1}, "aggs": inner}
-    return {"aggs": {"weeks": weeks}}
+def _daily(field: str, inner: dict[str, Any], calendar: Calendar) -> dict[str, Any]:
+    how = {"calendar_interval": "1d", "time_zone": calendar.time_zone, "min_doc_count": 1}
+    return {"aggs": {"days": {"date_histogram": {"field": field, **how}, "aggs": inner}}}
 
 
-def _weeks(response: Mapping[str, Any], name: str) -> list[list[float]]:
-    """Return the start and figure of each of the newest weeks that have documents."""
-    buckets = response.get("aggregations", {}).get("weeks", {}).get("buckets", ())
-    last = buckets[-1]["key"] if buckets else 0
+def _weeks(response: Mapping[str, Any], name: str, calendar: Calendar) -> list[list[float]]:
+    """Return the start (epoch ms) and figure of each of the newest weeks that have documents.
+
+    Elasticsearch has weeks from Monday only, so its days are added up.
+    """
+    buckets = response.get("aggregations", {}).get("days", {}).get("buckets", ())
+    weeks: dict[int, float] = {}
+    for bucket, day in zip(buckets, calendar.day_of([bucket["key"] for bucket in buckets]).tolist(), strict=True):
+        week = calendar.week_of(day)
+        weeks[week] = weeks.get(week, 0) + (bucket[name] if name == "doc_count" else bucket[name]["value"])
+    last = max(weeks, default=0)
     return [
-        [bucket["key"], bucket[name] if name == "doc_count" else bucket[name]["value"]]
-        for bucket in buckets
-        if bucket["key"] > last - WEEKS * 7 * DAY_MS
+        [calendar.day_start_ms(calendar.week_day(week)), figure]
+        for week, figure in weeks.items()
+        if week > last - WEEKS
     ]
 
 

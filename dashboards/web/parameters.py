@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from dashboards.panels import Dashboard, Span
 from dashboards.validation import DAYS_MAX
+from features.calendar import Calendar, Unit, day_number
 from features.errors import UsageError
 from features.schema import DAY_MS, HOUR_MS
 
@@ -20,6 +21,15 @@ CHARS_MAX: Final = 512
 
 Filters = Mapping[str, tuple[str, ...]]
 """Field -> allowed values; a document has one of them."""
+
+PERIODS: Final[Mapping[str, tuple[Unit, int]]] = MappingProxyType(
+    {
+        "today": ("day", 0), "yesterday": ("day", -1), "this_week": ("week", 0), "last_week": ("week", -1),
+        "this_month": ("month", 0), "last_month": ("month", -1), "this_quarter": ("quarter", 0),
+        "last_quarter": ("quarter", -1), "this_year": ("year", 0), "last_year": ("year", -1),
+    }
+)  # fmt: skip
+"""Name of a period of the calendar -> its unit, and the number of units after the one of the newest document."""
 
 _LAST: Final = re.compile(r"([1-9][0-9]{0,4})([hd])")
 _UNITS: Final = {"h": HOUR_MS, "d": DAY_MS}
@@ -32,17 +42,26 @@ class Query:
 
     Attributes:
         length_ms: length of a time range that ends at the newest document.
-        span: range of days, used instead of `length_ms` if given.
+        days: numbers of local days, used instead of `length_ms` if given.
+        period: name of a period, used instead of `length_ms` if given: a key of `PERIODS`.
         filters: filters that the dashboard offers.
     """
 
     length_ms: int
-    span: Span | None = None
+    days: range | None = None
+    period: str | None = None
     filters: Filters = field(default_factory=dict)
 
-    def span_to(self, end_ms: int) -> Span:
-        """Return the time range if the newest document is just before `end_ms`."""
-        return self.span or Span(end_ms - self.length_ms, end_ms)
+    def span_to(self, end_ms: int, calendar: Calendar) -> Span:
+        """Return the time range if the newest document is just before `end_ms`, epoch ms."""
+        if self.days is not None:
+            return Span(calendar.day_start_ms(self.days.start), calendar.day_start_ms(self.days.stop))
+        if self.period is not None:
+            unit, later = PERIODS[self.period]
+            start, end = (calendar.unit_start_ms(unit, max(end_ms - 1, 0), later + one) for one in (0, 1))
+            # a period that is not over ends with the data
+            return Span(start, min(end, max(end_ms, start + 1)))
+        return Span(end_ms - self.length_ms, end_ms)
 
 
 def parse_query(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Query:
@@ -50,16 +69,18 @@ def parse_query(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -
 
     Args:
         dashboard: dashboard that defines the filters and the default time range.
-        parameters: query parameters: `last=24h`, or `from` and `to` as inclusive days, and filters by field.
+        parameters: query parameters: `last=24h`, or `period=this_month`, or `from` and `to` as inclusive local days,
+            and filters by field.
 
     Raises:
         UsageError: a parameter is unknown or out of bounds.
     """
     offered = [control.field for control in dashboard.controls]
-    rest = {name: values for name, values in parameters.items() if name not in ("last", "from", "to")}
+    rest = {name: values for name, values in parameters.items() if name not in ("last", "period", "from", "to")}
     return Query(
         _length(single_value(parameters, "last") or f"{dashboard.days}d"),
         _days(single_value(parameters, "from"), single_value(parameters, "to")),
+        _period(single_value(parameters, "period")),
         filters_of(rest, offered),
     )
 
@@ -111,23 +132,20 @@ def _length(text: str) -> int:
     return length
 
 
-def _days(first: str, last: str) -> Span | None:
+def _days(first: str, last: str) -> range | None:
     if not first and not last:
         return None
-    span = Span(_midnight(first), _midnight(last) + DAY_MS)
-    if not 0 < span.to_ms - span.from_ms <= DAYS_MAX * DAY_MS:
+    if not first or not last:
+        raise UsageError("A range of days has two ends.", "Give both, from and to, as 2026-05-20.")
+    days = range(day_number(first), day_number(last) + 1)
+    if not 0 < len(days) <= DAYS_MAX:
         raise UsageError(
             f"From {first} to {last} cannot be shown.", f"Give up to {DAYS_MAX} days, the first one first."
         )
-    return span
+    return days
 
 
-def _midnight(text: str) -> int:
-    wrong = UsageError(f"{text[:50]!r} is not a day.", "Give both, from and to, as 2026-05-20; days are those of UTC.")
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
-        raise wrong
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise wrong from None
-    return int(day.timestamp()) * 1_000
+def _period(name: str) -> str | None:
+    if name and name not in PERIODS:
+        raise UsageError(f"There is no period {name[:50]!r}.", f"Choose from {', '.join(PERIODS)}.")
+    return name or None

@@ -27,11 +27,13 @@ class KnownUntil(msgspec.Struct, frozen=True):
         known_until_ms: exclusive end of the complete history, epoch ms.
         dates_only: whether the log has dates without times, so that every record is at the first instant of its day.
         refused: reason -> rows of the log that the import refused.
+        time_zone: IANA zone of the log's local times; None if it has none, or several.
     """
 
     known_until_ms: int
     dates_only: bool = False
     refused: dict[str, int] = {}
+    time_zone: str | None = None
 
     def last_ms(self, last_record_ms: int) -> int:
         """Return the last known millisecond of the history up to a record, epoch ms.

@@ -138,15 +138,15 @@ class Columns:
         keys = {MISSED_KEY.format(name): key for name, (key, _) in self.missed.items()}
         return keys | {MISSED.format(name): message for name, (_, message) in self.missed.items()}
 
-    def missed_drops(self) -> list[tuple[str, pl.Expr]]:
-        """Return reason and condition, over the texts of fields, of values that a missed key leaves empty."""
-        return [
-            (
+    def missed_drops(self) -> dict[str, tuple[str, pl.Expr]]:
+        """Return field -> reason and condition, over the texts of fields, of values that a missed key leaves empty."""
+        return {
+            name: (
                 f"{name} by a key that its table lacks",
                 pl.col(MISSED.format(name)).is_not_null() & pl.col(name).is_null(),
             )
             for name in self.missed
-        ]
+        }
 
     def require(self, paths: Sequence[str]) -> None:
         """Raise UsageError if paths are given and the table has none of them as columns."""
@@ -164,21 +164,21 @@ class Columns:
         text = self._first(condition.path)
         if condition.missing is not None:
             return text.is_null() == condition.missing
-        if condition.equals is not None:
-            return (text == condition.equals).fill_null(False)
+        if condition.at_most is not None:
+            return self._at_most(condition.at_most, text, condition.path)
         if condition.one_of is not None:
             known = text.is_in([one for one in condition.one_of if one is not None]).fill_null(False)
             return known | text.is_null() if None in condition.one_of else known
         if condition.starts_with is not None:
             return text.str.starts_with(condition.starts_with).fill_null(False)
-        number = read_decimals(
-            self._as_in_log(text, self._table_of(condition.path)), self.decimal, self.thousands
-        ).struct
-        names = ", ".join(condition.path)
-        self.unread.append(
-            Unread(names, "no number, which `at_most` needs", text, number.field("reason").is_not_null())
-        )
-        return (number.field("value").cast(pl.Float64) <= condition.at_most).fill_null(False)
+        other = pl.lit(condition.equals, pl.String) if condition.same_as is None else self.column(condition.same_as)
+        return (text == other).fill_null(False)
+
+    def _at_most(self, limit: float, text: pl.Expr, paths: Sequence[str]) -> pl.Expr:
+        number = read_decimals(self._as_in_log(text, self._table_of(paths)), self.decimal, self.thousands).struct
+        fails = number.field("reason").is_not_null()
+        self.unread.append(Unread(", ".join(paths), "no number, which `at_most` needs", text, fails))
+        return (number.field("value").cast(pl.Float64) <= limit).fill_null(False)
 
     def time(self, times: Sequence[Time], *, required: bool = False) -> tuple[pl.Expr, pl.Expr]:
         """Return the text of a time and its struct of `ms`, `is_date` and `reason`. The first time with a value counts.

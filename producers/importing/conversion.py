@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +35,7 @@ _REMEDY: Final = "Write a CSV file with a line `day,currency,rate`, and lines su
 _PLAIN: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class DayRates:
     """Rates by day and currency.
 
@@ -45,7 +45,7 @@ class DayRates:
     """
 
     text: str
-    table: pl.DataFrame
+    table: pl.DataFrame = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

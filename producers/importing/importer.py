@@ -163,7 +163,7 @@ def import_logs(
         if not report.records:
             raise _no_record(report)
         refused = dict(sorted(report.refused.items()))
-        archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused))
+        archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused, _zone_of(logs)))
     return report
 
 
@@ -181,6 +181,12 @@ def _conversions(logs: Sequence[Log]) -> tuple[list[Conversion], dict[int, int]]
         )
     decimals = min((one.decimals for one in own.values()), default=DECIMALS_MAX)
     return [replace(one, decimals=decimals) for one in own.values()], {key: number for number, key in enumerate(own)}
+
+
+def _zone_of(logs: Sequence[Log]) -> str | None:
+    """Return the zone of the local times of logs; None without one, or if they have several."""
+    zones = {one.zone for _, _, mapping in logs for one in mapping.time if "zone" in one.model_fields_set}
+    return zones.pop() if len(zones) == 1 else None
 
 
 @contextmanager
@@ -302,8 +308,8 @@ class _Reading:
         for reason, lines in judged.left_out.items():
             file_report.leave_out(reason, lines)
         self._refused(file_report, judged.refused)
-        for reason, count in judged.dropped.items():
-            file_report.dropped[reason] += count
+        for lost in judged.dropped:
+            file_report.dropped[lost.reason] += len(lost.lines)
         used = judged.used
         if isinstance(mapping, OrderMapping) and mapping.order.rows == "line":
             unread, uncertain = unread_lines(batch, plan, used)

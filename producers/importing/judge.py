@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import polars as pl
 
@@ -26,6 +28,22 @@ class Check:
     detail: pl.Expr | None = None
 
 
+class Drop(NamedTuple):
+    """Reason why a record is without an optional value, the field, and the condition over `texts` and `values`."""
+
+    reason: str
+    field: str | None
+    lost: pl.Expr
+
+
+class Dropped(NamedTuple):
+    """Optional values that records cannot hold: reason, columns of the field, and the lines of their rows."""
+
+    reason: str
+    columns: str | None
+    lines: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """Rows of a batch after the judgement.
@@ -34,16 +52,16 @@ class Judged:
         used: typed rows. Of orders also the refused rows with an order id, with `_bad` set.
         left_out: rule or word -> lines of the rows that are left out.
         refused: columns of REFUSAL_SCHEMA.
-        dropped: reason -> number of optional values that records cannot hold.
+        dropped: optional values that records cannot hold.
     """
 
     used: pl.DataFrame
     left_out: dict[str, list[int]]
     refused: pl.DataFrame
-    dropped: dict[str, int]
+    dropped: list[Dropped]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Expressions that read a batch, built once for a file.
 
@@ -54,7 +72,7 @@ class Plan:
         rules: reason -> condition over the columns of the file, for rows that are left out.
         word_rules: reason -> condition over `texts`.
         checks: reasons to refuse a row, over `texts` and `values`.
-        drops: reason -> condition over `texts` and `values`, for values that become null.
+        drops: values that become null.
         output: columns of the typed row.
         moments: columns with the times that are read, to which `texts` refers.
     """
@@ -65,9 +83,25 @@ class Plan:
     rules: Sequence[tuple[str, pl.Expr]]
     word_rules: Sequence[tuple[str, pl.Expr]]
     checks: Sequence[Check]
-    drops: Sequence[tuple[str, pl.Expr]]
+    drops: Sequence[Drop]
     output: Mapping[str, pl.Expr]
     moments: Mapping[str, pl.Expr] = field(default_factory=dict)
+
+    @cached_property
+    def left_out_rules(self) -> list[tuple[str, pl.Expr]]:
+        """Reason and condition, over the columns after `texts`, of each rule that leaves rows out."""
+        rules = [(reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(self.rules)]
+        return [*rules, *self.word_rules]
+
+    @cached_property
+    def first_rule(self) -> pl.Expr:
+        """Number of the first rule that leaves a row out; null if none does."""
+        return _first([condition for _, condition in self.left_out_rules]).alias("\0left_out")
+
+    @cached_property
+    def first_check(self) -> pl.Expr:
+        """Number of the first check that refuses a row; null if none does."""
+        return _first([check.fails for check in self.checks]).alias("\0check")
 
 
 def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -98,29 +132,28 @@ def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
     rows = rows.with_columns(**plan.moments)
     rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
     read = rows.select(LINE, *rules, **plan.texts).with_columns(**plan.values)
-    left_out_rules = [
-        *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
-    ]  # fmt: skip
-    read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
-    ruled = read.select(LINE, "\0left_out").drop_nulls()
-    left_out = {
-        left_out_rules[number][0]: part[LINE].to_list()
-        for (number,), part in ruled.group_by("\0left_out", maintain_order=True)
-    }
-    if len(ruled):
+    read = read.with_columns(plan.first_rule)
+    left_out: dict[str, list[int]] = {}
+    if read["\0left_out"].null_count() < len(read):
+        ruled = read.select(LINE, "\0left_out").drop_nulls()
+        for (number,), part in ruled.group_by("\0left_out", maintain_order=True):
+            left_out[plan.left_out_rules[number][0]] = part[LINE].to_list()
         read = read.filter(pl.col("\0left_out").is_null())
-    read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
+    read = read.with_columns(plan.first_check)
     refused = read.filter(pl.col("\0check").is_not_null())
+    return Judged(read.select(**plan.output), left_out, _refusals(refused, plan), _dropped(read, plan))
+
+
+def _dropped(read: pl.DataFrame, plan: Plan) -> list[Dropped]:
     used = pl.col("\0check").is_null()
-    dropped = read.select(
-        (condition & used).fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
-    ) if plan.drops else pl.DataFrame()  # fmt: skip
-    return Judged(
-        read.select(**plan.output),
-        left_out,
-        _refusals(refused, plan),
-        {plan.drops[int(name)][0]: int(dropped[name].item()) for name in dropped.columns if dropped[name].item()},
-    )
+    lost = [(one.lost & used).fill_null(False) for one in plan.drops]
+    # most batches drop nothing: one pass finds what they do
+    counts = read.select(one.any().alias(str(number)) for number, one in enumerate(lost)).row(0) if lost else ()
+    return [
+        Dropped(one.reason, plan.labels.get(one.field or ""), read.filter(condition)[LINE].to_list())
+        for one, condition, any_lost in zip(plan.drops, lost, counts, strict=True)
+        if any_lost
+    ]
 
 
 def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
@@ -132,6 +165,8 @@ def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
 
 def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=REFUSAL_SCHEMA)]
+    if refused.is_empty():
+        return parts[0]
     for (number,), part in refused.group_by("\0check"):
         check = plan.checks[int(str(number))]
         named = check.field if check.field in plan.labels else None

@@ -22,7 +22,8 @@ from pydantic import (
 
 from connectors.formats.country_codes import country_codes
 from connectors.formats.money_format import UNSET_MONEY, ShopMoney
-from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
+from connectors.formats.schema_times import SCHEMA
+from connectors.formats.strict_yaml import PartError, builtin_texts, find_text, read_yaml
 from connectors.messages.topic_format import TopicFormat
 from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import parse_path
@@ -265,6 +266,11 @@ class _Common(Part):
         """Sources of the record's fields."""
         raise NotImplementedError
 
+    @property
+    def _kind(self) -> str:
+        """Key of `fields`."""
+        return "order" if isinstance(self.fields, OrderColumns) else "click"
+
     def sources(self) -> Iterator[Source]:
         """Yield every source of the record and its lines."""
         for part in (self.fields, self.fields.lines):
@@ -307,31 +313,44 @@ class _Common(Part):
         for time in self.times:
             paths.update(time.paths())
         for rule in rules:
-            paths.update((*rule.path, *paths_of(rule.when)))
+            paths.update((*paths_of(rule), *paths_of(rule.when)))
         return paths | ({self.currency.path} if self.currency.path else set())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if "file" not in self.model_fields_set and self.topic is None:
             raise ValueError("give `file`, the format of the files, or `from`, the topic")
+        if self.topic is not None and self.file.decimal != ".":
+            # a JSON number has a point: 1.234 as the number and as the text for 1234 are one text
+            raise PartError("numbers of messages have a point, and so must texts of amounts", ("file", "decimal"))
         if self.schema_times() and (self.topic is None or self.topic.format != "avro"):
-            raise ValueError("time.format schema needs `from` with format: avro, whose schemas have units of times")
+            message = "time.format schema needs `from` with format: avro, whose schemas have units of times"
+            raise PartError(message, text=SCHEMA)
         if self.file.format == "json":
             added = {path for source in self.sources() for path in added_in(source)}
             for path in self.paths():
                 if parse_path(path).adds and path not in added:
-                    raise ValueError(f"{path} leads to every element of a list, which only sum and less add")
+                    message = f"{path} leads to every element of a list, which only sum and less add"
+                    raise PartError(message, text=path)
         elif self.list_path is not None:
-            raise ValueError("a list is in a JSON record: write `file: {format: json}`")
+            raise PartError("a list is in a JSON record: write `file: {format: json}`", ("file", "format"))
         lines = self.fields.lines
         if self.each is not None and lines is not None and not (lines.list or ".").startswith("."):
-            raise ValueError("with each, lines.list is a field of the element and begins with a point")
+            message = "with each, lines.list is a field of the element and begins with a point"
+            raise PartError(message, (self._kind, "lines", "list"))
+        return self
+
+    @model_validator(mode="after")
+    def _names_tables(self) -> Self:
+        kind, lines = self._kind, self.fields.lines
         if isinstance(lines, OrderLines) and lines.table is not None and lines.table not in self.tables:
-            raise ValueError(f"lines name the table {lines.table}, which is not in tables")
+            message = f"lines name the table {lines.table}, which is not in tables"
+            raise PartError(message, (kind, "lines", "table"))
         for source in self.sources():
             for one in alternatives(source):
                 if isinstance(one, Selection) and one.lookup and one.lookup.table not in self.tables:
-                    raise ValueError(f"lookup names the table {one.lookup.table}, which is not in tables")
+                    message = f"lookup names the table {one.lookup.table}, which is not in tables"
+                    raise PartError(message, (kind,), one.lookup.table)
         return self
 
 
@@ -379,7 +398,7 @@ class ClickMapping(_Common):
     @model_validator(mode="after")
     def _has_customer(self) -> Self:
         if (self.click.customer is None) == (self.identity is None):
-            raise ValueError("give click.customer, or identity with user and visitor")
+            raise PartError("give click.customer, or identity with user and visitor", ("click",))
         return self
 
     def sources(self) -> Iterator[Source]:
@@ -506,9 +525,9 @@ def parse_mapping(
     try:
         mapping = _MAPPING.validate_python(_answered(content, to_ask, answers, origin))
     except ValidationError as error:
-        raise UsageError(
-            read.refusal(error), "docs/import.md lists what a mapping may contain; `import --show NAME` prints one."
-        ) from None
+        shows = "map show" if isinstance(content, dict) and "from" in content else "import --show"
+        known = f"docs/import.md lists what a mapping may contain; `shopstream {shows} NAME` prints one."
+        raise UsageError(read.refusal(error), known) from None
     mapping._conversion = conversion_of(mapping.currency, mapping.time, read, shop, rates_text)  # noqa: SLF001
     return mapping
 

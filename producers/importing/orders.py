@@ -416,15 +416,18 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 def message_orders(rows: pl.DataFrame, conversion: Conversion) -> Assembled:
     """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
 
-    Messages are judged one by one: no other message refuses a record.
+    All rows are of one mapping: each is an order, or each is a line of one. Messages are judged one by one: no other
+    message refuses a record.
 
     Args:
         rows: typed rows of the plan 0.
         conversion: conversion of the mapping.
     """
-    rows = rows.sort(_CONTENT, nulls_last=True)
-    single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
-    records, refused = _single(single, conversion)
-    grouped = _with_day_rates(rows.filter("_grouped"), [conversion])
-    lines, others, repeated, dropped = _joined(grouped, conversion, repeats=True)
-    return Assembled(pl.concat([records, lines]), pl.concat([refused, others], how="diagonal"), repeated, dropped)
+    if not rows["_grouped"].any():
+        single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
+        records, refused = _single(single, conversion)
+        nothing = refused.clear()
+        return Assembled(records, refused, nothing, nothing.select("_file", "reason"))
+    rows = _with_day_rates(rows.sort(_CONTENT, nulls_last=True), [conversion])
+    records, refused, repeated, dropped = _joined(rows, conversion, repeats=True)
+    return Assembled(records, refused, repeated, dropped)

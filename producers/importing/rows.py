@@ -33,7 +33,7 @@ from producers.importing.columns import (
     replaced,
     without_guests,
 )
-from producers.importing.judge import Check, Plan
+from producers.importing.judge import Check, Drop, Plan
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
 from producers.importing.row_rates import fraction_checks, rate_checks, row_rate
@@ -144,8 +144,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int, number: int
     return Plan(
         texts, _labels(sources, mapping, order) | _unread_labels(columns), values, rules,
         _uncounted("status", order.statuses), checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
-         *columns.missed_drops(), *([] if sums else _without_rows(order))],
+        [*_drops(mapping, columns),
+         *([] if sums else (Drop(reason, None, lost) for reason, lost in _without_rows(order)))],
         _order_output(order, has_line, number), columns.moments,
     )  # fmt: skip
 
@@ -298,8 +298,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         texts, _labels(_with_lines(sources, mapping), mapping, None) | _unread_labels(columns), values,
         [*rules, *line_rules],
         [*_uncounted("event_type", click.types), *_without_user(mapping)], checks,
-        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops(mapping),
-         *columns.missed_drops()], output, columns.moments,
+        _drops(mapping, columns), output, columns.moments,
     )  # fmt: skip
 
 
@@ -439,9 +438,9 @@ def _labels(
     sources: Mapping[str, Source | None], mapping: OrderMapping | ClickMapping, order: OrderColumns | None
 ) -> dict[str, str]:
     labels = {name: ", ".join(label(source)) for name, source in sources.items() if label(source)}
-    labels["ts"] = ", ".join(path for time in mapping.time for path in time.path)
+    labels["ts"] = ", ".join(dict.fromkeys(path for time in mapping.time for path in time.path))
     if order is not None and order.updated:
-        labels["updated_ts"] = ", ".join(path for time in order.updated for path in time.path)
+        labels["updated_ts"] = ", ".join(dict.fromkeys(path for time in order.updated for path in time.path))
     return labels | ({"currency": mapping.currency.path} if mapping.currency.path else {})
 
 
@@ -481,14 +480,19 @@ def _optional_id_checks(*names: str) -> list[Check]:
     ]
 
 
-def _optional_drops(*names: str) -> list[tuple[str, pl.Expr]]:
-    return [(f"{name} is a placeholder: the record has none", _is_placeholder(name)) for name in names]
-
-
-def _country_drops(mapping: OrderMapping | ClickMapping) -> list[tuple[str, pl.Expr]]:
-    named = [name for name, code in mapping.countries.items() if code is None]
-    lost = pl.col("country").is_not_null() & pl.col("v_country").is_null() & ~pl.col("country").is_in(named)
-    return [("country without a code: the record has none", lost)]
+def _drops(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[Drop]:
+    """Return what records of both kinds cannot hold."""
+    no_codes = [name for name, code in mapping.countries.items() if code is None]
+    no_country = pl.col("country").is_not_null() & pl.col("v_country").is_null() & ~pl.col("country").is_in(no_codes)
+    return [
+        Drop(_FRACTION, "quantity", _is_fraction()),
+        *(
+            Drop(f"{name} is a placeholder: the record has none", name, _is_placeholder(name))
+            for name in ("session_id", "product_id")
+        ),
+        Drop("country without a code: the record has none", "country", no_country),
+        *(Drop(reason, name, lost) for name, (reason, lost) in columns.missed_drops().items()),
+    ]
 
 
 def _time_checks(*, grouped: bool, now_ms: int) -> list[Check]:

@@ -83,12 +83,14 @@ class Condition(PathPart):
     """Texts; null is a missing value."""
     starts_with: Text | None = None
     at_most: float | None = None
+    same_as: Path | None = None
+    """Column or path with the same text."""
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
-        tests = (self.missing, self.equals, self.one_of, self.starts_with, self.at_most)
+        tests = (self.missing, self.equals, self.one_of, self.starts_with, self.at_most, self.same_as)
         if sum(test is not None for test in tests) != 1:
-            raise ValueError("give exactly one of missing, equals, in, starts_with, at_most")
+            raise ValueError("give exactly one of missing, equals, in, starts_with, at_most, same_as")
         return self
 
 
@@ -211,6 +213,8 @@ def paths_of(source: Source | Condition | None, *, positions: bool = False) -> I
     """
     if isinstance(source, Condition):
         yield from source.path
+        if source.same_as is not None:
+            yield source.same_as
         return
     for one in alternatives(source) if source is not None else ():
         if isinstance(one, str):

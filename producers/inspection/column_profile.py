@@ -51,6 +51,7 @@ class ColumnProfile:
         words: value -> rows, the most frequent first, for columns of few values.
         placeholders: text for a missing value -> rows, and the first line of each.
         blanks: values with surrounding blanks.
+        addresses: values that are e-mail addresses.
         numbers: forms of numbers.
         times: forms of times; None for a column whose format has times.
         typed: type of a column that is no text: of Parquet or Excel.
@@ -68,6 +69,7 @@ class ColumnProfile:
     words: dict[str, int] = field(default_factory=dict)
     placeholders: dict[str, tuple[int, int]] = field(default_factory=dict)
     blanks: int = 0
+    addresses: int = 0
     numbers: NumberForms = field(default_factory=NumberForms)
     times: TimeForms | None = None
     typed: str | None = None
@@ -173,6 +175,7 @@ class ColumnStatistics:
         profile.distinct, profile.distinct_exact = len(usual), self._exact
         profile.examples = tuple(shown(value) for value in usual[:EXAMPLES])
         profile.kind = self._kind(usual)
+        profile.addresses = self._kinds["email"]
         if profile.typed is not None:
             profile.times = None
             profile.low, profile.high = (str(one(self._extremes)) for one in (min, max))

@@ -126,7 +126,9 @@ def required_columns(mapping: OrderMapping | ClickMapping) -> list[list[str]]:
             needed.append(_columns_of(order.total))
         elif order.lines is None:
             needed += [_columns_of(order.quantity), _columns_of(order.unit_price)]
-    needed += [list(rule.path) for rule in mapping.left_out]
+    # a record of JSON need not have what only some of its kind have
+    some = mapping.file.format == "json"
+    needed += [list(rule.path) for rule in mapping.left_out if rule.when is None or not some]
     lines = fields.lines
     if mapping.each is not None:
         needed.append([mapping.each])

@@ -14,6 +14,8 @@ from producers.inspection.recognition import Recognition
 _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})")
 UNKNOWN_SCALE: Final = "its name: its values are decimals in base64. base64_scale is the column's scale"
 """What a total is recognised by whose scale is in no message."""
+_ADDRESS: Final = r"^([^@ ]+@[^@ ]+)$"
+"""Expression of the e-mail addresses among other texts, as a mapping has it."""
 _VISITOR: Final = (
     "anonymous_id", "anonymousid", "visitor_id", "visitorid", "visitor", "device_id", "deviceid", "client_id",
     "user_pseudo_id", "domain_userid", "cookie_id", "browser_id", "anon_id",
@@ -42,16 +44,18 @@ def encoded_total(group: Group, recognition: Recognition) -> str | None:
 def replace_address(group: Group, recognition: Recognition, matches: dict[str, str]) -> None:
     """Replace an e-mail address as the customer by another id, or by a keyed hash: it would be in every record."""
     chosen = group.column(recognition.columns.get("customer", ""))
-    if chosen is None or chosen.kind != "email":
+    if chosen is None or not chosen.addresses:
         return
     others = recognition.others.get("customer", [])
-    ids = [name for name in others if (one := group.column(name)) is not None and one.kind != "email"]
+    ids = [name for name in others if (one := group.column(name)) is not None and not one.addresses]
     users = [name for name in ids if name_rank(name, _VISITOR) is None]
     if users or ids:
         recognition.columns["customer"] = [*users, *ids][0]
         recognition.others["customer"] = [name for name in [chosen.name, *others] if name != [*users, *ids][0]]
     else:
-        matches[chosen.name] = f"{{path: {scalar(chosen.name)}, guest: true}}"
+        # words that are no address, such as "no mail", would join strangers in one customer
+        only = "" if chosen.addresses == chosen.values else f', match: "{_ADDRESS}"'
+        matches[chosen.name] = f"{{path: {scalar(chosen.name)}{only}, guest: true}}"
 
 
 def _is_encoded(group: Group, column: ColumnProfile) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ _DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
 """Name of the type of a decimal in a schema of Kafka Connect."""
 _SCALES: Final = frozenset(map(str, range(19)))
 """Scales that `base64_scale` of a mapping takes."""
+_NUMBER: Final = re.compile(r"(?<=['\"])(\s+(?:#\s*)?)\(line\s+(?:#\s*)?(\d+)\)")
+"""Number of a message after an example; the line of a comment may end before or in it."""
 _HIDDEN: Final = "…"
 """Instead of a value of a person."""
 _WORDS_SHOWN_KINDS: Final = ("words", "boolean")
@@ -82,7 +85,11 @@ class TopicGuess:
 
 
 def guess_topic(
-    topic: str, messages: Sequence[Message], keys: Sequence[bytes | None] | None, now_ms: int
+    topic: str,
+    messages: Sequence[Message],
+    keys: Sequence[bytes | None] | None,
+    now_ms: int,
+    positions: Sequence[str] | None = None,
 ) -> TopicGuess:
     """Return what a topic holds by a sample of its messages.
 
@@ -91,6 +98,7 @@ def guess_topic(
         messages: values with headers.
         keys: key of each message; None if they are unknown.
         now_ms: current time, epoch ms.
+        positions: where each message is, for people: `partition 0, offset 17`; by default its line, from 1.
     """
     forms = [form_of(message) for message in messages]
     guess = TopicGuess(topic, len(messages), Counter(forms))
@@ -119,6 +127,7 @@ def guess_topic(
     own = group if guess.envelope != "debezium" else group_of(topic, _rows(typed), now_ms + DAY_MS)
     described = TopicFormat(topic=topic, envelope=guess.envelope, text_fields=_formats_fields(guess.envelope, fields))
     drafted = draft(_without_personal_words(own), described, debezium_scales([content for _, content in decoded]))
+    drafted = _with_positions(drafted, positions or [f"line {number + 1}" for number in range(len(messages))])
     columns = drafted.recognition.columns
     named = {columns[name] for name in ("type", "status", "currency", "device") if name in columns}
     guess.words = {one.path for one in guess.paths if _shows_words(one, named)}
@@ -185,6 +194,16 @@ def _without_personal_words(group: Group) -> Group:
             if value is not None and (personal or is_personal(column.name, [value.value])):
                 reading.first_unread = replace(value, value=_HIDDEN)
     return group
+
+
+def _with_positions(drafted: Draft, positions: Sequence[str]) -> Draft:
+    """Return a draft whose examples name the position of their message instead of its number."""
+
+    def named(text: str) -> str:
+        return _NUMBER.sub(lambda match: f"{match[1]}({positions[int(match[2])]})", text)
+
+    questions = [replace(one, text=named(one.text), decides=named(one.decides)) for one in drafted.questions]
+    return replace(drafted, text=named(drafted.text), questions=questions)
 
 
 def _shows_words(path: PathProfile, named: set[str]) -> bool:

@@ -100,13 +100,16 @@ def read_examples(file: Path, topic: str, *, with_bytes: bool = False) -> list[M
         with_bytes: whether the lines have values in base64, and headers.
 
     Raises:
-        UsageError: the file cannot be read, or a line has another form.
+        UsageError: the file cannot be read or has no message, or a line has another form.
     """
+    lines = _lines(file)
+    if not lines:
+        raise UsageError(f"{file} has no message.", "Write the value of a message in each line.")
     return [
         _with_bytes(text, f"{topic}-0-{number}", f"{file}, line {number + 1}")
         if with_bytes
         else Message(None if text == b"null" else text, f"{topic}-0-{number}")
-        for number, text in enumerate(_lines(file))
+        for number, text in enumerate(lines)
     ]
 
 

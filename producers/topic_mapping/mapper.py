@@ -6,17 +6,20 @@ crash changes nothing: consumers drop events by id, and equal order records have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import accumulate, repeat
 from typing import Any, Final
 
 import msgspec
 import polars as pl
 
-from connectors.messages.change_fields import ChangeReader
+from connectors.messages.change_fields import ChangeReader, ChangeRows
 from connectors.messages.decoder import Decoder, decode_json_object
 from connectors.messages.envelopes import LeftOut, Record, open_message
 from connectors.messages.mapped import Mapped, MappedRecord, Message
 from connectors.tables.batches import LINE, collector_paused
+from connectors.tables.delimited import without_missing
 from connectors.tables.json_fields import FieldReader
 from connectors.tables.json_path import parse_path
 from connectors.tables.records import Unreadable, records_batch, text_at
@@ -30,12 +33,17 @@ from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, message_orders
 from producers.importing.row_rates import NO_RATE
 from producers.importing.rows import click_plan, order_plan
+from producers.importing.sources import paths_of
+from producers.topic_mapping.checks import topic_fault
 
 NO_SESSION: Final = "no session id"
 """Reason of a click without a session: sessions of a topic are not cut."""
 _FIELD_OF: Final = {"no customer": "customer_id", "no readable time": "ts", "no readable total": "total"}
 """Reason about a whole order -> field that has no value."""
-_ITEMS: Final = ORDER_COLUMNS.index("items")
+_ITEMS, _UPDATED = ORDER_COLUMNS.index("items"), ORDER_COLUMNS.index("updated_ts")
+_TS: Final = EVENT_COLUMNS.index("ts")
+_MADE: Final[Callable[[tuple[Any, ...]], MappedRecord]] = partial(tuple.__new__, MappedRecord)
+"""Makes a record of its fields in half the time of a call of the class."""
 # records are made of rows by position
 assert Event.__struct_fields__ == EVENT_COLUMNS
 assert Order.__struct_fields__ == ORDER_COLUMNS
@@ -72,9 +80,9 @@ class TopicMapper:
         decoder: Decoder | None = None,
         shows_values: bool = True,
     ) -> None:
-        if mapping.topic is None:
-            raise UsageError(f"The mapping {name} names no topic.", "Add `from: {topic: NAME, format: json}`.")
-        self._check(name, mapping)
+        if (fault := topic_fault(mapping)) is not None:
+            raise UsageError(f"The mapping {name} {fault.message}.", fault.remedy)
+        assert mapping.topic is not None
         self.name = name
         self._shows_values = shows_values
         self.topic = mapping.topic.topic
@@ -87,14 +95,15 @@ class TopicMapper:
         self._schema_times = mapping.schema_times()
         self._paths = sorted(mapping.paths())
         columns = Columns(
-            name, dict.fromkeys(self._paths, pl.String()), guest_salt=guest_salt, positions=mapping.positions
-        )
+            name, dict.fromkeys(self._paths, pl.String()), thousands=mapping.file.grouping, guest_salt=guest_salt,
+            positions=mapping.positions,
+        )  # fmt: skip
         self._plan: Plan = (
             order_plan(mapping, columns, TS_MAX)
             if isinstance(mapping, OrderMapping)
             else click_plan(mapping, columns, TS_MAX)
         )
-        self._encode = msgspec.json.Encoder().encode
+        self._encoder = msgspec.json.Encoder()
         self._fields: FieldReader | None = None
         self._changes: ChangeReader | None = None
         if self._envelope is None and not self.has_schemas and FieldReader.reads(self._paths, mapping.list_path):
@@ -107,21 +116,6 @@ class TopicMapper:
         """Why messages wait: the error of a registry that does not answer; None if nothing waits."""
         registry = getattr(self.decoder, "registry", None)
         return None if registry is None else registry.last_error
-
-    @staticmethod
-    def _check(name: str, mapping: OrderMapping | ClickMapping) -> None:
-        if mapping.tables:
-            raise UsageError(f"The mapping {name} looks values up in files, which a topic does not have.")
-        if mapping.currency.path is not None and not mapping.currency.rates and mapping.conversion.rates is None:
-            raise UsageError(
-                f"The mapping {name} names a currency without rates. Messages are judged one by one, so that amounts of"
-                " several currencies would be one sum.",
-                "Write the currencies that count: currency: {path: …, rates: {EUR: 1}}. Others are left out.",
-            )
-        if isinstance(mapping, OrderMapping) and (mapping.order.id is None or mapping.order.rows == "line"):
-            raise UsageError(
-                f"The mapping {name} makes an order of several messages.", "Give order.id, and `rows: order`."
-            )
 
     def map(self, messages: Sequence[Message]) -> Mapped:
         """Return the records of messages."""
@@ -156,6 +150,9 @@ class TopicMapper:
             self._add_orders(moved, VOID_STATUS, parts, mapped)
         else:
             self._add_events(rows, messages, mapped)
+        if mapped.dropped:
+            with_records = {record.message for record in mapped.records}
+            mapped.dropped = {number: values for number, values in mapped.dropped.items() if number in with_records}
         return mapped
 
     def _in_common_form(
@@ -168,9 +165,20 @@ class TopicMapper:
             return _unless_empty(rows), None, others
         if self._changes is not None:
             changes = self._changes.read(values)
-            former = changes.former if self._follows_deletions else None
+            former = self._with_other_customer(changes) if self._follows_deletions else None
             return _unless_empty(changes.current), former, changes.others
         return None, None, range(len(messages))
+
+    def _with_other_customer(self, changes: ChangeRows) -> pl.DataFrame:
+        """Return the former rows of changes in which a value differs that the customer is made of.
+
+        Without one the customer is the same, so that the order does not move.
+        """
+        paths = sorted(set(paths_of(self._mapping.fields.customer)))
+        now = changes.current.select(LINE, *(pl.col(path).alias(f"\0now {path}") for path in paths))
+        both = changes.former.join(now, on=LINE, maintain_order="left")
+        differ = (pl.col(path).ne_missing(pl.col(f"\0now {path}")) for path in paths)
+        return both.filter(pl.any_horizontal(False, *differ)).select(changes.former.columns)
 
     @property
     def _follows_deletions(self) -> bool:
@@ -215,6 +223,7 @@ class TopicMapper:
                 mapped.refused[one.line] = self._reason(parts[one.line], one.column, one.reason, None, None)
             read.append(batch.rows)
         rows = read[0] if len(read) == 1 else pl.concat(read).sort(LINE, maintain_order=True)
+        rows = without_missing(rows, self._mapping.file) if self._mapping.file.missing else rows
         self._count_paths(rows, mapped)
         rows = rows_to_judge(rows, has_lines=self._mapping.fields.lines is not None)
         judged = judge(rows, self._plan)
@@ -223,6 +232,10 @@ class TopicMapper:
                 mapped.left_out.setdefault(line, f"no rate for {value}")
             else:
                 mapped.refused.setdefault(line, self._reason(parts[line], column, reason, value, detail))
+        for lost in judged.dropped:
+            text = lost.reason if lost.columns is None else f"`{lost.columns}`: {lost.reason}"
+            for line in lost.lines:
+                mapped.dropped.setdefault(line, []).append(text)
         used = judged.used.filter(~pl.col("_bad"))
         if settled := mapped.refused.keys() | mapped.left_out.keys():
             used = used.filter(~pl.col("_line").is_in(list(settled)))
@@ -237,7 +250,7 @@ class TopicMapper:
         """Count the messages, and for each path those that have it."""
         if not self._paths:
             return
-        if self._mapping.list_path is not None:
+        if self._mapping.list_path is not None and rows[LINE].n_unique() < rows.height:
             # a message has a row for each element, and a path of elements if one of them has it
             rows = rows.group_by(LINE).agg(pl.when(pl.col(self._paths).count() > 0).then(True).name.keep())
         mapped.opened += rows.height
@@ -270,12 +283,9 @@ class TopicMapper:
             column = self._plan.labels.get(_FIELD_OF.get(reason, ""))
             mapped.refused.setdefault(line, self._reason(parts[line], column, reason, None, None))
         records = made.records if status is None else made.records.with_columns(status=pl.lit(status))
-        for line, *values in records.select("_line", *ORDER_COLUMNS).iter_rows():
-            items = values[_ITEMS]
-            values[_ITEMS] = [Item(**item) for item in items] if items else None
-            order = Order(*values)
-            key = order.customer_id.encode()
-            mapped.records.append(MappedRecord("orders", key, self._encode(order), line, order.updated_ts))
+        lines, columns = _columns(records, ORDER_COLUMNS)
+        columns[_ITEMS] = _items(records["items"])
+        self._add_records("orders", list(map(Order, *columns)), lines, columns[_UPDATED], mapped)
 
     def _add_events(self, rows: pl.DataFrame | None, messages: Sequence[Message], mapped: Mapped) -> None:
         if rows is None or rows.is_empty():
@@ -283,14 +293,19 @@ class TopicMapper:
         for line in rows.filter(pl.col("session_id").is_null())["_line"].unique().to_list():
             mapped.left_out[line] = NO_SESSION
         rows = event_rows(rows.filter(pl.col("session_id").is_not_null()), self._mapping.conversion)
-        counts: dict[int, int] = {}
-        encode, add = self._encode, mapped.records.append
-        for line, *values in rows.select("_line", *EVENT_COLUMNS).iter_rows():
-            if values[0] is None:
-                number = counts[line] = counts.get(line, -1) + 1
-                values[0] = f"{messages[line].position}#{number}" if number else messages[line].position
-            event = Event(*values)
-            add(MappedRecord("events", event.customer_id.encode(), encode(event), line, event.ts))
+        lines, columns = _columns(rows, EVENT_COLUMNS)
+        if None in columns[0]:
+            columns[0] = _with_positions(columns[0], lines, messages)
+        self._add_records("events", list(map(Event, *columns)), lines, columns[_TS], mapped)
+
+    def _add_records(
+        self, topic: str, records: Sequence[Event | Order], lines: Sequence[int], times: Sequence[int], mapped: Mapped
+    ) -> None:
+        """Add the records of a topic. JSON escapes line breaks, so each record is one line."""
+        values = self._encoder.encode_lines(records).split(b"\n")[: len(records)]
+        keys = [record.customer_id.encode() for record in records]
+        topics = repeat(topic, len(records))
+        mapped.records += map(_MADE, zip(topics, keys, values, lines, times, strict=True))
 
     def _reason(self, part: str, column: str | None, reason: str, value: str | None, detail: str | None) -> str:
         """Return the reason of a refusal in words, with the path as the message has it."""
@@ -308,3 +323,32 @@ class TopicMapper:
 
 def _unless_empty(rows: pl.DataFrame) -> pl.DataFrame | None:
     return None if rows.is_empty() else rows
+
+
+def _columns(rows: pl.DataFrame, names: Sequence[str]) -> tuple[list[int], list[list[Any]]]:
+    """Return the lines of rows, and the values of each column."""
+    return rows["_line"].to_list(), [rows[name].to_list() for name in names]
+
+
+def _items(items: pl.Series) -> list[list[Item] | None]:
+    """Return the lines of each order; None for an order without lines."""
+    counts = items.list.len().fill_null(0).to_list()
+    if not sum(counts):
+        return [None] * len(items)
+    flat = items.filter(pl.Series(counts) > 0).explode().struct
+    made = list(map(Item, *(flat.field(name).to_list() for name in Item.__struct_fields__)))
+    ends = accumulate(counts)
+    return [made[end - count : end] or None for count, end in zip(counts, ends, strict=True)]
+
+
+def _with_positions(ids: Sequence[str | None], lines: Sequence[int], messages: Sequence[Message]) -> list[str]:
+    """Return the ids of events. An event without one gets that of its message, the further ones with a number."""
+    counts: dict[int, int] = {}
+    made: list[str] = []
+    for one, line in zip(ids, lines, strict=True):
+        if one is not None:
+            made.append(one)
+            continue
+        number = counts[line] = counts.get(line, -1) + 1
+        made.append(f"{messages[line].position}#{number}" if number else messages[line].position)
+    return made

@@ -13,6 +13,7 @@ from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping, parse_mapping
 from producers.inspection.draft_lines import scalar
+from producers.topic_mapping.checks import check_topic_mapping
 
 EXAMPLE_ANSWERS: Final[Mapping[str, str]] = MappingProxyType({"zone": "Europe/Berlin"})
 """Answers with which the examples of the ready mappings are mapped."""
@@ -51,10 +52,22 @@ def topic_mapping_text(name_or_path: str) -> tuple[str, str]:
     return find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream map list`)")
 
 
-def load_topic_mapping(
+class LoadedMapping(NamedTuple):
+    """Mapping of a topic with its YAML, and its name for errors: the path of a file."""
+
+    text: str
+    origin: str
+    mapping: OrderMapping | ClickMapping
+
+    def line(self, *path: str) -> str:
+        """Return the line of a part for errors: `clicks.yaml, line 2`."""
+        return f"{self.origin}, line {read_yaml(self.text, self.origin).line(path)}"
+
+
+def read_topic_mapping(
     name_or_path: str, answers: Mapping[str, str] = MappingProxyType({}), shop: ShopMoney = UNSET_MONEY
-) -> tuple[str, OrderMapping | ClickMapping]:
-    """Return a mapping of a topic and its name, from the ready ones or a YAML file.
+) -> LoadedMapping:
+    """Return a mapping of a topic, from the ready ones or a YAML file.
 
     Args:
         name_or_path: name of a ready mapping, or path of a YAML file.
@@ -62,10 +75,19 @@ def load_topic_mapping(
         shop: what the settings say about amounts.
 
     Raises:
-        UsageError: the mapping is missing or invalid, or asks for a value that is not given.
+        UsageError: the mapping is missing or invalid, is none of a topic, or asks for a value that is not given.
     """
     text, origin = topic_mapping_text(name_or_path)
-    return Path(name_or_path).stem, parse_mapping(text, origin, answers, shop)
+    mapping = parse_mapping(text, origin, answers, shop)
+    check_topic_mapping(text, origin, mapping)
+    return LoadedMapping(text, origin, mapping)
+
+
+def load_topic_mapping(
+    name_or_path: str, answers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, OrderMapping | ClickMapping]:
+    """Return the name and the mapping; arguments and errors as `read_topic_mapping`."""
+    return Path(name_or_path).stem, read_topic_mapping(name_or_path, answers).mapping
 
 
 def ready_examples(name: str) -> tuple[Path, Path] | None:

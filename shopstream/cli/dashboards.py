@@ -113,22 +113,36 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
     ca_certs: Annotated[
         Path | None, typer.Option("--ca-certs", metavar="FILE", help="File of the certificate authority.")
     ] = None,
+    calendar: Annotated[
+        bool,
+        typer.Option(
+            "--calendar",
+            help="Set the space's time zone and first day of the week to the shop's (dateFormat:tz, dateFormat:dow).",
+        ),
+    ] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until Kibana is ready.")] = 180.0,
 ) -> None:
     """Import the dashboards into a Kibana of version 8.19, 9.1 or later.
 
     Waits until Kibana is ready. Objects have fixed ids, so another import with --overwrite replaces them.
+    Kibana shows days of the browser's zone unless the space has one: --calendar sets that of the shop.
 
     Example: `shopstream dashboards import --url http://localhost:5601 --overwrite`
+
+    Example: `shopstream dashboards import --url http://localhost:5601 --calendar`
     """
     from dashboards.boards import DASHBOARDS
     from dashboards.kibana import client as kibana
     from dashboards.kibana.saved_objects import ndjson
+    from features.calendar import UTC_CALENDAR, Calendar
     from features.schema import DEFAULT_RUN, check_run
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
-    money = load_settings().shop.money
+    shop = load_settings().shop
+    money = shop.money
+    if calendar and shop.time_zone is None:
+        raise UsageError("--calendar needs the shop's zone.", "Set shop.time_zone (SHOPSTREAM_SHOP__TIME_ZONE).")
     target = kibana.Kibana(
         url,
         space,
@@ -147,6 +161,10 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
         )
     console.print(f"{imported.objects} saved objects imported", highlight=False)
     state_currency(console, money)
+    if calendar and shop.time_zone is not None:
+        chosen = Calendar(shop.time_zone, shop.week_start or UTC_CALENDAR.week_start)
+        kibana.set_calendar(target, chosen)
+        console.print(f"calendar of the space: {chosen}", highlight=False)
     typer.echo(imported.address)
 
 

@@ -187,13 +187,15 @@ def _map_again(
     yes: bool,
 ) -> None:
     from shopstream.jobs.map_dead_letters import map_again, send
-    from shopstream.jobs.map_topics import load_mappings
+    from shopstream.jobs.map_topics import check_guests, load_mappings
 
+    mapped = load_mappings(settings, mappings, answers)
+    check_guests(kafka, settings.run, mapped)
     again = map_again(
         kafka,
         settings.run,
         selected,
-        load_mappings(settings, mappings, answers).mappers,
+        mapped.mappers,
         lambda one: one.position in replayed,
     )
     console = Console()

@@ -21,7 +21,10 @@ def explore(
             "--out", metavar="FILE", help="Output file (.html), with the notebook next to it.", show_default=False
         ),
     ],
-    zone: Annotated[str, typer.Option("--zone", help="Time zone of hours and weekdays.")] = "UTC",
+    zone: Annotated[
+        str | None,
+        typer.Option("--zone", metavar="ZONE", help="Time zone of days and hours; default: that of the shop."),
+    ] = None,
     as_of: AsOf = None,
 ) -> None:
     """Explore an archive, preferably clean: days, weeks, funnel, cohorts, products, customers, with explained charts.
@@ -39,14 +42,16 @@ def explore(
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
-    money = load_settings().shop.money
-    history = stated_history(console, directory, as_of)
+    settings = load_settings(shop=None if zone is None else {"time_zone": zone})
+    money = settings.shop.money
+    history = stated_history(console, directory, as_of, settings.shop)
     with progress(console) as on_step:
-        observed = explore_archive(directory, zone, on_step, history, money)
+        observed = explore_archive(directory, on_step, history, money)
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
-        book = notebook(str(directory.resolve()), zone, None if history.limit_ms is None else history.end_ms, money)
+        moment = None if history.limit_ms is None else history.end_ms
+        book = notebook(str(directory.resolve()), history.calendar, moment, money)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
     console.print(exploration.summary)
     for title, panels in exploration.sections.items():

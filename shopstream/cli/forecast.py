@@ -56,7 +56,7 @@ def forecast(
     money = settings.shop.money
     if index:
         check_elastic(settings)
-    history = stated_history(console, directory, as_of)
+    history = stated_history(console, directory, as_of, settings.shop)
     with progress(console) as on_step:
         sales = read_sales(directory, categories, on_step, history)
         result = shop_forecast.forecast_shop(sales, horizon, lambda name, share: on_step(f"forecasting {name}", share))
@@ -70,7 +70,7 @@ def forecast(
         text = json.dumps(figures, indent=1) + "\n"
         write_whole(out.with_suffix(".json"), lambda path: path.write_text(text, "utf-8"))
         if index:
-            write_trends(settings, [Trend("forecast", rows)])
+            write_trends(settings, [Trend("forecast", rows)], history.calendar)
     _print(console, figures, money)
     where = f", {settings.run}-forecast" if index else ""
     console.print(f"{horizon} days after {figures['last']} → {out}{where} (see {out.with_suffix('.html').name})")

@@ -70,11 +70,15 @@ def guess(
     sample: TopicSample | None = None
     name = topic or _FILE_TOPIC
     if file is not None:
-        guessed = guess_topic(name, read_examples(file, name)[-messages:], None, wall_clock_ms())
+        every = read_examples(file, name)
+        newest = every[-messages:]
+        positions = [f"line {number}" for number in range(len(every) - len(newest) + 1, len(every) + 1)]
+        guessed = guess_topic(name, newest, None, wall_clock_ms(), positions)
     else:
         sample = sample_topic(kafka_endpoint(load_settings()).client_properties(), name, messages)
         read = [Message(one.value, f"{name}-{one.partition}-{one.offset}", one.headers) for one in sample.messages]
-        guessed = guess_topic(name, read, [one.key for one in sample.messages], wall_clock_ms())
+        positions = [f"partition {one.partition}, offset {one.offset}" for one in sample.messages]
+        guessed = guess_topic(name, read, [one.key for one in sample.messages], wall_clock_ms(), positions)
     written = _write(out, guessed)
     if as_json:
         typer.echo(json.dumps(_partitions(sample) | guess_as_dict(guessed), ensure_ascii=False, indent=2))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -37,10 +38,16 @@ def chosen(option: str, text: str, known: Sequence[str], *, may_be_none: bool = 
     return tuple(name for name in known if name in names)
 
 
-def parse_time(text: str, option: str) -> int:
-    """Parse an ISO 8601 date or time to epoch milliseconds, UTC unless it names a zone. Raises UsageError.
+def parse_time(text: str, option: str, zone: str | None = None) -> int:
+    """Parse an ISO 8601 date or time to epoch milliseconds. A number of eleven digits or more is epoch milliseconds.
 
-    A number of eleven digits or more is taken as epoch milliseconds.
+    Args:
+        text: value of the option.
+        option: name of the option for errors, such as `--from`.
+        zone: IANA zone of a time without an offset; None: the setting `shop.time_zone`, else UTC.
+
+    Raises:
+        UsageError: the text is no time.
     """
     if text.isdecimal() and len(text) > 10:
         return int(text)
@@ -51,7 +58,9 @@ def parse_time(text: str, option: str) -> int:
             f"Invalid time for {option}: {text!r}.", "Give ISO 8601: 2025-01-31 or 2025-01-31T18:00:00Z."
         ) from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        from shopstream.settings import load_settings
+
+        moment = moment.replace(tzinfo=ZoneInfo(zone or load_settings().shop.time_zone or "UTC"))
     # not by timestamp(): a float of seconds may fall just short of its millisecond
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
@@ -132,10 +141,15 @@ Archive = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the arch
 Run = Annotated[str | None, typer.Option("--run", help="Name of the run.", show_default="shop")]
 AsOf = Annotated[
     int | None,
-    time_option("--as-of", "ISO 8601 time of the result, UTC without a zone; default: end of the archive, until now."),
+    time_option(
+        "--as-of",
+        "ISO 8601 time of the result, in the shop's zone without one; default: end of the archive, until now.",
+    ),
 ]
-From = Annotated[int | None, time_option("--from", "Start of the range, ISO 8601, inclusive; UTC without a zone.")]
-To = Annotated[int | None, time_option("--to", "End of the range, ISO 8601, exclusive; UTC without a zone.")]
+From = Annotated[
+    int | None, time_option("--from", "Start of the range, ISO 8601, inclusive; without a zone: the shop's.")
+]
+To = Annotated[int | None, time_option("--to", "End of the range, ISO 8601, exclusive; without a zone: the shop's.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from connectors.formats.money_format import MoneyFormat
     from shopstream.jobs.history import History
+    from shopstream.settings import ShopSettings
 
 
 @contextmanager
@@ -49,21 +50,23 @@ def _line_per_step(console: Console) -> Callable[[str, float | None], None]:
     return show
 
 
-def stated_history(console: Console, directory: Path, as_of: int | None) -> History:
+def stated_history(console: Console, directory: Path, as_of: int | None, shop: ShopSettings | None = None) -> History:
     """Find the part of an archive that counts, and print its end and the records that look wrong.
 
     Args:
         console: console for the sentences.
         directory: folder of the archive.
         as_of: value of --as-of, epoch ms, or None.
+        shop: settings of the shop, whose calendar comes before that of the archive.
 
     Raises:
         ShopstreamError: there is no archive, it is empty, all of its records are ahead of now, or after `as_of`.
     """
     from connectors.clock import iso, wall_clock_ms
     from shopstream.jobs.history import known_history
+    from shopstream.jobs.shop_calendar import archive_calendar
 
-    history = known_history(directory, as_of, wall_clock_ms())
+    history = known_history(directory, as_of, wall_clock_ms(), archive_calendar(directory, shop))
     for warning in history.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if as_of is None:
@@ -71,6 +74,13 @@ def stated_history(console: Console, directory: Path, as_of: int | None) -> Hist
             f"as of {iso(history.end_ms)}, {history.reason} (--as-of gives another time)",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+    if shop is not None:
+        hint = (
+            "" if history.calendar.time_zone != "UTC" or shop.time_zone else " (set shop.time_zone for the shop's own)"
+        )
+        console.print(
+            f"days, weeks and months of {history.calendar}{hint}", highlight=False, markup=False, soft_wrap=True
+        )
     return history
 
 

@@ -51,7 +51,7 @@ def report(
         )
     effects = Assumptions() if assumptions is None else read_assumptions(assumptions)
     request = ReportRequest(horizon, forecast, effects, money)
-    history = stated_history(console, directory, as_of)
+    history = stated_history(console, directory, as_of, settings.shop)
     moment = history.end_ms if as_of is None else as_of
     with progress(console) as on_step:
         findings, segmented = compute_findings(directory, moment, churn_bundle, request, on_step, history)

@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from shopstream.cli.options import Archive, AsOf, Bundle, From, Run, To, check_range
+from shopstream.cli.options import Archive, AsOf, Bundle, Run, check_range, parse_time
 from shopstream.cli.progress import progress, stated_history
 
 
 def rollup(
     directory: Archive,
-    start_ms: From = None,
-    end_ms: To = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Start of the range, ISO 8601, inclusive; a local day.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="End of the range, ISO 8601, exclusive; a local day.")
+    ] = None,
     bundle: Bundle = None,
     lost_after: Annotated[
         int | None,
@@ -35,23 +39,29 @@ def rollup(
 ) -> None:
     """Compute trends of an archive: segments by day, cohorts by month, movement by week, in whole periods.
 
-    The range extends to the whole weeks and months of its days. The documents of a period replace earlier ones.
+    Days, weeks and months are those of the shop (`shop.time_zone`, `shop.week_start`), else of the imported log, else
+    UTC. The range extends to the whole weeks and months of its days. The documents of a period replace earlier ones.
 
     Example: `shopstream rollup shop-archive --from 2026-01-01 --to 2026-07-01`
     """
     from connectors.files import write_whole
-    from shopstream.jobs.rollup import RollupRequest, roll_up
+    from shopstream.jobs.rollup import ROLLED_UP, RollupRequest, roll_up
     from shopstream.jobs.segment import chosen_bundle
-    from shopstream.jobs.write_trends import check_elastic, write_trends
+    from shopstream.jobs.write_trends import check_elastic, check_part, write_trends
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
-    check_range(start_ms, end_ms)
     settings = load_settings(run=run)
     scoring = chosen_bundle(bundle, settings.home)
     if out is None:
         check_elastic(settings)
-    history = stated_history(console, directory, as_of)
+    history = stated_history(console, directory, as_of, settings.shop)
+    zone = history.calendar.time_zone
+    start_ms = None if start is None else parse_time(start, "--from", zone)
+    end_ms = None if end is None else parse_time(end, "--to", zone)
+    check_range(start_ms, end_ms)
+    if out is None and (start is not None or end is not None):
+        check_part(settings, ROLLED_UP, history.calendar)
     with progress(console) as on_step:
         trends = roll_up(directory, scoring, RollupRequest(start_ms, end_ms, lost_after), on_step, history)
         if out is not None:
@@ -65,7 +75,7 @@ def rollup(
                 written += count
                 on_step("writing documents", written / total)
 
-            replaced = write_trends(settings, trends, on_written)
+            replaced = write_trends(settings, trends, history.calendar, on_written)
     by = f"scored by {scoring.name}" if scoring else "no bundle: segments by RFM scores, no probability of churn"
     if out is not None:
         console.print(", ".join(f"{trend.rows.height:,} {trend.index}" for trend in trends) + f" → {out} ({by})")

@@ -112,6 +112,8 @@ def status(
 
 
 def _print_status(status: Status, console: Console) -> None:
+    from shopstream.runtime.worker_tables import reason_tables
+
     servers = (("Kafka", status.kafka), ("Elasticsearch", status.elasticsearch))
     console.print(f"data folder {status.home}, run {status.run}", highlight=False)
     rows = [(name, *_server_cells(server)) for name, server in servers]
@@ -132,6 +134,8 @@ def _print_status(status: Status, console: Console) -> None:
         now_ms = time.time_ns() // 1_000_000
         console.print(_throughput(status.metrics, now_ms))
         console.print(_health(status.metrics))
+        for one in reason_tables([report for name, report in status.metrics.items() if name.startswith("map-")]):
+            console.print(one)
         if paths := _empty_paths(status.metrics):
             console.print(f"paths that none of the last messages has: {', '.join(paths)}", markup=False, soft_wrap=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo
 
 import typer
@@ -17,6 +17,10 @@ from shopstream.runtime.tables import table
 if TYPE_CHECKING:
     from producers.source_shapes.moments import Admission
     from producers.source_shapes.shape import Faults, ShapeReport
+
+
+PARTITIONS: Final = 4
+"""Default partitions of each new topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,18 @@ class ShapeSelection:
         float, typer.Option("--poison", min=0, max=1, help="With --as: broken messages per message, 0-1.")
     ] = 0.0
     zone: Annotated[
-        str, typer.Option("--zone", help="With --as: time zone of the shop, for local times: Europe/Berlin.")
-    ] = "UTC"
-    partitions: Annotated[
-        int, typer.Option("--partitions", min=1, max=1_000, help="With --as: partitions of each new topic.")
-    ] = 4
+        str | None,
+        typer.Option("--zone", help="With --as: time zone of the shop, for local times: Europe/Berlin; default: UTC."),
+    ] = None
+    given_partitions: Annotated[
+        int | None,
+        typer.Option("--partitions", min=1, max=1_000, help="With --as: partitions of each new topic; default: 4."),
+    ] = None
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of each new topic."""
+        return self.given_partitions or PARTITIONS
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the shapes; none without --as. Raises UsageError."""
@@ -51,11 +62,14 @@ class ShapeSelection:
         """Return the names of the shapes, after a check that no other option is without its shapes.
 
         Raises:
-            UsageError: an unknown shape or zone, or --poison without --as.
+            UsageError: an unknown shape or zone, or an option without --as.
         """
         names = self.names()
         if self.poison and not names:
             raise UsageError("--poison needs --as.", "Add --as segment, or use --dirt.")
+        for option, value in (("--zone", self.zone), ("--partitions", self.given_partitions)):
+            if value is not None and not names:
+                raise UsageError(f"{option} needs --as.", "Add --as segment, or remove it.")
         self.time_zone()
         return names
 
@@ -64,7 +78,7 @@ class ShapeSelection:
         from features.local_times import zone_name
 
         try:
-            return ZoneInfo(zone_name(self.zone))
+            return ZoneInfo(zone_name(self.zone or "UTC"))
         except ValueError:
             raise UsageError(f"--zone {self.zone} is no time zone.", "Write it as Europe/Berlin.") from None
 

@@ -26,11 +26,13 @@ from rich.console import Console
 from connectors.clock import iso
 from connectors.elasticsearch.aliases import run_of_alias_set
 from connectors.elasticsearch.client import connection, open_client
+from connectors.elasticsearch.trend_calendars import stored_calendars
 from connectors.files import read_note
 from connectors.kafka.admin import topic_sizes
 from consumers.audit import audit_topics
+from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
-from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
+from features.schema import DAY_MS, SOURCE_TOPICS, TREND_KEYS, topic_name
 from producers.archive.archive import utc_day
 from producers.publisher import newest_event_ms
 from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
@@ -54,6 +56,7 @@ from shopstream.jobs.seed_history import (
     write_state,
 )
 from shopstream.jobs.serve_dashboards import Listening, serve_in_thread
+from shopstream.jobs.shop_calendar import run_calendar
 from shopstream.runtime import bundles
 from shopstream.settings import Settings
 from training.options import Horizon
@@ -62,6 +65,8 @@ CURRENCY: Final = "EUR"
 """Currency of the synthetic shop, if the settings have none."""
 SEGMENTS: Final = Path("mart")
 """Default output folder of `shopstream segment`."""
+DEMO_ZONE: Final = "Europe/Berlin"
+"""Zone of the demo's shop, whose days are not those of UTC."""
 _REMEDY: Final = (
     "Use another run (--run NAME), or delete this one (`shopstream runs drop NAME`) or all data "
     "(`shopstream down --data`)."
@@ -130,6 +135,7 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
     shop = demo.shop(clock.wall_ms())
     screen = Screen(console)
     endpoints = embedded.up(settings, console)
+    settings = _with_calendar(settings, endpoints)
     with consume_job.exclusive_consumer_lock(settings, consume_job.ROLES), ExitStack() as page:
         address = serve_page(page, settings, screen) if demo.page and not demo.once else None
         state = check_run(shop, settings, endpoints, screen)
@@ -157,6 +163,17 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
                 webbrowser.open(address)
             workers.go_live(demo.speed)
         return holds
+
+
+def _with_calendar(settings: Settings, endpoints: Endpoints) -> Settings:
+    """Return the settings with a time zone: that of the settings, else of the run's trends, else DEMO_ZONE."""
+    if settings.shop.time_zone is not None:
+        return settings
+    with open_client(connection(endpoints)) as client:
+        stored = stored_calendars(client, settings.run, list(TREND_KEYS))
+    calendar = next(iter(stored.values()), Calendar(DEMO_ZONE))
+    shop = settings.shop.model_copy(update={"time_zone": calendar.time_zone})
+    return settings.model_copy(update={"shop": shop})
 
 
 # --- preparation ------------------------------------------------------------------------------------------------------
@@ -301,5 +318,5 @@ def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop,
         return Audit(
             audit_topics(endpoints.kafka.client_properties(), run),
             queries.document_counts(client, run, bundle),
-            queries.table_rows(client, run, shop.start_ms, bundle),
+            queries.table_rows(client, run, shop.start_ms, bundle, run_calendar(client, run, settings.shop)),
         )

@@ -16,6 +16,7 @@ from dashboards.checks import newest
 from dashboards.conditions import Is
 from dashboards.panels import Measure, Panel, Position, Span, Steps, Terms, Time
 from dashboards.queries import Row, query, rows
+from features.calendar import Calendar
 from features.schema import STAGES, TREND_KEYS, VOID_STATUS
 from features.scores.score import RISKS
 
@@ -106,7 +107,9 @@ def trend_counts(client: Elasticsearch, run: str) -> dict[str, int]:
     return {index: _count(client, run, index) for index in TREND_KEYS}
 
 
-def table_rows(client: Elasticsearch, run: str, from_ms: int, bundle: str | None) -> dict[str, list[Row]]:
+def table_rows(
+    client: Elasticsearch, run: str, from_ms: int, bundle: str | None, calendar: Calendar
+) -> dict[str, list[Row]]:
     """Return the rows of each panel of the summary, by the panel's id.
 
     Args:
@@ -114,13 +117,14 @@ def table_rows(client: Elasticsearch, run: str, from_ms: int, bundle: str | None
         run: name of the run.
         from_ms: start of the shop's history.
         bundle: name of the bundle; only its scores count. None: no tables of scores.
+        calendar: calendar of the months.
     """
     search = Searcher(client, run)
     panels = [FUNNEL, REVENUE, PRODUCTS]
     if bundle is not None:
         panels += [replace(panel, where=(Is("bundle", (bundle,)),)) for panel in (RISK, SEGMENTS)]
     span = Span(from_ms, max(newest(search, ORDERS) or 0, newest(search, SESSIONS) or 0, from_ms) + 1)
-    return {panel.id: rows(panel, search(panel.data.index, query(panel, span))) for panel in panels}
+    return {panel.id: rows(panel, search(panel.data.index, query(panel, span, None, calendar))) for panel in panels}
 
 
 def _count(client: Elasticsearch, run: str, index: str, where: dict[str, Any] | None = None) -> int:

@@ -29,7 +29,7 @@ from shopstream.jobs.step import Step, run_steps
 from shopstream.runtime import run_workers
 from shopstream.runtime.bundles import FOLDER as BUNDLES
 from shopstream.runtime.protocol import End
-from shopstream.settings import Settings
+from shopstream.settings import Settings, shop_variables
 from training.options import Horizon
 
 if TYPE_CHECKING:
@@ -111,7 +111,12 @@ class DemoRun:
 
         with tempfile.TemporaryDirectory() as folder, self._screen.round() as show:
             forecast = ("forecast", archive, "--out", f"{folder}/forecast.parquet", "--index", "--run", run)
-            steps = run_steps([("rollup", archive, "--run", run), forecast], keep_on, capture=True)
+            steps = run_steps(
+                [("rollup", archive, "--run", run), forecast],
+                keep_on,
+                capture=True,
+                variables=shop_variables(self._settings.shop),
+            )
         for step in steps:
             if step.outcome == "done":
                 self._screen.print_line(f"{step.name} done in {step.seconds:.1f} s")

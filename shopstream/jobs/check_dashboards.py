@@ -16,6 +16,7 @@ from dashboards.panels import Data
 from dashboards.validation import faults
 from features.schema import FieldKind
 from shopstream import embedded
+from shopstream.jobs.shop_calendar import run_calendar
 from shopstream.settings import Settings
 
 
@@ -48,7 +49,8 @@ def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[
         search = Searcher(client, settings.run)
         types = {data.index: search.types(data.index) for data in used(DASHBOARDS)}
         end = _fixed(as_of_ms) if as_of_ms is not None else checks.ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
-        return checks.check(DASHBOARDS, search, end, time.perf_counter, types, declared_kinds(), repeat)
+        calendar = run_calendar(client, settings.run, settings.shop)
+        return checks.check(DASHBOARDS, search, end, time.perf_counter, types, declared_kinds(), repeat, calendar)
 
 
 def _fixed(as_of_ms: int) -> checks.Clock:

@@ -21,12 +21,15 @@ import pyarrow as pa
 
 from connectors.clock import iso
 from features.backfill import ReadDay
+from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.records.columns import Int64
 from features.schema import DAY_MS
 from producers.archive.known_until import read_known_until
 from shopstream.jobs.archive_features import archive_days
+from shopstream.jobs.shop_calendar import archive_calendar
+from training.archive_period import ArchivePeriod
 from training.dataset import span_or_none
 
 Mask = npt.NDArray[np.bool_]
@@ -48,6 +51,7 @@ class History:
         limit_ms: time of the last record that counts, epoch ms; None: all records count.
         reason: name of `end_ms` for display.
         warnings: sentences about records that look wrong.
+        calendar: calendar of the days, weeks and months.
     """
 
     first_ms: int
@@ -55,19 +59,29 @@ class History:
     limit_ms: int | None = None
     reason: str = "the last record"
     warnings: tuple[str, ...] = ()
+    calendar: Calendar = UTC_CALENDAR
+
+    @property
+    def period(self) -> ArchivePeriod:
+        """Period of the archive, with its calendar."""
+        return ArchivePeriod(self.first_ms, self.end_ms, self.calendar)
 
 
-def known_history(directory: Path, as_of: int | None = None, now_ms: int | None = None) -> History:
+def known_history(
+    directory: Path, as_of: int | None = None, now_ms: int | None = None, calendar: Calendar | None = None
+) -> History:
     """Return the part of an archive that counts.
 
     Args:
         directory: folder of the archive.
         as_of: requested time, epoch ms; None: the end of the archive.
         now_ms: present time, epoch ms; records too far ahead of it do not count. None: all records count.
+        calendar: calendar of the days, weeks and months; None: that of the archive.
 
     Raises:
         ShopstreamError: there is no archive, it is empty, all of its records are ahead of now, or after `as_of`.
     """
+    calendar = calendar or archive_calendar(directory)
     limit = None if now_ms is None else max(now_ms + AHEAD_MS, as_of or 0)
     ahead = _Matches() if limit is None else _after(directory, limit)
     days, read_day = archive_days(directory, limit)
@@ -93,9 +107,11 @@ def known_history(directory: Path, as_of: int | None = None, now_ms: int | None 
     warnings = [*_ahead(ahead, now_ms), *_isolated_late(late, days, read_day), *_isolated_early(early, days, read_day)]
     first = first if early is None else _first_after(days[early:], read_day, first)
     if as_of is not None:
-        return History(first, min(end, as_of), as_of, "--as-of", tuple(_isolated_early(early, days, read_day)))
+        return History(
+            first, min(end, as_of), as_of, "--as-of", tuple(_isolated_early(early, days, read_day)), calendar
+        )
     reason = "the last record" if end == last else "the end of the last day" if end != now_ms else "now"
-    return History(first, end, limit if ahead.count else None, reason, tuple(warnings))
+    return History(first, end, limit if ahead.count else None, reason, tuple(warnings), calendar)
 
 
 # --- records that look wrong ------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from connectors.kafka.client import Record, produce_all
+from connectors.kafka.client import Record, open_admin, produce_all
+from connectors.kafka.offsets import topic_ids
 from connectors.kafka.positions import read_positions
 from connectors.messages.decoder import Headers
-from connectors.messages.mapped import Mapper, Message
+from connectors.messages.mapped import Mapper, Message, position_of
 from consumers.dead_letters.review import ReplayPlan, StoredDeadLetter
 from consumers.dead_letters.store import record_replayed
 from features.schema import group_name, topic_name
@@ -47,6 +48,7 @@ def map_again(
     topics = {mapper.topic for mapper in mappers}
     own = [one for one in dead_letters if one.topic in topics and not replayed(one)]
     messages = read_positions(kafka, group_name(run, "position"), {one.position for one in own}) if own else {}
+    ids = topic_ids(open_admin(kafka), sorted({one.topic for one in own})) if own else {}
     sendable: list[StoredDeadLetter] = []
     held: list[tuple[StoredDeadLetter, str]] = []
     records: list[Record] = []
@@ -60,7 +62,9 @@ def map_again(
             held.append((one, "its message is in the topic no longer"))
         else:
             headers = cast("Headers", message.headers() or ())
-            made, reason = _map(mappers, one, Message(message.value(), "-".join(map(str, one.position)), headers), run)
+            made, reason = _map(
+                mappers, one, Message(message.value(), position_of(*one.position, ids[one.topic]), headers), run
+            )
             if reason:
                 held.append((one, reason))
             else:

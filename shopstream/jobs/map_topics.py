@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from connectors.endpoints import RegistryEndpoint
 from connectors.formats.money_format import ShopMoney
-from connectors.kafka.client import TopicReport, check_broker, ensure_topics
+from connectors.kafka.client import TopicReport, check_broker, ensure_topics, open_admin
 from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
+from connectors.kafka.offsets import committed_metadata
 from connectors.kafka.topic_settings import topic_configs
+from consumers.mapping.committed_facts import check_same_guests, read_facts
 from consumers.mapping.consumer import ROLE
 from features.errors import UsageError
 from features.schema import group_name
-from producers.importing.mapping import ClickMapping, OrderMapping, check_answers, parse_mapping
+from producers.importing.mapping import check_answers
 from producers.topic_mapping.mapper import TopicMapper
-from producers.topic_mapping.ready import topic_mapping_text
+from producers.topic_mapping.ready import LoadedMapping, read_topic_mapping
 from shopstream.embedded import Endpoints
 from shopstream.jobs.consume import WORKERS_MAX, instance_id
 from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
 from shopstream.runtime.protocol import NO_END, MappingTask, Task
 from shopstream.runtime.roles import MAP_BUILDER
 from shopstream.runtime.supervisor import Supervisor
-from shopstream.runtime.topic_mapper import open_mapper, registries_of, shop_money
+from shopstream.runtime.topic_mapper import guests_fingerprint, open_mapper, registries_of, shop_money
 from shopstream.settings import Settings, guest_salt
 
 
@@ -36,6 +39,7 @@ class MappedTopics:
         mappers: their mappers.
         guest_salt: secret of which ids of guests are made.
         registries: schema registries that the mappings name.
+        guests: fingerprint of the secret; empty if the mappings make no ids of guests.
         money: what the settings say about amounts.
         rates: name of a mapping -> text of its file of rates.
     """
@@ -45,6 +49,7 @@ class MappedTopics:
     mappers: tuple[TopicMapper, ...]
     guest_salt: str
     registries: tuple[RegistryEndpoint, ...]
+    guests: str
     money: ShopMoney
     rates: Mapping[str, str]
 
@@ -66,26 +71,38 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
         UsageError: a mapping is missing or invalid, reads no topic, or reads a topic of the run.
     """
     money = shop_money(settings)
-    texts: dict[str, str] = {}
-    mappings: dict[str, OrderMapping | ClickMapping] = {}
+    loaded: list[LoadedMapping] = []
     for given in names:
-        text, origin = topic_mapping_text(given)
-        if origin in texts:
-            raise UsageError(f"The mapping {origin} is given twice.", "Give each mapping once.")
-        mapping = parse_mapping(text, origin, answers, money)
-        if mapping.topic is not None and mapping.topic.topic in topic_configs(settings.run):
+        one = read_topic_mapping(given, answers, money)
+        _check_not_twice(one, loaded)
+        if one.mapping.topic is not None and one.mapping.topic.topic in topic_configs(settings.run):
             raise UsageError(
-                f"The mapping {origin} reads {mapping.topic.topic}, which is a topic of the run that it writes.",
+                f"{one.line('from', 'topic')}: from.topic: {one.mapping.topic.topic} is a topic of the run that the"
+                " mapping writes.",
                 "Correct `from.topic`, or give another --run.",
             )
-        texts[origin], mappings[origin] = text, mapping
-    check_answers(list(texts.values()), answers)
-    salt, registries = guest_salt(settings), registries_of(settings, mappings)
-    mappers = tuple(
-        open_mapper(name, mapping, salt, registries, shows_values=False) for name, mapping in mappings.items()
-    )
-    rates = {name: one.conversion.rates.text for name, one in mappings.items() if one.conversion.rates is not None}
-    return MappedTopics(tuple(texts.items()), answers, mappers, salt.decode(), tuple(registries.values()), money, rates)
+        loaded.append(one)
+    check_answers([one.text for one in loaded], answers)
+    salt, registries = guest_salt(settings), registries_of(settings, loaded)
+    mappers = tuple(open_mapper(one.origin, one.mapping, salt, registries, shows_values=False) for one in loaded)
+    texts = tuple((one.origin, one.text) for one in loaded)
+    guests = guests_fingerprint(settings.run, salt, (one.mapping for one in loaded))
+    rates = {
+        one.origin: one.mapping.conversion.rates.text for one in loaded if one.mapping.conversion.rates is not None
+    }
+    return MappedTopics(texts, answers, mappers, salt.decode(), tuple(registries.values()), guests, money, rates)
+
+
+def _check_not_twice(one: LoadedMapping, others: Sequence[LoadedMapping]) -> None:
+    """Refuse a mapping that is given twice, also as a copy: each of its records would be written twice."""
+    for other in others:
+        if other.origin == one.origin:
+            raise UsageError(f"The mapping {one.origin} is given twice.", "Give each mapping once.")
+        if other.mapping.model_copy(update={"about": one.mapping.about}) == one.mapping:
+            raise UsageError(
+                f"The mappings {other.origin} and {one.origin} are equal: every record would be written twice.",
+                "Give one of them.",
+            )
 
 
 def checked_workers(workers: int) -> int:
@@ -93,6 +110,22 @@ def checked_workers(workers: int) -> int:
     if not 1 <= workers <= WORKERS_MAX:
         raise UsageError(f"Invalid value for --workers: {workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
     return workers
+
+
+def check_guests(kafka: Mapping[str, Any], run: str, mapped: MappedTopics) -> None:
+    """Check that ids of guests are made of the secret with which the run began.
+
+    Args:
+        kafka: librdkafka properties.
+        run: name of the run.
+        mapped: mappings.
+
+    Raises:
+        ShopstreamError: the secret is another one, or Kafka does not respond.
+    """
+    if mapped.guests:
+        committed = committed_metadata(open_admin(kafka), group_name(run, ROLE))
+        check_same_guests((read_facts(one).guests for one in committed.values()), mapped.guests)
 
 
 def prepare(settings: Settings, endpoints: Endpoints) -> TopicReport:
@@ -125,9 +158,10 @@ def open_supervisor(
         debug: log debug lines of the workers too.
 
     Raises:
-        ShopstreamError: a topic does not exist, or Kafka does not respond.
+        ShopstreamError: a topic does not exist, the secret of guests is another one, or Kafka does not respond.
     """
     kafka = endpoints.kafka.client_properties()
+    check_guests(kafka, settings.run, mapped)
     topics = foreign_topics(kafka, group_name(settings.run, "ends"), mapped.topics, start)
     numbers = frozenset(range(len(topics.partitions)))
     starts = tuple((*partition, offset) for partition, offset in topics.starts.items())
@@ -138,6 +172,7 @@ def open_supervisor(
         mapped.registries,
         topics.partitions,
         starts,
+        mapped.guests,
         mapped.money,
         dict(mapped.rates),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +15,19 @@ from connectors.files import write_made, write_whole
 from connectors.formats.csv_safety import safe_frame
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.backfill import ArchiveCounts
+from features.calendar import day_name
 from features.errors import ShopstreamError, UsageError
-from features.schema import DAY_MS
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.history import History, known_history
 from shopstream.jobs.sales import read_sales
 from shopstream.jobs.segment import OnStep, Segmented, segment_customers, write_segments
+from training.archive_period import last_whole_day
 from training.forecast import shop_forecast
 from training.report.drivers import drivers
 from training.report.funnel import funnel
 from training.report.interventions import Assumptions, as_frame, interventions
 from training.report.rendering import as_html, as_markdown, check
 from training.report.sections import FILES, Findings, model_figures, sections
-from training.sales import last_whole_day
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
@@ -95,8 +94,9 @@ def compute_findings(
     history = replace(history or known_history(directory, as_of), limit_ms=as_of)
     frame, tested = _forecast(directory, as_of, request, on_step, history)
     customer_table = segmented.customer_table
+    date_of = history.calendar.date_of
     data = {
-        "archive": directory.name, "first": _day(history.first_ms), "last": _day(as_of),
+        "archive": directory.name, "first": date_of(history.first_ms), "last": date_of(as_of),
         "customers": len(customer_table), "events": counts.read["events"], "orders": counts.read["orders"],
         "invalid": counts.rejected.total(),
         "duplicates": counts.duplicates, "orders_365d": int(customer_table["orders_365d"].sum()),
@@ -177,14 +177,10 @@ def _forecast(
             f"The forecast {request.forecast} or its .json cannot be read: {error}.",
             "Write both files: shopstream forecast DIR --out forecast.parquet.",
         ) from None
-    known = _day(last_whole_day(as_of) * DAY_MS)
+    known = day_name(last_whole_day(as_of, history.calendar))
     if last > known:
         raise UsageError(
             f"The forecast {request.forecast} uses sales up to {last}, but the report only those up to {known}.",
             "Leave out --forecast, or give a later --as-of.",
         )
     return rows, tested
-
-
-def _day(ms: int) -> str:
-    return str(datetime.fromtimestamp(ms / 1000, UTC).date())

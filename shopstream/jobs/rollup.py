@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 import polars as pl
-from polars import col
 
 from connectors.elasticsearch.period_writer import Trend
 from connectors.formats.rules_file import default_rules
 from features.backfill import ArchiveCounts, ReadDay, rows_at
+from features.calendar import Calendar, Unit, day_name
 from features.errors import UsageError
+from features.records.columns import Int64
 from features.rules.segments import Rules, with_profiles
-from features.schema import DAY_MS
 from features.scores.score import NO_BREAKS, RfmScorer, Scorer, learn_breaks
 from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.history import History, known_history
+from training.archive_period import ArchivePeriod
 from training.bundle import Bundle
 from training.sales import valid_orders
 from training.scorer import trend_scorer
-from training.segments.cohorts import ArchivePeriod, cohorts, markets, movement
-from training.segments.daily import DayContext, day_end, segment_days
+from training.segments.cohorts import cohorts, markets, movement
+from training.segments.daily import DayContext, segment_days
 
 LOST_AFTER_DAYS: Final = 90
 """Days without an order that count as churn if no bundle defines them."""
+
+ROLLED_UP: Final = ("segments-daily", "cohorts", "movement")
+"""Indices of the trends, without the run."""
 
 OnStep = Callable[[str, float | None], None]
 
@@ -72,7 +77,8 @@ def roll_up(
     """
     history = history or known_history(directory)
     days, read_day = archive_days(directory, history.limit_ms)
-    span = ArchivePeriod(history.first_ms, history.end_ms)
+    span = history.period
+    calendar = span.calendar
     scored_days = _days(span, request)
     on_day_of = _day_reporter(days, on_step)
     orders = valid_orders(days, read_day, on_day_of("reading the orders"))
@@ -89,31 +95,33 @@ def roll_up(
         rules = bundle.rules
         scorer = trend_scorer(bundle.scorer(), rules)
     until = None if bundle is None else bundle.trained_until_ms
-    rows = _rows(days, read_day, scored_days, rules, profiles, on_day_of(f"scoring {len(scored_days)} days"))
+    ends = calendar.start_ms(np.asarray(scored_days) + 1) - 1
+    rows = _rows(days, read_day, ends, rules, profiles, on_day_of(f"scoring {len(scored_days)} days"))
     by_day = segment_days(rows, scorer, DayContext(orders, home, span, until))
     lost_after = request.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
     by_month = cohorts(orders, home, span)
     by_week = movement(orders, span, lost_after)
+    from_ms = None if request.from_ms is None else calendar.day_start_ms(scored_days[0])
+    to_ms = None if request.to_ms is None else calendar.day_start_ms(scored_days[-1] + 1)
     return [
-        Trend("segments-daily", by_day, scored_days[0] * DAY_MS, (scored_days[-1] + 1) * DAY_MS),
-        _within("cohorts", by_month, request, "1mo"),
-        _within("movement", by_week, request, "1w"),
+        Trend("segments-daily", by_day, from_ms, to_ms),
+        _within("cohorts", by_month, request, calendar, "month"),
+        _within("movement", by_week, request, calendar, "week"),
     ]
 
 
 def _days(span: ArchivePeriod, request: RollupRequest) -> list[int]:
+    """Return the numbers of the local days of the range; a day that the zone skips has no row."""
     first = span.first_ms if request.from_ms is None else max(request.from_ms, span.first_ms)
     end = span.end_ms if request.to_ms is None else min(request.to_ms - 1, span.end_ms)
     if end < first:
         raise UsageError(
             "The archive has no day in the range.",
-            f"It covers {_iso(span.first_ms)} to {_iso(span.end_ms)}.",
+            f"It covers {day_name(span.days[0])} to {day_name(span.days[-1])}.",
         )
-    return list(range(first // DAY_MS, end // DAY_MS + 1))
-
-
-def _iso(time_ms: int) -> str:
-    return str(pl.select(pl.from_epoch(pl.lit(time_ms), time_unit="ms").dt.date()).item())
+    calendar = span.calendar
+    days = np.arange(calendar.day_at(first), calendar.day_at(end) + 1)
+    return [int(day) for day in days[calendar.start_ms(days) < calendar.start_ms(days + 1)]]
 
 
 def _day_reporter(days: list[int], on_step: OnStep) -> Callable[[str], Callable[[int], None]]:
@@ -125,34 +133,25 @@ def _day_reporter(days: list[int], on_step: OnStep) -> Callable[[str], Callable[
 def _rows(
     days: list[int],
     read_day: ReadDay,
-    scored_days: list[int],
+    ends: Int64,
     rules: Rules,
     profiles: pl.DataFrame | None,
     on_day: Callable[[int], None],
 ) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Yield the rows of every customer at the end of each day, with the profile columns that the rules use."""
+    """Yield the rows of every customer at the ends of days, epoch ms, with the profile columns that the rules use."""
     known = None if profiles is None else profiles.unique("customer_id", keep="last", maintain_order=True)
-    for time, rows in rows_at(days, read_day, [day_end(day) for day in scored_days], None, on_day):
+    for time, rows in rows_at(days, read_day, ends.tolist(), None, on_day):
         yield time, rows if known is None else with_profiles(rows, known, rules.profile_columns)
 
 
-def _within(index: str, rows: pl.DataFrame, request: RollupRequest, length: str) -> Trend:
+def _within(index: str, rows: pl.DataFrame, request: RollupRequest, calendar: Calendar, unit: Unit) -> Trend:
     """Keep the whole months or weeks that overlap the range."""
-    end = pl.from_epoch("ts", time_unit="ms").dt.offset_by(length).dt.epoch("ms")
-    chosen: list[Any] = []
+    end = pl.Series(calendar.floor_ms(unit, rows["ts"], 1))
+    from_ms = None if request.from_ms is None else calendar.unit_start_ms(unit, request.from_ms)
+    to_ms = None if request.to_ms is None else calendar.unit_start_ms(unit, request.to_ms - 1, 1)
+    chosen = pl.repeat(value=True, n=rows.height, dtype=pl.Boolean, eager=True)
     if request.from_ms is not None:
-        chosen.append(end > request.from_ms)
+        chosen &= end > request.from_ms
     if request.to_ms is not None:
-        chosen.append(col("ts") < request.to_ms)
-    selected = rows.filter(*chosen) if chosen else rows
-    if request.from_ms is None and request.to_ms is None:
-        return Trend(index, selected)
-    from_ms = None if request.from_ms is None else _floor(request.from_ms, length)
-    to_ms = None if request.to_ms is None else _floor(request.to_ms - 1, length, 1)
-    return Trend(index, selected, from_ms, to_ms)
-
-
-def _floor(time_ms: int, length: str, later: int = 0) -> int:
-    """Return the start of the period that contains a time, or of a later period."""
-    moment = pl.from_epoch(pl.lit(time_ms), time_unit="ms").dt.truncate(length).dt.offset_by(f"{later}{length[1:]}")
-    return int(pl.select(moment.dt.epoch("ms")).item())
+        chosen &= rows["ts"] < request.to_ms
+    return Trend(index, rows.filter(chosen), from_ms, to_ms)

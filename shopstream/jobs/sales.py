@@ -7,7 +7,6 @@ from pathlib import Path
 
 from connectors.clock import iso
 from features.errors import ShopstreamError
-from features.schema import DAY_MS
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.history import History, known_history
 from training import sales
@@ -37,4 +36,5 @@ def read_sales(
             f"The archive has no sales: none of its orders is valid by {iso(history.end_ms)}.",
             "Give an archive with orders that are placed and not cancelled or refunded.",
         )
-    return sales.daily_sales(orders, history.first_ms // DAY_MS, sales.last_whole_day(history.end_ms), categories)
+    period = history.period
+    return sales.daily_sales(orders, period.days.start, period.whole_days.stop - 1, categories, period.calendar)

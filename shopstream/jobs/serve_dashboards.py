@@ -15,9 +15,11 @@ from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source, build
+from features.calendar import Calendar
 from features.errors import ShopstreamError
 from shopstream import embedded
 from shopstream.jobs.produce import wall_clock
+from shopstream.jobs.shop_calendar import run_calendar
 from shopstream.runtime import http_server
 from shopstream.settings import Settings
 
@@ -63,8 +65,13 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
     clock = wall_clock()
     with open_client(elastic_connection(endpoint), connections=CONNECTIONS) as client:
         searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)
+
+        def calendar() -> Calendar:
+            return run_calendar(client, settings.run, settings.shop)
+
+        money = settings.shop.money
         yield Source(
-            DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic, settings.shop.money
+            DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic, calendar, money
         )
 
 

@@ -6,8 +6,9 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Final, Literal, Self
 
 from features.errors import ShopstreamError
@@ -39,7 +40,7 @@ class Step:
         capture: keep the output for `last_line` and `error` instead of showing it.
     """
 
-    def __init__(self, words: Sequence[str], *, capture: bool) -> None:
+    def __init__(self, words: Sequence[str], *, capture: bool, variables: Mapping[str, str]) -> None:
         self.name = words[0]
         self.outcome: StepOutcome = "running"
         self.seconds = 0.0
@@ -52,7 +53,7 @@ class Step:
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=self._file,
-            env={**os.environ, **CAPTURE_VARIABLES} if capture else None,
+            env={**os.environ, **(CAPTURE_VARIABLES if capture else {}), **variables},
             process_group=0,  # Ctrl-C in the terminal is for the parent, which stops the step
         )
 
@@ -105,7 +106,11 @@ class Step:
 
 
 def run_steps(
-    commands: Sequence[Sequence[str]], keep_on: Callable[[Sequence[Step]], bool], *, capture: bool = False
+    commands: Sequence[Sequence[str]],
+    keep_on: Callable[[Sequence[Step]], bool],
+    *,
+    capture: bool = False,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Step]:
     """Run commands side by side; return their steps, all of which have ended.
 
@@ -113,9 +118,10 @@ def run_steps(
         commands: arguments after `shopstream`, for each step.
         keep_on: called several times a second with all steps; False stops those that run.
         capture: as in `Step`.
+        variables: environment variables of the commands, in addition to those of this process.
     """
     with ExitStack() as running:
-        steps = [running.enter_context(Step(words, capture=capture)) for words in commands]
+        steps = [running.enter_context(Step(words, capture=capture, variables=variables)) for words in commands]
         while any([step.poll() == "running" for step in steps]) and keep_on(steps):  # noqa: C419 - each is polled
             time.sleep(POLL_S)
     return steps

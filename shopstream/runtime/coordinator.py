@@ -303,15 +303,15 @@ class Coordinator:
 
         While a partition is on its way from one worker to another, or a worker starts, nothing is sent: the last limits
         hold, which are not higher than the time of that partition. Partitions of workers of another command have no
-        time here, so after a while the others continue without them.
+        time here, so after a while the others continue without them. A worker of this command is always waited for.
         """
         if self.plan.in_step is None:
             return []
         workers = {name: worker for name, worker in self._workers_of(role).items() if worker.stage != "done"}
         steps = {name: worker.step for name, worker in workers.items() if worker.step is not None}
-        complete = len(steps) == len(workers) and is_fully_assigned(
-            [step.owned for step in steps.values()], self.plan.in_step
-        )
+        if len(steps) < len(workers) or any(step.owned is None for step in steps.values()):
+            return []
+        complete = is_fully_assigned([step.owned for step in steps.values()], self.plan.in_step)
         if not complete and now_s - self._assigned_s[role] < FOREIGN_TIMEOUT_S:
             return []
         return [

@@ -60,6 +60,7 @@ class MappingTask(msgspec.Struct, frozen=True):
         registries: schema registries that the mappings name.
         partitions: every partition of the topics; its position identifies it in `Owned` and `StepTime`.
         starts: offsets of partitions at which a group without a committed offset starts; else at the first one.
+        guests: fingerprint of the secret; empty if the mappings make no ids of guests.
         money: what the settings say about amounts.
         rates: name of a mapping -> text of its file of rates.
     """
@@ -70,6 +71,7 @@ class MappingTask(msgspec.Struct, frozen=True):
     registries: tuple[RegistryEndpoint, ...]
     partitions: tuple[tuple[str, int], ...]
     starts: tuple[End, ...] = ()
+    guests: str = ""
     money: ShopMoney = UNSET_MONEY
     rates: dict[str, str] = msgspec.field(default_factory=dict)
 

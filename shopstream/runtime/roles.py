@@ -175,6 +175,7 @@ def open_map_role(task: Task) -> Role:
     from connectors.kafka.offsets import topic_ids  # noqa: PLC0415
     from connectors.kafka.record_writer import open_record_writer  # noqa: PLC0415
     from connectors.kafka.source import Source  # noqa: PLC0415
+    from consumers.collector import tune_collector  # noqa: PLC0415
     from consumers.dead_letters.producer import open_dead_letters  # noqa: PLC0415
     from consumers.mapping.consumer import ROLE, MapRole  # noqa: PLC0415
     from producers.importing.mapping import parse_mapping  # noqa: PLC0415
@@ -210,9 +211,11 @@ def open_map_role(task: Task) -> Role:
         dead_letters,
         topic_ids=partial(topic_ids, open_admin(task.kafka), topics),
         starts={Partition(topic, number): offset for topic, number, offset in mapping.starts},
+        guests=mapping.guests,
     )
 
     waiting.append(role)
+    tune_collector()
 
     def close() -> None:
         writer.close()

@@ -45,8 +45,8 @@ def watch(supervisor: Supervisor, reports: Reports, console: Console) -> RunOutc
     if console.is_terminal:
         output = Console()
         output.print(worker_tables.closing_table(outcome.views, outcome.seconds, outcome.final_as_of))
-        if (left_out := worker_tables.left_out_table(outcome.views)) is not None:
-            output.print(left_out)
+        for one in worker_tables.reason_tables([view.figures for view in outcome.views]):
+            output.print(one)
     else:
         log = structlog.get_logger("consume")
         for _, fields in worker_tables.json_lines(outcome.views):

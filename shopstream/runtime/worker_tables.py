@@ -7,11 +7,12 @@ from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from connectors.clock import iso
-from consumers.metrics.definitions import DRIFT_PREFIX, LEFT_OUT_PREFIX, PATH_FILL_PREFIX, Figure
+from consumers.metrics.definitions import DRIFT_PREFIX, DROPPED_PREFIX, LEFT_OUT_PREFIX, PATH_FILL_PREFIX, Figure
 from consumers.metrics.reports import merged, pending_of, rows_of
 from shopstream.runtime.coordinator_types import WorkerView
 from shopstream.runtime.tables import table
@@ -83,15 +84,30 @@ _MAP_TOTALS: Final = {
 """Column of the totals -> figure."""
 
 
-def left_out_table(views: Sequence[WorkerView]) -> Table | None:
-    """Build a table of the messages that were left out by their reasons; None without any."""
-    total = merged([view.figures for view in views])
-    rows = [
-        (name.removeprefix(LEFT_OUT_PREFIX), _count(count))
-        for name, count in sorted(total.items())
-        if name.startswith(LEFT_OUT_PREFIX)
-    ]
-    return table("left out", ("reason", "messages"), rows, text_columns=1, title_justify="left") if rows else None
+def reason_tables(figures: Sequence[Mapping[str, Figure]]) -> list[Table]:
+    """Build a table of the messages that were left out, and one of the dropped values; none without any.
+
+    Args:
+        figures: figures of each worker.
+    """
+    total = merged(figures)
+    tables = []
+    for prefix, title, columns in _BY_REASON:
+        rows = [
+            (escape(name.removeprefix(prefix)), _count(count))
+            for name, count in sorted(total.items())
+            if name.startswith(prefix)
+        ]
+        if rows:
+            tables.append(table(title, columns, rows, text_columns=1, title_justify="left"))
+    return tables
+
+
+_BY_REASON: Final = (
+    (LEFT_OUT_PREFIX, "left out", ("reason", "messages")),
+    (DROPPED_PREFIX, "values that records cannot hold", ("mapping, path and reason", "values")),
+)
+"""Prefix of figures, and title and columns of their table."""
 
 
 def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]]]:

@@ -22,10 +22,8 @@ def environment(home, endpoints=None):
 
 
 def start(arguments, variables, **options):
-    return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *map(str, arguments)], env=variables, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments)], env=variables, text=True, **options)
 
 
 def call(arguments, variables, timeout_s=180):

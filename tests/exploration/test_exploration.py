@@ -16,11 +16,13 @@ from oracle.files import write_plain
 from oracle.loops import in_archive
 
 from connectors.formats.money_format import money_format
+from features.calendar import UTC_CALENDAR, Calendar
 from producers.archive.archive import day_start_ms
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.explore import explore_archive
+from shopstream.jobs.history import known_history
 from training.exploration import customers, panels, shopping
 from training.exploration.dataset import _EventCounts, _joined
 from training.exploration.notebook import notebook
@@ -110,8 +112,8 @@ def test_amounts_of_page_and_notebook_have_the_currency(seen, placed):
     euro = money_format("EUR", "de-DE")
     text = summary(dataclasses.replace(seen, money=euro))
     assert f"worth {euro.text(placed['total'].sum())}." in text
-    assert ", money=money_format('EUR', 'de-DE'))" in notebook("a", "UTC", money=euro)
-    assert "money" not in notebook("a", "UTC")
+    assert ", money=money_format('EUR', 'de-DE'))" in notebook("a", UTC_CALENDAR, money=euro)
+    assert "money" not in notebook("a", UTC_CALENDAR)
 
 
 def test_products_are_ranked_by_revenue(shown, placed):
@@ -125,7 +127,8 @@ def test_products_are_ranked_by_revenue(shown, placed):
 
 
 def test_hours_are_shown_in_the_given_zone(archive, seen):
-    here, there = panels.by_hour(seen), panels.by_hour(explore_archive(archive, "Asia/Kolkata"))
+    history = known_history(archive, calendar=Calendar("Asia/Kolkata"))
+    here, there = panels.by_hour(seen), panels.by_hour(explore_archive(archive, history=history))
     assert "Times are in Asia/Kolkata." in there.sentence
     # +05:30 mixes two hours of UTC into one
     assert list(here.figure.data[0].y) != list(there.figure.data[0].y)
@@ -179,7 +182,7 @@ def test_archive_of_orders_only_is_explored(archive, tmp_path):
 
 
 def test_exported_notebook_runs(archive, tmp_path):
-    book = nbformat.reads(notebook(str(archive), "UTC"), 4)
+    book = nbformat.reads(notebook(str(archive), UTC_CALENDAR), 4)
     nbformat.validate(book)
     nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     said = [out["text"] for cell in book.cells for out in cell.get("outputs", []) if out["output_type"] == "stream"]
@@ -187,7 +190,7 @@ def test_exported_notebook_runs(archive, tmp_path):
 
 
 def test_hostile_path_is_quoted_in_the_notebook():
-    book = json.loads(notebook("'); import os; ('", "UTC"))
+    book = json.loads(notebook("'); import os; ('", UTC_CALENDAR))
     compiled = compile("".join(book["cells"][1]["source"]), "cell", "exec")
     assert "os" not in compiled.co_names
 

@@ -54,5 +54,5 @@ def test_unknown_name_is_a_usage_error(tmp_path):
         find_text("none", {"one": "", "two": ""}, "mapping", " (`x --list`)")
     assert caught.value.remedy == "Give a YAML file, or one of one, two (`x --list`)."
     (tmp_path / "bytes").write_bytes(b"\xff")
-    with pytest.raises(UsageError, match="utf-8"):
+    with pytest.raises(UsageError, match="bytes, line 1: the file is not UTF-8"):
         find_text(str(tmp_path / "bytes"), {}, "mapping")

@@ -109,3 +109,11 @@ def test_partitions_in_step_never_run_ahead_of_the_lowest(partitions, rng):
     for _, t in written:
         high = max(high, t)
         assert high - t <= STEP_MS + disorder
+
+
+def test_dropped_values_are_released_with_their_message():
+    queue = HeldMessages()
+    mapped = Mapped([record(0, 10), record(1, 20)], dropped={0: ["a", "b"], 1: ["c"]})
+    queue.put(range(7, 9), mapped)
+    assert [list(one.dropped) for one in queue.release(10)] == [["a", "b"]]
+    assert [list(one.dropped) for one in queue.release(20)] == [["c"]]

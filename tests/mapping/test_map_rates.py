@@ -36,7 +36,7 @@ def file(tmp_path):
 def test_worker_converts_by_the_rates_of_the_task_without_the_file(file):
     settings = load_settings(shop={"currency": "EUR", "time_zone": "Europe/Berlin"})
     loaded = load_mappings(settings, [str(file)], {})
-    task = MappingTask(loaded.texts, {}, "", (), (), (), loaded.money, dict(loaded.rates))
+    task = MappingTask(loaded.texts, {}, "", (), (), money=loaded.money, rates=dict(loaded.rates))
     sent = msgspec.json.decode(msgspec.json.encode(task), type=MappingTask)
     (file.parent / "rates.csv").unlink()
     ((name, text),) = sent.texts

@@ -8,8 +8,10 @@ import pytest
 
 from connectors.kafka.source import Batch, CommittedOffset, Partition
 from connectors.messages.mapped import Mapped, MappedRecord
+from consumers.mapping.committed_facts import CommittedFacts, read_facts
 from consumers.mapping.consumer import MapOptions, MapRole
 from consumers.mapping.held_messages import NO_TIME, STEP_MS, UNKNOWN_TIME
+from consumers.mapping.topic_mappers import TopicMappers
 from features.errors import ShopstreamError
 from features.schema import DAY_MS
 
@@ -69,6 +71,7 @@ class Writer:
     def __init__(self, *, idle=True):
         self.idle = idle
         self.records = []
+        self.waits = 0
 
     def write(self, record, stop):
         self.records.append(record)
@@ -79,6 +82,9 @@ class Writer:
 
     def flush(self, timeout_s, stop):
         return self.idle
+
+    def await_idle(self):
+        self.waits += 1
 
 
 class Letters(list):
@@ -167,6 +173,32 @@ def test_others_wait_until_the_brokers_have_the_records(idle, expected):
     assert told[-1] == expected
 
 
+@pytest.mark.parametrize(("others", "expected"), [(NO_TIME, 0), (NOW_MS, 1)])
+def test_step_is_acknowledged_at_once_only_if_other_workers_wait(others, expected):
+    _, writer, _, _, _ = run([[NOW_MS - DAY_MS]], others=others)
+    assert writer.waits == expected
+
+
+def test_batches_of_a_topic_that_are_mapped_together_keep_their_messages_apart():
+    """Records and reasons of each batch have the positions that they have when the batch is mapped alone."""
+    texts = [[[NOW_MS], "left out"], ["refused", [NOW_MS + 1, NOW_MS + 2]], [[NOW_MS + 2 * DAY_MS], "left out"]]
+    batches = [
+        Batch(Partition("web", number), range(2), [json.dumps(one).encode() for one in values], [None] * 2,
+              [NOW_MS] * 2, [()] * 2)
+        for number, values in enumerate(texts)
+    ]  # fmt: skip
+    mappers = TopicMappers(TIMES, 100, {})
+    together, alone = mappers.map(batches), [mappers.map([batch])[0] for batch in batches]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.records, one.left_out, one.refused, one.dropped) == (
+            other.records,
+            other.left_out,
+            other.refused,
+            other.dropped,
+        )
+    assert [len(one.records) for one in together] == [1, 2, 0]
+
+
 def test_backlog_is_committed_before_a_repetition_would_be_too_late():
     """A crash repeats what is not committed. By then, records of 48 hours later may be on the topic."""
     days = [[NOW_MS - (9 - day) * DAY_MS] for day in range(9)]
@@ -180,6 +212,70 @@ def test_topic_that_is_created_again_stops_the_role(monkeypatch):
     ids = iter(["one", "one", "two"])
     with pytest.raises(ShopstreamError, match="was deleted and created again"):
         run([[NOW_MS - DAY_MS]], turns=10, ids=lambda: {"web": next(ids)})
+
+
+class Losing(Times):
+    """Loses a value of each message."""
+
+    def map(self, messages):
+        mapped = super().map(messages)
+        mapped.dropped = {n: ["`country`: no code"] for n in range(len(messages)) if n not in mapped.left_out}
+        return mapped
+
+
+def test_dropped_values_count_by_mapping_path_and_reason_once_their_message_is_written():
+    late = NOW_MS + 2 * DAY_MS
+    _, _, _, _, progress = run([[NOW_MS], [NOW_MS + 1], "left out", "refused", [late]], mappers=(Losing(),))
+    assert (progress.consumed, progress.valid, progress.dropped) == (5, 2, 2)
+    assert progress.dropped_by == {f"dropped.{Losing().name}: `country`: no code": 2}
+
+
+def test_values_that_several_mappings_of_a_topic_drop_count_for_each():
+    _, _, _, _, progress = run([[NOW_MS]], mappers=(Losing(name="one"), Losing(name="two")))
+    assert progress.dropped_by == {"dropped.one: `country`: no code": 1, "dropped.two: `country`: no code": 1}
+
+
+def test_dropped_values_of_a_message_on_hold_do_not_count_yet():
+    early, later = NOW_MS - 9 * DAY_MS, NOW_MS - 9 * DAY_MS + STEP_MS + 1
+    _, _, _, _, progress = run([[early], [later]], mappers=(Losing(),), others=early)
+    assert (progress.consumed, progress.dropped) == (1, 1)
+
+
+def role_of(guests):
+    source = OnePartition([])
+    return source, MapRole(source, TIMES, Writer(), Letters(), topic_ids=lambda: {"web": "id"}, guests=guests)
+
+
+@pytest.mark.parametrize(("known", "current"), [("one", "two"), ("two", "one")])
+def test_offsets_of_another_secret_of_guests_are_refused(known, current):
+    _, role = role_of(current)
+    start = CommittedOffset(7, CommittedFacts("id", known).text())
+    with pytest.raises(ShopstreamError, match=r"another guest_salt.*SHOPSTREAM_GUEST_SALT.*--run NAME"):
+        role.assigned({WEB: start})
+
+
+@pytest.mark.parametrize(
+    ("known", "current", "committed"),
+    [("", "one", "one"), ("one", "one", "one"), ("one", "", "one"), ("", "", "")],
+)
+def test_fingerprint_of_the_secret_is_committed_and_stays_while_no_mapping_makes_guests(known, current, committed):
+    source, role = role_of(current)
+    texts = []
+    source.read_to = 8
+    source.commit = lambda offsets: texts.append(offsets[WEB][1])
+    role.assigned({WEB: CommittedOffset(7, CommittedFacts("id", known).text())})
+    role.revoked([WEB])
+    assert [read_facts(text) for text in texts] == [CommittedFacts("id", committed)]
+
+
+def test_metadata_of_another_writer_has_no_facts():
+    assert read_facts("") == read_facts("epoch 7") == CommittedFacts()
+
+
+def test_offsets_of_a_topic_that_was_created_again_are_refused_before_a_message_is_read():
+    _, role = role_of("")
+    with pytest.raises(ShopstreamError, match="was deleted and created again"):
+        role.assigned({WEB: CommittedOffset(7, CommittedFacts("former id").text())})
 
 
 def test_nothing_is_written_ahead_of_the_other_workers():

@@ -7,12 +7,17 @@ import re
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaException
 from consume.command_line import call, environment, start
-from mapping.processes import kill_workers
-from mapping.topics import CLICKS, ORDERS, START_MS, backlog, click, create, latest_ms, records, send
+from mapping.processes import kill_workers, wait_for
+from mapping.topics import CLICKS, ORDERS, START_MS, backlog, click, create, latest_ms, order, records, send
 
+from connectors.kafka.client import open_admin
+from connectors.kafka.offsets import committed_metadata, topic_ids
 from connectors.kafka.reader import read_to_end
-from features.schema import DAY_MS, HOUR_MS, topic_name
+from consumers.mapping.committed_facts import read_facts
+from features.schema import DAY_MS, HOUR_MS, group_name, topic_name
+from producers.importing.columns import guest_id
 
 
 @pytest.fixture
@@ -59,6 +64,35 @@ def test_refused_messages_are_mapped_again_after_a_correction(refused, run_name)
     assert sorted(one["event_id"] for values in events.values() for one in values) == ["e1", "e2"]
     assert "was already replayed" in command(*replay).stdout
     assert "another system" in command("dead-letters", "replay", "--dry-run").stdout
+
+
+def test_ids_made_of_offsets_do_not_repeat_after_the_topic_was_created_again(refused, run_name):
+    """Kafka deletes the offsets that a group has committed of a deleted topic, so that the run begins again at 0."""
+    properties, file, command = refused
+    topic, admin = f"{run_name}-web", open_admin(properties)
+    file.write_text(file.read_text().replace("  id: id\n", ""))
+    replay = ("dead-letters", "replay", "--mapping", file, "--yes")
+    former = topic_ids(admin, [topic])[topic]
+    file.write_text(file.read_text().replace("cart: add_to_cart", "cart: add_to_cart, basket: add_to_cart"))
+    assert "1 records sent" in command(*replay).stdout
+    admin.delete_topics([topic])[topic].result()
+    wait_for(lambda: created(properties, topic))
+    again = [json.dumps(click(number, START_MS, "c1")).encode() for number in (3, 4)]
+    send(properties, {(topic, 0): again})
+    done = command("map", "run", file, "--until-end")
+    assert done.returncode == 0, done.stderr
+    current = topic_ids(admin, [topic])[topic]
+    ids = [one["event_id"] for values in records(properties, run_name, "events").values() for one in values]
+    assert sorted(ids) == sorted(["e1", f"{topic}-0-1-{former}", f"{topic}-0-0-{current}", f"{topic}-0-1-{current}"])
+
+
+def created(properties, topic):
+    """Create a topic, which fails while its predecessor is not gone yet."""
+    try:
+        create(properties, topic, 1)
+    except KafkaException:
+        return False
+    return True
 
 
 def test_message_of_a_dead_letter_is_shown_from_its_topic_on_request(refused, tmp_path):
@@ -136,7 +170,7 @@ def test_start_by_time_skips_messages_before_it(shop, run_name):
     ("text", "message"),
     [
         (CLICKS.format(topic="nowhere-at-all"), "Topic nowhere-at-all cannot be read"),
-        (CLICKS.format(topic="shop.events"), "which is a topic of the run"),
+        (CLICKS.format(topic="shop.events"), "is a topic of the run"),
         (CLICKS.format(topic="a").replace("session:", "sesion:"), "sesion"),
         (CLICKS.format(topic="a").replace("from: {topic: a}\n", "file: {format: json}\n"), "names no topic"),
     ],
@@ -147,3 +181,36 @@ def test_mapping_that_cannot_run_is_refused_before_anything_is_read(servers, tmp
     done = call(["map", "run", file], environment(tmp_path / "home", servers))
     assert done.returncode in (1, 2)
     assert message in " ".join(done.stderr.split())
+
+
+# --- the secret of guests ---------------------------------------------------------------------------------------------
+GUESTS = ORDERS.replace("customer: user", "customer: {{path: user, guest: true}}")
+
+
+def test_another_secret_of_guests_is_refused_before_anything_is_read(servers, run_name, tmp_path):
+    properties = servers.kafka.client_properties()
+    first, other = f"{run_name}-guests", f"{run_name}-more"
+    files = []
+    for topic in (first, other):
+        create(properties, topic, 1)
+        one = order(1, START_MS, START_MS, "ann@shop.com", "paid")
+        send(properties, {(topic, 0): [json.dumps(one).encode(), b"{"]})
+        files.append(tmp_path / f"{topic}.yaml")
+        files[-1].write_text(GUESTS.format(topic=topic))
+    variables = environment(tmp_path / "home", servers)
+    map_run = ["map", "run", "--run", run_name, "--until-end"]
+    done = call([*map_run, files[0]], {**variables, "SHOPSTREAM_GUEST_SALT": "first secret"})
+    assert done.returncode == 0, done.stderr
+    committed = committed_metadata(open_admin(properties), group_name(run_name, "map"))
+    assert read_facts(committed[first, 0]).guests
+    assert "secret" not in str(committed)
+    # also where the command has another topic alone
+    replay = ["dead-letters", "replay", "--run", run_name, "--mapping", files[0], "--dry-run"]
+    for arguments in ([*map_run, files[0]], [*map_run, files[1]], replay):
+        done = call(arguments, {**variables, "SHOPSTREAM_GUEST_SALT": "second secret"})
+        assert (done.returncode, "another guest_salt" in " ".join(done.stderr.split())) == (1, True), done.stderr
+    ids = [one["customer_id"] for values in records(properties, run_name, "orders").values() for one in values]
+    assert ids == [guest_id("ann@shop.com", b"first secret")]
+    done = call([*map_run, files[1]], {**variables, "SHOPSTREAM_GUEST_SALT": "first secret"})
+    assert done.returncode == 0, done.stderr
+    assert sum(map(len, records(properties, run_name, "orders").values())) == 2

@@ -53,6 +53,22 @@ def test_crashed_worker_has_no_time_until_its_successor_reports():
     assert limits(coordinator.receive(B, StepTime(900, (2,)), 3.0)) == {}
 
 
+def test_crashed_worker_is_waited_for_long_after_the_assignment():
+    coordinator = started()
+    for worker, partitions in ((A, (0, 1)), (B, (2,))):
+        coordinator.receive(worker, Owned(partitions), 1.0)
+        coordinator.receive(worker, StepTime(500, partitions), 1.0)
+    late_s = 2.0 + 2 * FOREIGN_TIMEOUT_S
+    coordinator.exited(A, "signal SIGKILL", late_s)
+    assert limits(coordinator.receive(B, StepTime(900, (2,)), late_s + 1)) == {}
+    coordinator.tick(late_s + 5)
+    coordinator.receive(A, Ready(), late_s + 6)
+    without_partitions_s = late_s + 7 + 2 * FOREIGN_TIMEOUT_S
+    assert limits(coordinator.receive(A, StepTime(0, None), without_partitions_s)) == {}
+    assert limits(coordinator.receive(B, StepTime(900, (2,)), without_partitions_s)) == {}
+    assert limits(coordinator.receive(A, StepTime(500, (0, 1)), without_partitions_s + 1)) == {A: 900, B: 500}
+
+
 def test_finished_worker_limits_nobody():
     coordinator = Coordinator(WorkerPlan({"map": 2}, partitions=frozenset({0}), in_step=frozenset({0})))
     coordinator.start()

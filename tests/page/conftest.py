@@ -18,6 +18,7 @@ from connectors.elasticsearch.client import ElasticConnection, elastic_connectio
 from connectors.elasticsearch.search import Searcher
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source
+from features.calendar import UTC_CALENDAR
 from shopstream import embedded as known_servers
 from shopstream.jobs.serve_dashboards import Listening, serve_source
 
@@ -95,8 +96,8 @@ def no_customer_table(tmp_path_factory):
     return tmp_path_factory.mktemp("mart")
 
 
-def source_of(run, search, customer_table):
-    return Source(DASHBOARDS, run, search, customer_table, lambda: NOW + 60_000, time.monotonic)
+def source_of(run, search, customer_table, calendar=UTC_CALENDAR):
+    return Source(DASHBOARDS, run, search, customer_table, lambda: NOW + 60_000, time.monotonic, lambda: calendar)
 
 
 @pytest.fixture(scope="session")

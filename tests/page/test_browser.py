@@ -12,6 +12,7 @@ from panels.documents import DAY
 from selenium.webdriver.common.keys import Keys
 
 from dashboards.boards import DASHBOARDS
+from features.calendar import Calendar, day_names
 from features.schema import STAGES
 from features.scores.score import REASONED_RISKS, RISKS
 from shopstream.jobs.serve_dashboards import Listening, serve_source
@@ -147,6 +148,31 @@ def test_date_range_restricts_the_panels(reader, shop):
     range_ = {"range": {"ts": {"gte": 1_778_371_200_000, "lt": 1_778_371_200_000 + 3 * DAY}}}
     assert reader.tile("revenue-orders") == count(shop, "orders", range_, {"term": {"status": "placed"}})
     assert reader.js("return document.querySelector('input[type=date]').value") == "2026-05-10"
+
+
+def test_days_and_periods_are_those_of_the_shop_zone(reader, shop, made, no_customer_table):
+    """UTC + 5:30: the newest day begins at 18:30 of the day before."""
+    calendar = Calendar("Asia/Kolkata", "sunday")
+    end = newest(made)
+    month, today = (calendar.unit_start_ms(unit, end - 1) for unit in ("month", "day"))
+    with serve_source(source_of(shop[0], shop[3], no_customer_table, calendar), Listening(port=0)) as address:
+        reader.address = address
+        reader.open(view="revenue", period="this_month")
+        clauses = ({"range": {"ts": {"gte": month, "lt": end}}}, {"term": {"status": "placed"}})
+        assert reader.tile("revenue-orders") == count(shop, "orders", *clauses)
+        assert "Asia/Kolkata" in reader.wait("return document.querySelector('#age').textContent")
+        assert reader.js("return document.querySelector('select[data-key=Time]').value") == "this_month"
+        reader.open(view="funnel", period="this_month")
+        days = [row[0] for row in reader.as_table("funnel-abandoned")]
+        assert days[-1] == f"{calendar.date_of(today)} 00:00 (not whole: cut, or not over)"
+        assert days[:-1] == [f"{day} 00:00" for day in day_names(range(calendar.day_at(month), calendar.day_at(today)))]
+        assert reader.js("return document.querySelectorAll('#now .partial, svg .partial').length") >= 1
+        reader.js(
+            "const box = document.querySelector('select[data-key=Time]');"
+            "box.value = 'last_month'; box.dispatchEvent(new Event('change'))"
+        )
+        reader.wait("return new URLSearchParams(location.search).get('period') === 'last_month'")
+        reader.wait("return !document.querySelector('#funnel-abandoned').textContent.includes('not whole')")
 
 
 # --- live -------------------------------------------------------------------------------------------------------------
@@ -306,7 +332,7 @@ def test_page_is_usable_by_keyboard(reader):
         )
         if seen[-1] == "segment":
             break
-    assert seen[0] == "To the figures"
+    assert seen[0] == "Skip to the figures"
     keys.active_element.send_keys(Keys.ENTER)
     assert reader.js("return document.querySelector('[data-field=segment]').open")
     keys.active_element.send_keys(Keys.TAB)

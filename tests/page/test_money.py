@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from page.looking import Reader
 from page.test_app import get, json_of, table
 from panels.documents import NOW
 from panels.lens_reader import compute, parsed
@@ -39,7 +40,7 @@ PANEL = next(one for one in NOW_BOARD.panels if one.chart == "metric" and one.me
 @pytest.fixture(scope="module")
 def in_euros(shop, no_customer_table):
     run, _, _, search = shop
-    source = Source(DASHBOARDS, run, search, no_customer_table, lambda: NOW, time.monotonic, EURO)
+    source = Source(DASHBOARDS, run, search, no_customer_table, lambda: NOW, time.monotonic, money=EURO)
     with serve_source(source, Listening(port=0)) as address:
         yield address
 
@@ -61,6 +62,16 @@ def test_page_csv_and_kibana_show_the_exact_revenue_of_a_period(in_euros, made):
     (lens,) = (one for one in json.loads(board["attributes"]["panelsJSON"]) if one["panelIndex"] == PANEL.id)
     ((figure,),) = (row.values() for row in compute(lens["embeddableConfig"], made["orders"], "ts", span, None))
     assert EURO.rounded(figure) == sum(sold)
+
+
+def test_page_in_a_browser_shows_amounts_in_the_form_of_the_locale(chromium, in_euros, served):
+    page = Reader(chromium, in_euros)
+    page.open(view=NOW_BOARD.id, last="30d")
+    assert page.text(f"#{PANEL.id} .tile") == EURO.text(page.tile(PANEL.id))
+    assert page.text("#note") == ""
+    assert Reader(chromium, served).open(view=NOW_BOARD.id).text("#note") == NO_CURRENCY
+    assert page.complaints() == []
+    chromium.get("about:blank")
 
 
 def test_page_knows_the_currency_and_says_once_that_there_is_none(in_euros, served):

@@ -27,6 +27,8 @@ class PlayedKibana:
     response: dict[str, Any] | None = None
     requests: list[str] = field(default_factory=list)
     imported: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    has_settings: bool = True
     url: str = ""
 
     def __enter__(self):
@@ -96,6 +98,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.respond(self.kibana.status, self.kibana.response or {"message": "no disk space left"})
             return
         url = urlsplit(self.path.removeprefix(self.kibana.base))
+        if url.path.endswith("/api/kibana/settings"):
+            if not self.kibana.has_settings:
+                self.respond(404, {"statusCode": 404, "message": "Not Found"})
+                return
+            self.kibana.settings |= json.loads(body)["changes"]
+            self.respond(200, {"settings": {}})
+            return
         assert url.path.endswith("/api/saved_objects/_import")
         overwrite = parse_qs(url.query)["overwrite"] == ["true"]
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()

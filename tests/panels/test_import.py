@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from connectors.formats.money_format import NO_CURRENCY, money_format
 from dashboards.boards import DASHBOARDS
-from dashboards.kibana.client import Kibana, import_file, wait
+from dashboards.kibana.client import Kibana, import_file, set_calendar, wait
 from dashboards.kibana.saved_objects import ndjson
+from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
 from shopstream.cli.app import build_app
 
@@ -86,6 +87,19 @@ def test_import_into_a_space_uses_its_path():
         "GET /api/spaces/space/shop%20team", "POST /s/shop%20team/api/saved_objects/_import?overwrite=false",
     ]  # fmt: skip
     assert done.address.endswith("/s/shop%20team/app/dashboards#/view/shop-now")
+
+
+def test_calendar_is_set_for_the_space():
+    with PlayedKibana() as played:
+        set_calendar(Kibana(played.url, "shop team"), Calendar("Europe/Berlin", "sunday"))
+    assert played.requests == ["POST /s/shop%20team/api/kibana/settings"]
+    assert played.settings == {"dateFormat:tz": "Europe/Berlin", "dateFormat:dow": "Sunday"}
+
+
+def test_kibana_that_takes_no_settings_is_an_error_with_the_settings_to_make():
+    with PlayedKibana(has_settings=False) as played, pytest.raises(ShopstreamError) as raised:
+        set_calendar(Kibana(played.url), Calendar("Europe/Berlin"))
+    assert "dateFormat:tz to Europe/Berlin, dateFormat:dow to Monday" in raised.value.remedy
 
 
 def test_a_missing_space_is_an_error():

@@ -121,6 +121,19 @@ def test_epoch_of_local_time_is_read_in_its_zone(tmp_path):
     assert "does not exist in Europe/Berlin" in example.position()
 
 
+def test_rule_with_same_as_holds_where_two_columns_have_the_same_text(tmp_path):
+    mapping = CLICKS % ("{path: at}", "") + "left_out: [{reason: copied, path: who, same_as: device}]\n"
+    rows = [
+        {"id": "e1", "who": "ann", "device": "ann"}, {"id": "e2", "who": "ann", "device": "Ann"},
+        {"id": "e3", "who": "ann"},
+    ]  # fmt: skip
+    for row in rows:
+        row |= {"type": "view", "at": "2026-05-01T10:00:00Z"}
+    report = imported(tmp_path, mapping, clicks(*rows))
+    assert report.left_out == {"copied": 1}
+    assert report.files[0].rows_used == 2
+
+
 @pytest.mark.parametrize(
     ("sent", "received", "ts"),
     [

@@ -16,13 +16,12 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from protobuf_files import class_of, file, message
 from real_registry import running
 from registry_server import prefixed
+from topic_mappers import topic_mapper
 
 from connectors.endpoints import RegistryEndpoint
 from connectors.messages.decoder import schema_decoder
 from connectors.messages.mapped import Message
 from features.errors import ShopstreamError
-from producers.importing.mapping import parse_mapping
-from shopstream.runtime.topic_mapper import topic_mapper
 from shopstream.settings import load_settings
 
 pytestmark = pytest.mark.slow
@@ -142,7 +141,7 @@ click: {customer: user, id: id, session: {value: s}, type: kind, types: {BUY: pu
 """
     serialize = AvroSerializer(client, Schema(json.dumps(CLICK), "AVRO", references))
     settings = load_settings(registries={"main": {"url": url}})
-    mapper = topic_mapper("clicks", parse_mapping(text, "clicks"), settings, wait=pytest.fail)
+    mapper = topic_mapper(text, settings, wait=pytest.fail)
     result = mapper.map(
         [Message(serialize(RECORD, context("clicks"))), Message(serialize(RECORD, context("clicks"))[:-1])]
     )

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from features.errors import ShopstreamError, UsageError
 from features.schema import ALL_CATEGORIES, DAY_MS, FORECAST_FIELDS
 from shopstream.cli.app import build_app
+from training.archive_period import last_whole_day
 from training.forecast.models import (
     LEVELS,
     NAIVE,
@@ -27,7 +28,7 @@ from training.forecast.models import (
 )
 from training.forecast.page import render
 from training.forecast.shop_forecast import figures, forecast_shop, frame
-from training.sales import DailySales, daily_sales, last_whole_day
+from training.sales import DailySales, daily_sales
 from training.trend_frames import frame_schema
 
 HORIZON = 14

@@ -20,10 +20,11 @@ from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.jobs.history import History
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
+from training.archive_period import ArchivePeriod
 from training.sales import OTHER_CATEGORIES, daily_sales, valid_orders
 from training.scorer import trend_scorer
-from training.segments.cohorts import ArchivePeriod, markets, movement
-from training.segments.daily import DayContext, day_end, segment_days
+from training.segments.cohorts import markets, movement
+from training.segments.daily import DayContext, segment_days
 
 LOST_AFTER = 30
 
@@ -280,7 +281,7 @@ def test_customer_first_seen_later_is_in_no_segment(bundle):
     in_germany = orders.with_columns(country=pl.lit("DE"), channel=pl.lit(None, pl.String))
     known = DayContext(orders, markets(None, in_germany), ArchivePeriod(0, 2 * DAY_MS), None)
     rows = pl.DataFrame({"customer_id": []}, schema={"customer_id": pl.String})
-    found = segment_days([(day_end(0), rows)], Nobody(), known)
+    found = segment_days([(DAY_MS - 1, rows)], Nobody(), known)
     assert found.select("segment", "country", "channel", "customers", "revenue").rows() == [
         (NOT_KNOWN, "DE", NOT_KNOWN, 0, 2.5)
     ]
@@ -309,7 +310,7 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     monkeypatch.setattr("shopstream.jobs.write_trends.check_elastic", lambda settings: None)
     monkeypatch.setattr(
         "shopstream.jobs.write_trends.write_trends",
-        lambda settings, trends, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
+        lambda settings, trends, calendar, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
     )
     arguments = ["shop", "--bundle", str(bundle.folder), "--from", "2025-05-01", "--to", "2025-05-04"]
     done = CliRunner().invoke(app, ["rollup", *arguments, "--out", str(tmp_path / "out")])

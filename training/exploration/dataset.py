@@ -7,7 +7,7 @@ Memory grows with sessions, orders and customers, and holds the event ids of thr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
@@ -16,10 +16,10 @@ from polars import col
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.backfill import ReadDay, rows_at
+from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows
 from features.schema import (
-    DAY_MS,
     DEVICES,
     EVENT_LATENESS_MS,
     EVENT_TYPES,
@@ -28,8 +28,9 @@ from features.schema import (
     STAGE_EVENT,
     STAGES,
 )
-from training.sales import last_whole_day, valid_orders
-from training.segments.cohorts import ArchivePeriod, cohorts, markets
+from training.archive_period import ArchivePeriod
+from training.sales import valid_orders
+from training.segments.cohorts import cohorts, markets
 
 OnStep = Callable[[str, float], None]
 _COUNTS: Final = tuple(f"n_{name}" for name in EVENT_TYPES)
@@ -56,7 +57,6 @@ class ExplorationData:
         cohorts: rows of COHORT_FIELDS.
         profiles: customer profiles; None if the archive has none.
         features: a row per customer at the end of the archive, ROW_SCHEMA.
-        zone: IANA name of the time zone of hours and weekdays.
         dates_only: whether the records have no time of day.
         money: format of amounts of money.
     """
@@ -68,23 +68,22 @@ class ExplorationData:
     cohorts: pl.DataFrame
     profiles: pl.DataFrame | None
     features: pl.DataFrame
-    zone: str = "UTC"
     dates_only: bool = False
     money: MoneyFormat = PLAIN_MONEY
 
     @property
     def whole_days(self) -> range:
-        """Return the numbers of the complete UTC days, since 1970-01-01."""
-        return range(self.span.whole_from_ms // DAY_MS, last_whole_day(self.span.end_ms) + 1)
+        """Return the numbers of the complete local days, since 1970-01-01."""
+        return self.span.whole_days
 
 
 def read_data(
     days: Sequence[int],
     read_day: ReadDay,
     profiles: pl.DataFrame | None,
-    zone: str = "UTC",
     on_step: OnStep = lambda *_: None,
     known: ArchivePeriod | None = None,
+    calendar: Calendar = UTC_CALENDAR,
 ) -> ExplorationData:
     """Read an archive.
 
@@ -92,9 +91,9 @@ def read_data(
         days: numbers of the UTC days in the archive, ascending.
         read_day: function that reads the rows of one topic and day.
         profiles: customer profiles, or None.
-        zone: IANA name of the time zone.
         on_step: callback with the current step and the completed share.
         known: known period, which may exceed that of the visits and valid orders; None: their period.
+        calendar: calendar of the days, if `known` is None.
 
     Raises:
         ShopstreamError: the archive is empty.
@@ -107,27 +106,27 @@ def read_data(
             counts.add(table)
     orders = valid_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
     visits = counts.sessions()
-    span = _span(visits, orders, known)
+    span = _span(visits, orders, known, calendar)
     ((_, features),) = rows_at(
         days, read_day, [span.end_ms], on_day=lambda day: on_step("computing features", position[day])
     )
     return ExplorationData(
         span, visits, orders, counts.products(), cohorts(orders, markets(profiles, orders), span), profiles,
-        features, zone,
+        features,
     )  # fmt: skip
 
 
-def _span(sessions: pl.DataFrame, orders: pl.DataFrame, known: ArchivePeriod | None) -> ArchivePeriod:
+def _span(
+    sessions: pl.DataFrame, orders: pl.DataFrame, known: ArchivePeriod | None, calendar: Calendar
+) -> ArchivePeriod:
     """Return the known span, or that from the first to the last valid record."""
     first = pl.concat([sessions["start_ts"], orders["ts"]])
     last = pl.concat([sessions["last_ts"], orders["ts"]])
     if known is not None:
-        return (
-            known if last.is_empty() else ArchivePeriod(known.first_ms, max(int(last.to_numpy().max()), known.end_ms))
-        )
+        return known if last.is_empty() else replace(known, end_ms=max(int(last.to_numpy().max()), known.end_ms))
     if first.is_empty():
         raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
-    return ArchivePeriod(int(first.to_numpy().min()), int(last.to_numpy().max()))
+    return ArchivePeriod(int(first.to_numpy().min()), int(last.to_numpy().max()), calendar)
 
 
 def _joined(read_day: ReadDay, day: int) -> list[pa.Table]:

@@ -8,10 +8,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-from features.schema import DAY_MS
+from features.calendar import day_name
 from training.exploration import customers, panels, shopping
 from training.exploration.dataset import ExplorationData
-from training.exploration.panels import Panel, day_name
+from training.exploration.panels import Panel
 from training.html import Block, Figure, Heading, Text, page
 
 TITLE: Final = "Exploration"
@@ -65,12 +65,12 @@ def make_panels(data: ExplorationData) -> Exploration:
 
 def summary(data: ExplorationData) -> str:
     """Return the contents of the archive in two sentences."""
-    first, last = (day_name(time // DAY_MS) for time in (data.span.first_ms, data.span.end_ms))
+    first, last = (day_name(day) for day in (data.span.days[0], data.span.days[-1]))
     revenue = data.money.text(Decimal(int(data.orders["cents"].sum())).scaleb(-2))
     return (
         f"{first} to {last}: {len(data.features):,} customers, {len(data.sessions):,} visits, "
-        f"{len(data.orders):,} valid orders, worth {revenue}. Days are UTC; an incomplete first or last day "
-        "is not shown."
+        f"{len(data.orders):,} valid orders, worth {revenue}. Days are those of {data.span.calendar.time_zone}; "
+        "an incomplete first or last day is not shown."
     )
 
 

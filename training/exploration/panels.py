@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 import polars as pl
-from polars import col
 from scipy import stats
 
-from features.schema import DAY_MS
+from features.calendar import WEEK_DAYS, day_name, weekday_names
+from features.local_times import wall_ms
+from features.schema import DAY_MS, HOUR_MS
 from training.exploration.dataset import ExplorationData
 from training.html import amounts_axis, styled
 
@@ -21,7 +22,6 @@ BLUE: Final = "#2c67b2"
 DARK: Final = "#1b1f24"
 PALE: Final = "#9db8d9"
 WARM: Final = "#c8642d"
-WEEK_DAYS: Final = 7
 DAYS_PER_MONTH: Final = 30
 LABEL_CHARS_MAX: Final = 40
 
@@ -60,31 +60,26 @@ def share(part: float, total: float) -> str:
     return f"{part / total:.1%}".replace("%", " %") if total else "-"
 
 
-def day_name(number: int) -> str:
-    """Return the date of a day's number, such as 2025-01-31."""
-    return str(np.datetime64(number, "D"))
-
-
 # --- by day -----------------------------------------------------------------------------------------------------------
 def visits_by_day(data: ExplorationData) -> Panel | None:
-    """Return the panel of sessions by UTC day of their start."""
+    """Return the panel of sessions by the local day of their start."""
     return _by_day(data, "visits-by-day", "Visits by day", "visits", _counted(data, data.sessions["start_ts"]))
 
 
 def orders_by_day(data: ExplorationData) -> Panel | None:
-    """Return the panel of valid orders by UTC day."""
+    """Return the panel of valid orders by local day."""
     return _by_day(data, "orders-by-day", "Orders by day", "orders", _counted(data, data.orders["ts"]))
 
 
 def revenue_by_day(data: ExplorationData) -> Panel | None:
-    """Return the panel of the totals of valid orders by UTC day."""
+    """Return the panel of the totals of valid orders by local day."""
     cents = _counted(data, data.orders["ts"], data.orders["cents"])
     return _by_day(data, "revenue-by-day", "Revenue by day", "revenue", cents / 100)
 
 
 def _counted(data: ExplorationData, times: pl.Series, weights: pl.Series | None = None) -> Float64:
     days = data.whole_days
-    numbers = (times // DAY_MS).to_numpy()
+    numbers = data.span.calendar.day_of(times)
     inside = (numbers >= days.start) & (numbers < days.stop)
     weight = None if weights is None else weights.to_numpy()[inside]
     return np.bincount(numbers[inside] - days.start, weight, len(days)).astype(np.float64)
@@ -93,7 +88,7 @@ def _counted(data: ExplorationData, times: pl.Series, weights: pl.Series | None 
 def _by_day(data: ExplorationData, name: str, title: str, what: str, values: Float64) -> Panel | None:
     if not values.any() or len(values) < 2 * WEEK_DAYS:
         return None
-    days = (np.arange(data.whole_days.start, data.whole_days.stop) * DAY_MS).astype("datetime64[ms]")
+    days = np.arange(data.whole_days.start, data.whole_days.stop).astype("datetime64[D]")
     weekly = np.convolve(values, np.ones(WEEK_DAYS) / WEEK_DAYS, "valid")
     # the trend uses means over whole weeks, so that weekdays cannot cause one
     slope, middle, low, high = _trend(weekly)
@@ -136,14 +131,12 @@ def _trend(weekly: Float64) -> tuple[float, float, float, float]:
 
 
 # --- the seasonality --------------------------------------------------------------------------------------------------
-WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
 def _local(data: ExplorationData, times: pl.Series) -> pl.DataFrame:
-    moment = col("ts").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(data.zone)
-    return times.alias("ts").to_frame().select(
-        (moment.dt.weekday() - 1).cast(pl.Int64).alias("weekday"), moment.dt.hour().cast(pl.Int64).alias("hour")
-    )  # fmt: skip
+    """Return the weekday, 0 to 6 from the first day of the week, and the hour of times, epoch ms."""
+    calendar = data.span.calendar
+    days = calendar.day_of(times)
+    hours = pl.Series(wall_ms(times, calendar.time_zone) % DAY_MS // HOUR_MS)
+    return pl.DataFrame({"weekday": days - calendar.week_day(calendar.week_of(days)), "hour": hours})
 
 
 def _measures(data: ExplorationData) -> dict[str, tuple[pl.DataFrame, Float64]]:
@@ -168,7 +161,7 @@ def _shares(data: ExplorationData, unit: str, count: int) -> dict[str, Float64]:
 
 def by_weekday(data: ExplorationData) -> Panel | None:
     """Return the panel of visits, orders and revenue by weekday, in shares."""
-    return _by_unit(data, "by-weekday", "Weekdays", "weekday", WEEKDAYS)
+    return _by_unit(data, "by-weekday", "Weekdays", "weekday", weekday_names(data.span.calendar))
 
 
 def by_hour(data: ExplorationData) -> Panel | None:
@@ -191,7 +184,7 @@ def _by_unit(data: ExplorationData, name: str, title: str, unit: str, names: tup
     if "revenue" in shares and first != "revenue":
         best = int(shares["revenue"].argmax())
         text += f"; most revenue is on {names[best]} ({shares['revenue'][best]:.1%})"
-    sentence = f"{text.replace('%', ' %')}. Times are in {data.zone}."
+    sentence = f"{text.replace('%', ' %')}. Times are in {data.span.calendar.time_zone}."
     return Panel(name, title, sentence, styled(figure, height=340, yaxis_title="share, %", barmode="group"))
 
 
@@ -201,15 +194,16 @@ def by_weekday_and_hour(data: ExplorationData) -> Panel | None:
     if not measures or data.dates_only:
         return None
     what, (when, _) = next(iter(measures.items()))
-    grid = np.zeros((len(WEEKDAYS), 24))
+    names = weekday_names(data.span.calendar)
+    grid = np.zeros((len(names), 24))
     np.add.at(grid, (when["weekday"].to_numpy(), when["hour"].to_numpy()), 1)
     day, hour = np.unravel_index(int(grid.argmax()), grid.shape)
     busy = np.sort(grid, axis=None)[::-1].cumsum() / grid.sum()
     hours = int(np.searchsorted(busy, 0.5)) + 1
-    figure = go.Figure(go.Heatmap(z=grid, x=list(range(24)), y=list(WEEKDAYS), colorscale="Blues"))
+    figure = go.Figure(go.Heatmap(z=grid, x=list(range(24)), y=list(names), colorscale="Blues"))
     return Panel(
         "rhythm", f"The week's {what}",
-        f"The busiest hour of the week is {WEEKDAYS[day]} {hour:02d}:00 with {grid[day, hour] / grid.sum():.1%} of all "
+        f"The busiest hour of the week is {names[day]} {hour:02d}:00 with {grid[day, hour] / grid.sum():.1%} of all "
         f"{what}; half of them are in {hours} of the 168 hours.".replace("%", " %"),
-        styled(figure, height=340, xaxis_title=f"hour, {data.zone}", yaxis_autorange="reversed"),
+        styled(figure, height=340, xaxis_title=f"hour, {data.span.calendar.time_zone}", yaxis_autorange="reversed"),
     )  # fmt: skip

@@ -12,9 +12,10 @@ import polars as pl
 from plotly.subplots import make_subplots
 from polars import col
 
-from features.schema import DAY_MS, DEVICES, STAGE_EVENT, STAGES
+from features.calendar import WEEK_DAYS
+from features.schema import DEVICES, STAGE_EVENT, STAGES
 from training.exploration.dataset import ExplorationData
-from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, label, labels, share
+from training.exploration.panels import BLUE, PALE, WARM, Panel, label, labels, share
 from training.html import amounts_axis, styled
 from training.sales import daily_sales
 
@@ -168,7 +169,7 @@ def categories(data: ExplorationData) -> Panel | None:
     days = data.whole_days
     if data.orders.is_empty() or not len(days):
         return None
-    sales = daily_sales(data.orders, days.start, days.stop - 1, TOP_CATEGORIES)
+    sales = daily_sales(data.orders, days.start, days.stop - 1, TOP_CATEGORIES, data.span.calendar)
     sums = {name: float(values.sum()) for name, values in sales.categories.items()}
     revenue = sum(sums.values())
     if not revenue:
@@ -209,7 +210,7 @@ def baskets(data: ExplorationData) -> Panel | None:
         return None
     start = data.whole_days.start
     weeks = len(data.whole_days) // WEEK_DAYS
-    week = ((col("ts") // DAY_MS) - start) // WEEK_DAYS
+    week = (data.span.calendar.day("ts") - start) // WEEK_DAYS
     orders = data.orders.select(week.alias("week"), "cents").filter(col("week").is_between(0, weeks - 1))
     purchases = col(f"n_{STAGE_EVENT[STAGES[-1]]}") > 0
     visits = data.sessions.select(col("start_ts").alias("ts"), purchases.alias("bought"))
@@ -218,7 +219,7 @@ def baskets(data: ExplorationData) -> Panel | None:
     visits = visits.group_by("week").agg(pl.len().alias("visits"), col("bought").sum())
     by_week = orders.group_by("week").agg(col("cents").mean().alias("mean"))
     by_week = by_week.join(visits, on="week", how="left").sort("week")
-    days = ((by_week["week"].to_numpy() * WEEK_DAYS + start) * DAY_MS).astype("datetime64[ms]")
+    days = (by_week["week"].to_numpy() * WEEK_DAYS + start).astype("datetime64[D]")
     values = by_week["mean"].to_numpy() / 100
     rate = (100 * by_week["bought"] / by_week["visits"]).to_list() if recorded else []
     figure = make_subplots(specs=[[{"secondary_y": True}]])

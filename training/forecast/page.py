@@ -10,7 +10,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from features.schema import DAY_MS
 from training.forecast.models import TITLES, Float64, Forecast
 from training.forecast.shop_forecast import ShopForecast, figures
 from training.html import Block, Figure, Heading, Table, Text, amounts_axis, page, styled
@@ -57,7 +56,7 @@ def _blocks(shop: ShopForecast, report: Mapping[str, Any], money: MoneyFormat) -
 
 def _figure(shop: ShopForecast, known: Float64, forecast: Forecast, shown: int, title: str, money: MoneyFormat) -> Any:
     start = shop.sales.first_day
-    days = (np.arange(start, start + len(known) + shop.horizon) * DAY_MS).astype("datetime64[ms]")
+    days = np.arange(start, start + len(known) + shop.horizon).astype("datetime64[D]")
     past, ahead = days[: len(known)][-shown:], days[len(known) :]
     figure = go.Figure()
     for level, colour in _BANDS.items():

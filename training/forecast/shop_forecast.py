@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.schema import ALL_CATEGORIES, DAY_MS, FORECAST_FIELDS
+from features.calendar import day_name, day_names
+from features.schema import ALL_CATEGORIES, FORECAST_FIELDS
 from training.forecast.models import (
     CATEGORY_MODELS,
     LEVELS,
@@ -103,8 +104,8 @@ def _rows(shop: ShopForecast, level: str, category: str, known: Any, prediction:
     days = np.arange(shop.sales.first_day, shop.sales.first_day + len(known) + shop.horizon)
     past, ahead = np.full(len(known), np.nan), np.full(shop.horizon, np.nan)
     columns: dict[str, Any] = {
-        "ts": days * DAY_MS,
-        "day": days.astype("datetime64[D]").astype(str),
+        "ts": shop.sales.calendar.start_ms(days),
+        "day": day_names(days),
         "level": np.full(len(days), level),
         "category": np.full(len(days), category),
         "revenue": np.concatenate([np.round(known, 2), ahead]),
@@ -133,8 +134,8 @@ def figures(shop: ShopForecast) -> dict[str, Any]:
     return {
         "horizon": shop.horizon,
         "days": len(shop.sales.total),
-        "first": str(np.datetime64(first, "D")),
-        "last": str(np.datetime64(last, "D")),
+        "first": day_name(first),
+        "last": day_name(last),
         "apart": shop.category_gap,
         "series": series,
     }

@@ -6,52 +6,19 @@ the requested range. A period without orders has its row too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 from polars import col
 
+from features.calendar import WEEK_DAYS, day_names, month_day, month_of
 from features.definitions import money
 from features.schema import COHORT_FIELDS, DAY_MS, MOVEMENT_FIELDS, NOT_KNOWN
-from training.sales import last_whole_day
+from training.archive_period import ArchivePeriod
 from training.trend_frames import shaped
 
-WEEK_MS: Final = 7 * DAY_MS
-MONDAY_MS: Final = -3 * DAY_MS
-"""The Monday before 1970-01-01, which was a Thursday."""
 LOST_AFTER_DAYS_MIN: Final = 7
-FIRST_WHOLE_MS: Final = DAY_MS // 24
-"""A first day without records up to this time counts as incomplete."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivePeriod:
-    """Period that an archive covers.
-
-    Attributes:
-        first_ms: time of the first record, epoch ms.
-        end_ms: time of the last record, epoch ms.
-    """
-
-    first_ms: int
-    end_ms: int
-
-    @property
-    def whole_from_ms(self) -> int:
-        """Return the start of the first complete day."""
-        day, rest = divmod(self.first_ms, DAY_MS)
-        return (day if rest <= FIRST_WHOLE_MS else day + 1) * DAY_MS
-
-    @property
-    def whole_to_ms(self) -> int:
-        """Return the end of the last complete day, exclusive."""
-        return (last_whole_day(self.end_ms) + 1) * DAY_MS
-
-    def contains(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
-        """Return whether the periods [start, end) lie inside the complete days."""
-        return (start >= self.whole_from_ms) & (end <= self.whole_to_ms)
 
 
 def markets(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
@@ -89,7 +56,8 @@ def cohorts(orders: pl.DataFrame, markets_of: pl.DataFrame, span: ArchivePeriod)
         markets_of: see `markets`.
         span: period of the archive; months continue to its end.
     """
-    bought = orders.select("customer_id", "cents", _month("ts").alias("number"))
+    numbers = pl.Series("number", month_of(span.calendar.day_of(orders["ts"])))
+    bought = orders.select("customer_id", "cents").with_columns(numbers)
     bought = bought.with_columns(col("number").min().over("customer_id").alias("first"))
     bought = bought.join(markets_of, on="customer_id", how="left")
     group = ["first", "country", "channel"]
@@ -97,42 +65,37 @@ def cohorts(orders: pl.DataFrame, markets_of: pl.DataFrame, span: ArchivePeriod)
     active = bought.group_by(*group, "number").agg(
         col("customer_id").n_unique().alias("active"), pl.len().alias("orders"), col("cents").sum()
     )
-    last = int(_month_of(span.end_ms))
+    last = int(month_of(span.days[-1]))
     months = sizes.with_columns(pl.int_ranges("first", last + 1).alias("number")).explode("number")
     every_month = months.join(active, on=[*group, "number"], how="left").with_columns(
         col("active", "orders", "cents").fill_null(0), (col("number") - col("first")).alias("months_since")
     )
-    every_month = every_month.with_columns(
-        _month_start("number").alias("ts"),
-        _month_start("number", 1).alias("end"),
+    every_month = every_month.join(_month_dates(every_month, span), on="number", how="left").with_columns(
         _month_name("first").alias("cohort"),
         _month_name("number").alias("month"),
         money(col("cents")).alias("revenue"),
-    ).with_columns(span.contains(col("ts"), col("end")).alias("complete"))
+        span.contains(col("first_day"), col("end_day")).alias("complete"),
+    )
     return shaped(every_month, COHORT_FIELDS).sort("cohort", "month", "country", "channel")
 
 
-def _month_of(ts: Any) -> Any:
-    """Return the number of the month since January 1970, from epoch ms."""
-    return np.asarray(ts, np.int64).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-
-
-def _month(name: str) -> pl.Expr:
-    moment = pl.from_epoch(name, time_unit="ms")
-    return (moment.dt.year().cast(pl.Int64) - 1970) * 12 + moment.dt.month().cast(pl.Int64) - 1
-
-
-def _month_date(name: str, later: int = 0) -> pl.Expr:
-    number = col(name) + later
-    return pl.date(1970 + number.floordiv(12), 1 + number % 12, 1)
-
-
-def _month_start(name: str, later: int = 0) -> pl.Expr:
-    return _month_date(name, later).cast(pl.Datetime("ms")).dt.epoch("ms")
+def _month_dates(months: pl.DataFrame, span: ArchivePeriod) -> pl.DataFrame:
+    """Return number, first_day, end_day (exclusive) and ts (epoch ms) of each month."""
+    numbers = months["number"].unique()
+    first = month_day(numbers)
+    return pl.DataFrame(
+        {
+            "number": numbers,
+            "first_day": first,
+            "end_day": month_day(numbers + 1),
+            "ts": span.calendar.start_ms(first),
+        }
+    )
 
 
 def _month_name(name: str) -> pl.Expr:
-    return _month_date(name).dt.strftime("%Y-%m")
+    number = col(name)
+    return pl.date(1970 + number.floordiv(12), 1 + number % 12, 1).dt.strftime("%Y-%m")
 
 
 # --- movement ---------------------------------------------------------------------------------------------------------
@@ -155,13 +118,16 @@ def movement(orders: pl.DataFrame, span: ArchivePeriod, lost_after_days: int) ->
     """
     assert lost_after_days >= LOST_AFTER_DAYS_MIN
     away = lost_after_days * DAY_MS
+    calendar = span.calendar
     line = orders.select("customer_id", "ts").sort("customer_id", "ts")
-    line = line.with_columns(
-        col("ts").shift(1).over("customer_id").alias("before"), col("ts").shift(-1).over("customer_id").alias("after")
+    line = line.with_columns(_week(line["ts"], span).alias("number")).with_columns(
+        col("ts").shift(1).over("customer_id").alias("before"),
+        col("ts").shift(-1).over("customer_id").alias("after"),
+        col("number").shift(1).over("customer_id").alias("week_before"),
     )
-    first_of_week = col("before").is_null() | (_week("before") < _week("ts"))
+    first_of_week = col("before").is_null() | (col("week_before") < col("number"))
     came = line.filter(first_of_week).select(
-        _week("ts").alias("number"),
+        "number",
         col("before").is_null().alias("new"),
         (col("ts") - col("before") <= away).fill_null(value=False).alias("returning"),
         (col("ts") - col("before") > away).fill_null(value=False).alias("reactivated"),
@@ -169,22 +135,26 @@ def movement(orders: pl.DataFrame, span: ArchivePeriod, lost_after_days: int) ->
     came = came.group_by("number").agg(col("new", "returning", "reactivated").sum().cast(pl.Int64))
     stayed_away = col("after").is_null() | (col("after") > col("ts") + away)
     left = line.filter(stayed_away).select((col("ts") + away).alias("ts")).filter(col("ts") <= span.end_ms)
-    lost = left.group_by(_week("ts").alias("number")).agg(pl.len().cast(pl.Int64).alias("lost"))
+    lost = (
+        left.with_columns(_week(left["ts"], span).alias("number"))
+        .group_by("number")
+        .agg(pl.len().cast(pl.Int64).alias("lost"))
+    )
     # an order known only by its refund may be older than all other records
     earliest = min([span.first_ms, *orders["ts"].head(1)])
-    first, last = ((time - MONDAY_MS) // WEEK_MS for time in (earliest, span.end_ms))
-    weeks = pl.DataFrame({"number": np.arange(first, last + 1)})
+    first, last = (calendar.week_of(calendar.day_at(time)) for time in (earliest, span.end_ms))
+    numbers = np.arange(first, last + 1)
+    days = calendar.week_day(numbers)
+    weeks = pl.DataFrame({"number": numbers, "first_day": days, "ts": calendar.start_ms(days), "week": day_names(days)})
     weeks = weeks.join(came, on="number", how="left").join(lost, on="number", how="left").sort("number").fill_null(0)
     weeks = weeks.with_columns(
-        (col("number") * WEEK_MS + MONDAY_MS).alias("ts"),
         (col("new") + col("reactivated") - col("lost")).cum_sum().alias("active"),
         pl.lit(lost_after_days, pl.Int64).alias("lost_after_days"),
-    ).with_columns(
-        pl.from_epoch("ts", time_unit="ms").dt.strftime("%Y-%m-%d").alias("week"),
-        span.contains(col("ts"), col("ts") + WEEK_MS).alias("complete"),
+        span.contains(col("first_day"), col("first_day") + WEEK_DAYS).alias("complete"),
     )
     return shaped(weeks, MOVEMENT_FIELDS)
 
 
-def _week(name: str) -> pl.Expr:
-    return (col(name) - MONDAY_MS).floordiv(WEEK_MS)
+def _week(times: pl.Series, span: ArchivePeriod) -> pl.Series:
+    """Return the numbers of the weeks that contain times, epoch ms."""
+    return pl.Series(span.calendar.week_of(span.calendar.day_of(times)))

@@ -13,10 +13,11 @@ from typing import Final
 import polars as pl
 from polars import col
 
+from features.calendar import day_names
 from features.definitions import money
-from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS
+from features.schema import NOT_KNOWN, SEGMENT_DAY_FIELDS
 from features.scores.score import Scorer
-from training.segments.cohorts import ArchivePeriod
+from training.archive_period import ArchivePeriod
 from training.trend_frames import shaped
 
 GROUP: Final = ("segment", "country", "channel")
@@ -39,27 +40,23 @@ class DayContext:
     trained_until_ms: int | None
 
 
-def day_end(day: int) -> int:
-    """Return the last millisecond of a UTC day, given by its number."""
-    return (day + 1) * DAY_MS - 1
-
-
 def segment_days(rows_by_time: Iterable[tuple[int, pl.DataFrame]], scorer: Scorer, known: DayContext) -> pl.DataFrame:
     """Return a row of SEGMENT_DAY_FIELDS for each day, and each segment, country and channel of any day.
 
     Args:
-        rows_by_time: `day_end` and the feature rows of every customer at that time, as from `backfill.rows_at`, joined
-            with the profile columns that the scorer's rules use.
+        rows_by_time: last millisecond of a local day, and the feature rows of every customer at that time. They are
+            those of `backfill.rows_at`, with the profile columns that the scorer's rules use.
         scorer: source of segments and probabilities.
         known: other data.
     """
-    bought = known.orders.group_by("customer_id", (col("ts") // DAY_MS).alias("number")).agg(col("cents").sum())
+    calendar = known.span.calendar
+    bought = known.orders.group_by("customer_id", calendar.day("ts").alias("number")).agg(col("cents").sum())
     by_day = bought.partition_by("number", as_dict=True, include_key=False)
     nothing = bought.clear().drop("number")
     parts = [pl.DataFrame(schema=_COUNTED)]
     days = []
     for time, rows in rows_by_time:
-        day = time // DAY_MS
+        day = calendar.day_at(time)
         days.append(day)
         scores = scorer.score(rows).select("segment", "churn_probability")
         segmented = rows.select("customer_id").hstack(scores)
@@ -105,12 +102,19 @@ def _with_zeros(counted: pl.DataFrame, days: list[int]) -> pl.DataFrame:
 
 def _finished(counted: pl.DataFrame, known: DayContext) -> pl.DataFrame:
     until = known.trained_until_ms
-    end = (col("number") + 1) * DAY_MS
-    finished = counted.with_columns(
-        (col("number") * DAY_MS).alias("ts"),
-        pl.from_epoch("number", time_unit="d").dt.strftime("%Y-%m-%d").alias("day"),
+    numbers = counted["number"].unique()
+    dates = pl.DataFrame(
+        {
+            "number": numbers,
+            "ts": known.span.calendar.start_ms(numbers),
+            "end": known.span.calendar.start_ms(numbers + 1),
+            "day": day_names(numbers),
+        },
+        schema_overrides={"day": pl.String},
+    )
+    finished = counted.join(dates, on="number", how="left", maintain_order="left").with_columns(
         money(col("cents")).alias("revenue"),
-        (pl.lit(value=False) if until is None else end <= until + 1).alias("in_training"),
-        known.span.contains(col("number") * DAY_MS, end).alias("complete"),
+        (pl.lit(value=False) if until is None else col("end") <= until + 1).alias("in_training"),
+        known.span.contains(col("number"), col("number") + 1).alias("complete"),
     )
     return shaped(finished, SEGMENT_DAY_FIELDS)

@@ -3,7 +3,7 @@
 import { link, state } from "./address.js";
 import { chart } from "./charts.js";
 import { h, put } from "./dom.js";
-import { shown } from "./format.js";
+import { NOT_WHOLE, shown } from "./format.js";
 import { table } from "./tables.js";
 
 const DRILL_FIELDS = { customers: ["segment", "churn_risk", "recommended_action", "churn_reasons", "country", "acquisition_channel", "top_category_90d"], alerts: ["segment", "churn_risk", "recommended_action"] };
@@ -88,11 +88,11 @@ function content(panel, data, size, palette, redraw) {
   }
   if (panel.chart === "table" || asTable.has(panel.id)) {
     const columns = [
-      ...panel.dimensions.map((one, n) => ({ label: one.label, unit: one.kind === "time" ? "time" : "text", link: (row) => drill({ ...panel, dimensions: [panel.dimensions[n]] }, [row[n]]) })),
+      ...panel.dimensions.map((one, n) => ({ label: one.label, unit: one.kind === "time" ? "time" : "text", mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => drill({ ...panel, dimensions: [panel.dimensions[n]] }, [row[n]]) })),
       ...panel.measures,
     ];
     return table(columns, data.rows, { key: panel.id, redraw });
   }
-  return chart(panel, data.rows, size, palette, (values) => drill(panel, values));
+  return chart(panel, data.rows, size, palette, (values) => drill(panel, values), data.partial);
 }
 

@@ -1,7 +1,7 @@
 // Draws rows as SVG charts. Every figure can be read without colour: by its label, and as a table.
 
 import { s } from "./dom.js";
-import { marked, shown, tick } from "./format.js";
+import { NOT_WHOLE, marked, shown, tick } from "./format.js";
 
 const DASHES = ["", "7 4", "2 3", "9 3 2 3", "14 4", "4 2", "1 4", "12 2 2 2"];
 const LINE = 16;
@@ -27,13 +27,13 @@ const inOrder = (order) => (a, b) => order.indexOf(a) - order.indexOf(b) || comp
 
 const unique = (values) => [...new Set(values)];
 
-/** Draws the chart of a panel. */
-export function chart(panel, rows, size, palette, linkTo) {
+/** Draws the chart of a panel; intervals in `partial` are cut or not over. */
+export function chart(panel, rows, size, palette, linkTo, partial = []) {
   if (panel.chart === "heatmap") return heatmap(panel, rows, size, linkTo);
   const data = shaped(panel, rows);
   const paints = ofValues(panel.dimensions[1], data.names, palette);
   if (panel.chart === "bar_horizontal") return bars(panel, data, size, paints, linkTo);
-  return plane(panel, data, size, paints, linkTo);
+  return plane(panel, data, size, paints, linkTo, new Set(partial));
 }
 
 /** Values with a declared colour keep it, whichever values exist: more risk is more contrast. */
@@ -101,7 +101,7 @@ function legend(names, palette, size, dashes) {
 }
 
 /** Draws lines, areas or vertical bars over an axis. */
-function plane(panel, data, size, palette, linkTo) {
+function plane(panel, data, size, palette, linkTo, partial) {
   const stacked = ["area", "bar_stacked"].includes(panel.chart);
   const lines = panel.chart === "line";
   const bands = lines ? pairs(data.names) : [];
@@ -130,14 +130,15 @@ function plane(panel, data, size, palette, linkTo) {
     ? [...bands.map((one, n) => band(one, all, x, y, colour(palette, drawn.length + n))),
        ...drawn.flatMap((n, position) => path(all.map((row) => row[n]), x, y, colour(palette, position), DASHES[position % DASHES.length]))]
     : panel.chart === "area" ? areas(data, all, x, y, palette) : columns(panel, data, all, { x, y, slot, stacked, palette, linkTo });
-  const hover = data.positions.map((position, n) =>
-    s("rect", { x: round(box.x + slot * n), y: box.y, width: round(slot), height: box.h, class: "hover" },
-      s("title", {}, summary(data, position))));
-  return frame(panel, size, ...key.shapes, ...grid, ...under.at(x), ...(lines || panel.chart === "area" ? [...shapes, ...hover] : shapes));
+  const over = (n, name, title) =>
+    s("rect", { x: round(box.x + slot * n), y: box.y, width: round(slot), height: box.h, class: name }, s("title", {}, title));
+  const hover = data.positions.map((position, n) => over(n, "hover", summary(data, position, partial)));
+  const unfinished = data.positions.flatMap((position, n) => (partial.has(position) ? [over(n, "partial", summary(data, position, partial))] : []));
+  return frame(panel, size, ...key.shapes, ...grid, ...unfinished, ...under.at(x), ...(lines || panel.chart === "area" ? [...shapes, ...hover] : shapes));
 }
 
-const summary = (data, position) =>
-  [data.timed ? shown(position, "time") : shown(position, "text"),
+const summary = (data, position, partial) =>
+  [(data.timed ? shown(position, "time") : shown(position, "text")) + (partial.has(position) ? NOT_WHOLE : ""),
    ...data.names.map((name, n) => `${name}: ${shown(data.figures.get(position)[n], data.unit)}`)].join("\n");
 
 /** Draws the axis labels: some of the times, or all words, slanted if there is no room. */

@@ -2,8 +2,10 @@
 
 import { changed, go, state } from "./address.js";
 import { h } from "./dom.js";
+import { day } from "./format.js";
 
 const RANGES = [["1h", "hour"], ["6h", "6 hours"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["180d", "180 days"], ["365d", "year"], ["730d", "2 years"]];
+const PERIODS = [["today", "today"], ["yesterday", "yesterday"], ["this_week", "this week"], ["last_week", "last week"], ["this_month", "this month"], ["last_month", "last month"], ["this_quarter", "this quarter"], ["last_quarter", "last quarter"], ["this_year", "year to date"], ["last_year", "last year"]];
 const REFRESHES = [["2", "2 s"], ["5", "5 s"], ["15", "15 s"], ["60", "minute"], ["0", "never"]];
 
 /** Creates a drop-down list; `change` receives the chosen value. */
@@ -12,7 +14,7 @@ export function choice(label, values, chosen, change, more = {}) {
   return h("label", {}, `${label} `, h("select", { "data-key": label, onchange: (event) => change(event.target.value), ...more }, options));
 }
 
-/** Creates the time range: one that ends at the newest document, or a range of days. */
+/** Creates the time range: one that ends at the newest document, a period of the calendar, or a range of days. */
 export function range(board) {
   const address = state();
   const [from, to] = [address.get("from") ?? "", address.get("to") ?? ""];
@@ -20,13 +22,15 @@ export function range(board) {
   const own = board.last === "1d" ? "24h" : board.last;
   const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, last], ...RANGES];
   const options = known.map(([value, text]) => [value, `last ${text}`]);
-  const picked = from ? "days" : last === "1d" ? "24h" : last;
+  const period = address.get("period") ?? "";
+  const picked = from ? "days" : period || (last === "1d" ? "24h" : last);
   const set = (value) => {
-    if (value === "days") return go(changed({ last: "", from: today(-7), to: today(0) }));
-    return go(changed({ from: "", to: "", last: value === own ? "" : value }));
+    if (value === "days") return go(changed({ last: "", period: "", from: today(-7), to: today(0) }));
+    if (PERIODS.some(([name]) => name === value)) return go(changed({ last: "", from: "", to: "", period: value }));
+    return go(changed({ from: "", to: "", period: "", last: value === own ? "" : value }));
   };
   const dated = (name, value, other) => h("input", { type: "date", value, "aria-label": name, "data-key": name, max: "9999-12-31", onchange: (event) => event.target.value && go(changed({ last: "", [name]: event.target.value, ...other })) });
-  return [choice("Time", [...options, ["days", "from … to …"]], picked, set), ...(from ? [dated("from", from, { to }), dated("to", to, { from })] : [])];
+  return [choice("Time", [...options, ...PERIODS, ["days", "from … to …"]], picked, set), ...(from ? [dated("from", from, { to }), dated("to", to, { from })] : [])];
 }
 
 let newest = Date.now();
@@ -36,7 +40,7 @@ export function newestIs(ms) {
   newest = ms ?? newest;
 }
 
-const today = (days) => new Date(newest + days * 86400e3).toISOString().slice(0, 10);
+const today = (days) => day(newest + days * 86400e3);
 
 /** Creates a filter with several values, opened by mouse or keyboard. */
 export function filter(label, field, values) {

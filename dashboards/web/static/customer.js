@@ -3,7 +3,7 @@
 import { ask, link, state } from "./address.js";
 import { chart } from "./charts.js";
 import { h, put } from "./dom.js";
-import { instant, shown } from "./format.js";
+import { instant, shown, zoneName } from "./format.js";
 import { table } from "./tables.js";
 
 const TILES = [
@@ -38,7 +38,7 @@ export function draw(main, declared, data) {
     part(`Orders: ${more(data.orders, data.orders_total)}`, "", listed(ORDERS, data.orders, "orders", redraw)),
     part(`Visits: ${more(data.sessions, data.sessions_total)}`, "", listed(SESSIONS, data.sessions, "sessions", redraw)),
     part("Alerts", "Each time the risk rose.", listed(ALERTS, data.alerts, "alerts", redraw)),
-    part("Every feature", row.as_of ? `As of ${instant(row.as_of)} UTC.` : "", features(declared, row)));
+    part("Every feature", row.as_of ? `As of ${instant(row.as_of)} ${zoneName()}.` : "", features(declared, row)));
 }
 
 const known = (value) => value !== null && value !== undefined && value !== "";

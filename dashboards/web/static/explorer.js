@@ -3,7 +3,7 @@
 import { ask, changed, go, link, state } from "./address.js";
 import { choice } from "./controls.js";
 import { h, put, s } from "./dom.js";
-import { instant, shown } from "./format.js";
+import { instant, shown, zoneName } from "./format.js";
 import { table } from "./tables.js";
 
 const OWN = ["by", "figure", "of"];
@@ -29,7 +29,7 @@ export function controls(data) {
 /** Draws the groups. */
 export function draw(main, declared, data) {
   const redraw = () => draw(main, declared, data);
-  const title = h("h1", { class: "lead" }, "Segments", h("span", {}, `How do the groups differ?${data.as_of ? ` As of ${instant(data.as_of)} UTC.` : ""}`));
+  const title = h("h1", { class: "lead" }, "Segments", h("span", {}, `How do the groups differ?${data.as_of ? ` As of ${instant(data.as_of)} ${zoneName()}.` : ""}`));
   if (!data.groups.length) {
     put(main, title, h("p", { class: "state" }, "There are no customers. ", h("span", {}, "Run `shopstream consume`, or `shopstream segment` over an archive.")));
     return;

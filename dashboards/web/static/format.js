@@ -1,4 +1,4 @@
-// Formats values for display. Times are UTC, as everywhere in Shopstream.
+// Formats values for display. Times are those of the shop's zone.
 
 const languages = { locale: "en", currency: "", decimals: 2 };
 let forms = made();
@@ -29,6 +29,7 @@ function made() {
 }
 
 export const NOTHING = "–";
+export const NOT_WHOLE = " (not whole: cut, or not over)";
 
 /** Formats a value by its unit; `short` for axes and tiles. */
 export function shown(value, unit, short = false) {
@@ -80,20 +81,42 @@ function bytes(value) {
   return `${number_of(value / 1024 ** step, 1)} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
 }
 
+let zone = "UTC";
+let clock = clockOf(zone);
+
+/** Sets the zone of all times, an IANA name. A browser that does not know it shows UTC. */
+export function zoneIs(name) {
+  try {
+    [clock, zone] = [clockOf(name), name];
+  } catch {
+    [clock, zone] = [clockOf("UTC"), "UTC"];
+  }
+}
+
+/** Returns the zone of all times. */
+export function zoneName() {
+  return zone;
+}
+
+function clockOf(name) {
+  return new Intl.DateTimeFormat("en-US", { timeZone: name, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" });
+}
+
 /** Formats a time as 2026-05-20 12:34. */
 export function instant(ms) {
-  return new Date(ms).toISOString().slice(0, 16).replace("T", " ");
+  const part = Object.fromEntries(clock.formatToParts(ms).map(({ type, value }) => [type, value]));
+  return `${part.year.padStart(4, "0")}-${part.month}-${part.day} ${part.hour}:${part.minute}`;
 }
 
 /** Formats a day as 2026-05-20. */
 export function day(ms) {
-  return new Date(ms).toISOString().slice(0, 10);
+  return instant(ms).slice(0, 10);
 }
 
 /** Formats a tick of a time axis of length `spanMs`. */
 export function tick(ms, spanMs) {
-  const iso = new Date(ms).toISOString();
-  if (!spanMs) return instant(ms);
+  const iso = instant(ms);
+  if (!spanMs) return iso;
   if (spanMs <= 2 * 86400e3) return iso.slice(11, 16);
   return spanMs <= 800 * 86400e3 ? iso.slice(5, 10) : iso.slice(0, 7);
 }

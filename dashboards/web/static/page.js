@@ -6,7 +6,7 @@ import * as controls from "./controls.js";
 import * as customers from "./customers.js";
 import { h, put } from "./dom.js";
 import * as explorer from "./explorer.js";
-import { ago, instant, writeNumbersOf } from "./format.js";
+import { ago, instant, writeNumbersOf, zoneIs, zoneName } from "./format.js";
 import * as customer from "./customer.js";
 
 const element = (id) => document.getElementById(id);
@@ -43,6 +43,7 @@ async function load() {
       element("run").textContent = declared.run;
       element("note").textContent = declared.money.note;
       writeNumbersOf(declared.money);
+      zoneIs(declared.calendar.time_zone);
     }
     await draw(request.signal);
     if (request !== pending) return;
@@ -139,7 +140,7 @@ function schedule() {
 function showAge() {
   if (!lastLoad) return put(age, "");
   const since = Date.now() - lastLoad.now;
-  const data = lastLoad.newest ? `Data until ${instant(lastLoad.newest)} UTC${lastLoad.clock ? `, ${ago(lastLoad.clock + since - lastLoad.newest)}` : ""}. ` : "";
+  const data = lastLoad.newest ? `Data until ${instant(lastLoad.newest)} ${zoneName()}${lastLoad.clock ? `, ${ago(lastLoad.clock + since - lastLoad.newest)}` : ""}. ` : "";
   age.textContent = `${data}Refreshed ${ago(Math.round(since / 1000) * 1000)}.`;
 }
 

@@ -8,7 +8,7 @@ const sortings = new Map();
 /**
  * Creates a table.
  *
- * columns: label, unit, and optionally help and link(row) -> address.
+ * columns: label, unit, and optionally help, link(row) -> address and mark(value) -> text after the value.
  * key: key of the stored sort order; server: { by, rising, turn(column) } if the server sorts.
  */
 export function table(columns, rows, { key, caption, server, redraw } = {}) {
@@ -32,7 +32,7 @@ export function table(columns, rows, { key, caption, server, redraw } = {}) {
 const isNumber = (column) => column.unit && column.unit !== "text" && column.unit !== "time";
 
 function cell(column, row, n) {
-  const text = shown(row[n], column.unit);
+  const text = shown(row[n], column.unit) + (column.mark?.(row[n]) ?? "");
   const address = row[n] === null || row[n] === undefined ? null : column.link?.(row);
   const inner = address ? h("a", { href: address, "data-key": `${n} ${address}` }, text) : text;
   return h("td", { class: isNumber(column) ? "number" : null }, inner);

@@ -56,6 +56,8 @@ def test_archive_with_messages_is_replaced_by_force(call, tmp_path):
     [
         (["--as", "segmant"], "Unknown names in --as: segmant"),
         (["--poison", "0.1"], "--poison needs --as"),
+        (["--zone", "UTC"], "--zone needs --as"),
+        (["--partitions", "4"], "--partitions needs --as"),
         (["--as", "debezium", "--zone", "Mars/Base"], "--zone Mars/Base is no time zone"),
         (["--as", "shopify", "--deleted", "0.1"], "cannot say --deleted"),
         (["--as", "segment", "--dirt", "1.5"], "Dirt is a share of the messages"),

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from registry_server import RegistryServer, serving
+from topic_mappers import topic_mapper
 
 from connectors.messages.mapped import Message
-from producers.importing.mapping import parse_mapping
-from shopstream.runtime.topic_mapper import topic_mapper
 from shopstream.settings import load_settings
 
 FOLDER = Path(os.environ.get("SHOPTEST_SHARED_DATA", Path(__file__).parents[4] / "data")).parent / "ingest" / "samples"
@@ -37,9 +36,9 @@ def sample():
         )
         for number, one in enumerate(lines)
     ]
-    mapping = parse_mapping((FOLDER / "avro_clicks.yaml").read_text(), "avro_clicks.yaml")
+    mapping = (FOLDER / "avro_clicks.yaml").read_text()
     with serving(server):
-        mapper = topic_mapper("avro_clicks", mapping, load_settings(registries={"main": {"url": server.url}}))
+        mapper = topic_mapper(mapping, load_settings(registries={"main": {"url": server.url}}))
         yield mapper.map(messages), expected
 
 

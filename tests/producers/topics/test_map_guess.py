@@ -464,3 +464,47 @@ def test_any_messages_have_a_report_and_every_complete_mapping_is_valid(records,
     if guess.complete:
         mapping = parse_mapping(guess.mapping, "guess", EXAMPLE_ANSWERS)
         TopicMapper("guess", mapping, b"salt").map(messages(records))
+
+
+# --- positions and addresses ------------------------------------------------------------------------------------------
+AMBIGUOUS = [
+    {"id": f"e{n}", "at": f"0{1 + n % 9}/03/2026", "type": "view", "session": "s", "customer": f"c{n % 7}"}
+    for n in range(40)
+]  # fmt: skip
+
+
+def test_question_names_the_partition_and_offset_of_its_example():
+    positions = [f"partition 3, offset {7 + number}" for number in range(len(AMBIGUOUS))]
+    guess = guess_topic("mine", messages(AMBIGUOUS), None, NOW_MS, positions)
+    assert "'01/03/2026' (partition 3, offset 7) is 2026-03-01" in guess.drafted.questions[0].text
+    assert "'01/03/2026' (partition 3, offset 7) is 2026-03-01" in guess.mapping
+
+
+def test_question_names_the_line_of_a_file_also_where_only_its_end_is_read(tmp_path):
+    file = tmp_path / "today.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in AMBIGUOUS))
+    result = CliRunner().invoke(build_app(), ["map", "guess", "--file", str(file), "--messages", "30", "--json"])
+    assert "'02/03/2026' (line 11) is 2026-03-02" in json.loads(result.output)["questions"][0]
+
+
+@pytest.mark.parametrize("word", ["no mail", "None given", "guest-7"])
+def test_address_as_a_customer_is_hashed_also_where_most_messages_have_a_word(word):
+    records = [
+        one | {"customer": f"ann{number}@shop.com" if number % 4 == 0 else word}
+        for number, one in enumerate(AMBIGUOUS)
+    ]  # fmt: skip
+    mapping = guessed(records).mapping
+    assert 'customer: {path: customer, match: "^([^@ ]+@[^@ ]+)$", guest: true}' in mapping
+    mapped = TopicMapper("mine", parse_mapping(mapping, "mine"), b"salt").map(messages(records))
+    assert len(mapped.records) == 10
+    assert all(record.key.startswith(b"~") for record in mapped.records)
+    assert set(mapped.refused.values()) == {"`customer`: missing"}
+
+
+def test_file_without_a_message_is_no_sample(tmp_path):
+    file = tmp_path / "today.jsonl"
+    file.write_text("\n\n")
+    for arguments in (["map", "guess", "--file", str(file)], ["map", "check", "segment", "--sample", str(file)]):
+        result = CliRunner().invoke(build_app(), arguments)
+        assert isinstance(result.exception, UsageError), arguments
+        assert str(result.exception).startswith(f"{file} has no message.")

@@ -380,3 +380,30 @@ def test_messages_that_have_a_path_are_counted():
 def test_mapping_that_is_nested_too_deeply_is_refused():
     with pytest.raises(UsageError, match="nested too deeply"):
         parse_mapping("a: " + "[" * 3_000, "clicks.yaml")
+
+
+def test_element_that_is_text_is_named_in_the_reason():
+    lines = CLICKS.replace("lines: {types", "lines: {repeats: first, types")
+    result = mapped(lines, CLICK | {"kind": "buy", "order": "R", "lines": ["A", "B"]})
+    assert result.refused == {0: "`.price`: the element is text without an object or list in it"}
+
+
+def test_optional_value_that_a_record_cannot_hold_is_dropped_with_its_path_and_reason():
+    mapping = CLICKS.replace("  price: price\n", "  price: price\n  country: geo.land\n  quantity: n\n")
+    more = {"geo": {"land": "Utopia"}, "n": 1.5, "sku": "none"}
+    result = mapped(mapping, CLICK, CLICK | more, CLICK | more | {"price": "?"}, CLICK | more | {"session": None})
+    assert result.dropped == {
+        1: [
+            "`n`: fraction of a piece: the record has no quantity",
+            "`sku, .sku`: product_id is a placeholder: the record has none",
+            "`geo.land`: country without a code: the record has none",
+        ]
+    }
+    assert [value.get("country") for value in values(result)] == [None, None]
+
+
+def test_each_line_that_loses_a_value_counts():
+    lines = [{"sku": "null", "price": 1}, {"sku": "A", "price": 1}, {"sku": "?", "price": 1}]
+    result = mapped(CLICKS, CLICK | {"kind": "buy", "order": "R", "lines": lines})
+    assert len(result.records) == 3
+    assert result.dropped == {0: ["`sku, .sku`: product_id is a placeholder: the record has none"] * 2}

@@ -8,6 +8,7 @@ import fastavro
 import pytest
 from producers_import import import_text
 from registry_server import prefixed
+from topic_mappers import topic_mapper
 from typer.testing import CliRunner
 
 from connectors.messages.decoder import schema_decoder
@@ -16,7 +17,6 @@ from features.errors import ShopstreamError, UsageError
 from producers.importing.mapping import parse_mapping
 from producers.topic_mapping.mapper import TopicMapper
 from shopstream.cli.app import build_app
-from shopstream.runtime.topic_mapper import topic_mapper
 from shopstream.settings import load_settings, registry_endpoint
 
 FROM = "from: {topic: raw, format: %s, registry: main}"
@@ -58,7 +58,7 @@ def avro_value(registry, schema, record):
 
 def mapper(registry, text):
     settings = load_settings(registries={"main": {"url": registry.url}})
-    return topic_mapper("test", parse_mapping(text, "test"), settings, wait=pytest.fail)
+    return topic_mapper(text, settings, wait=pytest.fail)
 
 
 def click(registry, at, value, more="", **fields):
@@ -221,11 +221,10 @@ def test_format_and_registry_go_together(form, message):
 
 
 def test_registry_that_the_settings_lack_is_named_before_anything_is_read():
-    mapping = parse_mapping(CLICKS % "", "test")
     with pytest.raises(
-        UsageError, match=r"mapping test .* no schema registry main; they have other.*REGISTRIES__MAIN__URL"
+        UsageError, match=r"test.yaml, line 2: from.registry: .* no schema registry main; they have other.*__MAIN__URL"
     ):
-        topic_mapper("test", mapping, load_settings(registries={"other": {"url": "http://x:1"}}))
+        topic_mapper(CLICKS % "", load_settings(registries={"other": {"url": "http://x:1"}}))
 
 
 def test_topic_with_a_schema_has_no_mapper_without_a_decoder():

@@ -64,7 +64,7 @@ EXCEPTIONS = {
 WORDS = {
     "type not counted": "event_type not counted",
     "not JSON": "not JSON",
-    "`originalTimestamp`: no readable time": "`originalTimestamp, timestamp`: yesterday is no ISO 8601 time",
+    "`originalTimestamp`: no readable time": "`timestamp, originalTimestamp`: yesterday is no ISO 8601 time",
     "`properties.price`: a negative amount": "`properties.price, .price`: amount below 0",
     "`after.total`: a negative amount": "`after.total`: amount below 0",
     "`after.placed_at`: no readable time": "`after.placed_at`: time before 1970 or after 9999",
