@@ -10,10 +10,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
 
+from connectors.formats.money_format import DECIMALS_MAX, round_amount
 from dashboards.conditions import Where, any_of, dsl
 from dashboards.panels import Dimension, Every, Figure, Measure, Panel, Ratio, Span, Steps, Terms, Time, plain
 from features.calendar import UTC_CALENDAR, Calendar, Unit
@@ -307,11 +309,21 @@ def combined(ratio: Ratio, over: float | None, under: float | None) -> float | N
     """Return the value of a ratio from its two figures."""
     if over is None or under is None:
         return None
+    if ratio.over.unit == "money" and ratio.unit == "money" and not ratio.rest:
+        return _amount(ratio, over, under)
     if ratio.minus:
         return over - under
     if under == 0:
         return None
     return 1 - over / under if ratio.rest else over / under
+
+
+def _amount(ratio: Ratio, over: float, under: float) -> float | None:
+    """Return an amount as the float64 nearest to the exact one: sums of amounts are whole cents."""
+    cents = Fraction(round_amount(over, DECIMALS_MAX))
+    if ratio.minus:
+        return float(cents - Fraction(round_amount(under, DECIMALS_MAX)))
+    return None if under == 0 else float(cents / Fraction(under))
 
 
 def _measured(name: str, measure: Measure, bucket: Mapping[str, Any]) -> Any:

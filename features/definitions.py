@@ -252,6 +252,11 @@ DECLARED: Final[tuple[Feature, ...]] = (
 )
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for feature in DECLARED if not feature.hidden)
+MONEY_FIELDS: Final = frozenset({
+    "revenue_total", "revenue_7d", "revenue_30d", "revenue_90d", "revenue_365d", "avg_order_value_365d",
+    "expected_revenue_90d",
+})  # fmt: skip
+"""Features and scores that are amounts of money."""
 """Columns of a row after customer_id and as_of, in order."""
 
 ROW_FIELDS: Final[tuple[Field, ...]] = (

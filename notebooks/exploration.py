@@ -63,12 +63,16 @@ if report["truth"]:
 # ## Explore
 
 # %%
+from features.calendar import Calendar
 from shopstream.jobs.explore import explore_archive
+from shopstream.jobs.history import known_history
+from shopstream.settings import load_settings
 from training.exploration import panels, shopping
 from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary
 
-seen = explore_archive(folder / "clean", "Europe/Berlin")
+history = known_history(folder / "clean", calendar=Calendar("Europe/Berlin"))
+seen = explore_archive(folder / "clean", history=history, money=load_settings().shop.money)
 print(summary(seen))
 
 # %%

@@ -30,11 +30,14 @@ import plotly.express as px
 import polars as pl
 
 from connectors.formats.rules_file import parse_rules
+from shopstream.settings import load_settings
 from training.clusters.comparison import ClusterPlan
 from training.clusters.cluster import find
 from training.clusters.mapping import load_mapping
 from training.segments.customer_table import CUSTOMER_TABLE_FILE
 from training.segments.summary import summarize, summary_frame
+
+money = load_settings().shop.money
 
 FOLDER = Path(os.environ.get("NOTEBOOK_CUSTOMER_TABLE", "mart"))
 customers = pl.read_parquet(FOLDER / CUSTOMER_TABLE_FILE)
@@ -58,7 +61,7 @@ summary = pd.read_csv(FOLDER / "segment_summary.csv")
 summary[["segment", "customers", "trait_1", "action_1", "risks"]]
 
 # %%
-px.strip(customers.to_pandas(), x="segment", y="revenue_365d", log_y=True, title="Revenue of 365 days by segment").show()
+px.strip(customers.to_pandas(), x="segment", y="revenue_365d", log_y=True, title=money.heading("Revenue of 365 days by segment")).show()
 
 # %% [markdown]
 # ## Custom rules
@@ -89,8 +92,8 @@ default: {name: Others, action: leave}
 times = [name for name in customers.columns if customers.schema[name] == pl.Datetime("ms", "UTC")]
 rows = customers.with_columns(pl.col(times).dt.epoch("ms"))
 tried = rows.with_columns(rules.assign(rows.drop("segment", "recommended_action")))
-groups = summarize(tried, [name for name in rules.names if name in set(tried["segment"])], rules)
-summary_frame(groups).select("segment", "customers", "revenue_share", "trait_1", "risks").to_pandas()
+groups = summarize(tried, [name for name in rules.names if name in set(tried["segment"])], rules, money)
+summary_frame(groups, money).select("segment", "customers", "revenue_share", "trait_1", "risks").to_pandas()
 
 # %% [markdown]
 # ## Clusters

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from connectors.endpoints import ElasticEndpoint, KafkaEndpoint, RegistryEndpoint, without_login
+from connectors.formats.money_format import MoneyFormat, check_currency, check_locale, money_format
 from features.errors import ShopstreamError, UsageError
 from features.schema import DEFAULT_RUN, WeekStart, check_run
 from training import options as options_module
@@ -165,13 +166,22 @@ class RegistrySettings(Section):
 
 
 class ShopSettings(Section):
-    """The shop's calendar: the days, weeks and months of figures."""
+    """The shop's calendar and money: the days, weeks and months of figures, and the form of their amounts."""
 
     time_zone: Annotated[str, AfterValidator(_zone_name)] | None = None
     """IANA zone whose days, weeks and months the figures use, such as Europe/Berlin; None: that of the run or archive,
     else UTC."""
     week_start: WeekStart | None = None
     """First day of the week, such as sunday; None: that of the run, else monday."""
+    currency: Annotated[str, AfterValidator(check_currency)] | None = None
+    """Currency of all amounts, a code of ISO 4217 with at most 2 decimals, such as EUR; None: amounts have none."""
+    locale: Annotated[str, AfterValidator(check_locale)] | None = None
+    """Language and country, such as de-DE, whose form amounts have; None: English."""
+
+    @property
+    def money(self) -> MoneyFormat:
+        """How amounts are rounded and written."""
+        return money_format(self.currency, self.locale)
 
 
 class MetricsSettings(Section):

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import plotly.io as pio
 
+from connectors.formats.money_format import MoneyFormat
+
 STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:980px;margin:2em auto;padding:0 1em;color:#1b1f24}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .7em;border-bottom:1px solid #d5d9de;text-align:right}
@@ -149,6 +151,11 @@ def styled(figure: Any, *, height: int = 360, **layout: Any) -> Any:
     """Return the figure in the style of the pages; `layout` adds to the layout or replaces parts of it."""
     margin = {"t": 50 if "title" in layout else 20, "b": 40}
     return figure.update_layout(**{"template": "plotly_white", "height": height, "margin": margin} | layout)
+
+
+def amounts_axis(label: str, money: MoneyFormat) -> dict[str, Any]:
+    """Return the part of a layout for an axis of amounts: its title with the currency, and the currency's decimals."""
+    return {"yaxis_title": money.heading(label), "yaxis_hoverformat": f",.{money.decimals}f"}
 
 
 def number(value: float, interval: Sequence[float] | None = None) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from connectors.formats.money_format import MoneyFormat
 from dashboards.conditions import Where, kql
 from dashboards.panels import (
     PALETTE,
@@ -51,13 +52,19 @@ _SERIES: Final[dict[Chart, str]] = {
 _INTERVALS: Final[dict[Every, str]] = {"auto": "auto", "hour": "1h", "day": "1d", "week": "1w", "month": "1M"}
 
 
-def value_format(unit: Unit) -> Json | None:
-    """Return the Lens number format of a unit; None for times, which use Kibana's settings."""
+def value_format(unit: Unit, money: MoneyFormat) -> Json | None:
+    """Return the Lens number format of a unit; None for times, which use Kibana's settings.
+
+    Args:
+        unit: unit of a figure.
+        money: format of amounts: decimals, and the currency, which follows each number. The language of the numbers is
+            a setting of Kibana.
+    """
     numbers: dict[Unit, tuple[int, str]] = {
         "count": (0, ""),
         "whole": (0, ""),
         "number": (2, ""),
-        "money": (2, ""),
+        "money": (money.decimals, f" {money.currency}" if money.currency else ""),
         "seconds": (0, " s"),
         "milliseconds": (0, " ms"),
         "days": (1, " d"),
@@ -71,14 +78,15 @@ def value_format(unit: Unit) -> Json | None:
     return {"id": "number", "params": {"decimals": decimals} | ({"suffix": suffix} if suffix else {})}
 
 
-def attributes(panel: Panel, data_view: str) -> Json:
+def attributes(panel: Panel, data_view: str, money: MoneyFormat) -> Json:
     """Return the Lens attributes of a panel, by value.
 
     Args:
         panel: panel to show.
         data_view: id of the data view of its index.
+        money: format of amounts.
     """
-    columns = _columns(panel)
+    columns = _columns(panel, money)
     return {
         "title": panel.title,
         "description": panel.question,
@@ -120,11 +128,11 @@ def time_range(window: Window) -> dict[str, str]:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _columns(panel: Panel) -> dict[str, Json]:
+def _columns(panel: Panel, money: MoneyFormat) -> dict[str, Json]:
     """Return all columns in the order of `columnOrder`."""
     columns = {f"d{position}": _dimension(panel, panel.dimensions[position]) for position in nesting(panel)}
     for position, figure in enumerate(panel.measures):
-        columns |= _figure(f"m{position}", figure, panel.where if panel.whole_shop else ())
+        columns |= _figure(f"m{position}", figure, panel.where if panel.whole_shop else (), money)
     return columns
 
 
@@ -172,20 +180,20 @@ def _terms(panel: Panel, terms: Terms) -> Json:
     }
 
 
-def _figure(name: str, figure: Figure, where: Where) -> dict[str, Json]:
+def _figure(name: str, figure: Figure, where: Where, money: MoneyFormat) -> dict[str, Json]:
     if isinstance(figure, Measure):
-        return {name: _measure(figure, figure.label, where)}
-    return _formula(name, figure, where)
+        return {name: _measure(figure, figure.label, where, money)}
+    return _formula(name, figure, where, money)
 
 
-def _measure(measure: Measure, label: str, where: Where) -> Json:
+def _measure(measure: Measure, label: str, where: Where, money: MoneyFormat) -> Json:
     operation = "median" if _is_median(measure) else _OPERATIONS.get(measure.op, measure.op)
     params: Json = {}
     if measure.op in _EMPTY_IS_ZERO:
         params["emptyAsNull"] = False
     if operation == "percentile":
         params["percentile"] = measure.percent
-    number_format = value_format(measure.unit)
+    number_format = value_format(measure.unit, money)
     if number_format is not None:
         params["format"] = number_format
     column: Json = {
@@ -206,9 +214,9 @@ def _is_median(measure: Measure) -> bool:
     return measure.op == "percentile" and measure.percent == 50
 
 
-def _formula(name: str, ratio: Ratio, where: Where) -> dict[str, Json]:
+def _formula(name: str, ratio: Ratio, where: Where, money: MoneyFormat) -> dict[str, Json]:
     text = formula(ratio, where)
-    parts = {f"{name}X{n}": _measure(m, f"Part of {ratio.label}", where) for n, m in enumerate(plain(ratio))}
+    parts = {f"{name}X{n}": _measure(m, f"Part of {ratio.label}", where, money) for n, m in enumerate(plain(ratio))}
     math = f"{name}X2"
     common: Json = {"customLabel": True, "isBucketed": False, "dataType": "number", "scale": "ratio"}
     return {
@@ -224,7 +232,7 @@ def _formula(name: str, ratio: Ratio, where: Where) -> dict[str, Json]:
             **common,
             "label": ratio.label,
             "operationType": "formula",
-            "params": {"formula": text, "isFormulaBroken": False, "format": value_format(ratio.unit)},
+            "params": {"formula": text, "isFormulaBroken": False, "format": value_format(ratio.unit, money)},
             "references": [math],
         },
     }
@@ -266,10 +274,10 @@ def _call(measure: Measure, where: Where) -> str:
     return f"{name}({', '.join(arguments)})"
 
 
-def lens_panel(panel: Panel, data_view: str) -> Json:
+def lens_panel(panel: Panel, data_view: str, money: MoneyFormat) -> Json:
     """Return the `embeddableConfig` of a dashboard panel."""
     config = {"title": panel.title, "description": panel.question, "enhancements": {}, "hidePanelTitles": False}
-    config |= {"attributes": attributes(panel, data_view)}
+    config |= {"attributes": attributes(panel, data_view, money)}
     return config | ({"timeRange": time_range(panel.window)} if panel.window else {})
 
 

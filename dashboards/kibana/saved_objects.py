@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from dashboards.kibana.lens import LAYER, Json, lens_panel, value_format
 from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Panel, Unit, plain
 from features.schema import DEFAULT_RUN, index_name
@@ -31,23 +32,25 @@ LINKS_PANEL: Final = "links"
 _FORMATTED: Final[frozenset[Unit]] = frozenset({"money", "percent", "bytes"})
 
 
-def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> str:
-    """Return the file: one saved object per line, identical for the same declaration."""
-    lines = [
-        json.dumps(saved_object, sort_keys=True, ensure_ascii=False) for saved_object in saved_objects(dashboards, run)
-    ]
+def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY) -> str:
+    """Return the file: one saved object per line, identical for the same declaration. Arguments as `saved_objects`."""
+    objects = saved_objects(dashboards, run, money)
+    lines = [json.dumps(saved_object, sort_keys=True, ensure_ascii=False) for saved_object in objects]
     return "\n".join(lines) + "\n"
 
 
-def saved_objects(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> list[Json]:
+def saved_objects(
+    dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY
+) -> list[Json]:
     """Return the saved objects: data views, then dashboards.
 
     Args:
         dashboards: dashboards of the declaration.
         run: name of the run whose aliases the data views show; also part of the ids, so that several runs can coexist.
+        money: format of amounts.
     """
-    views = [data_view(data, dashboards, run) for data in used(dashboards)]
-    return [*views, *(dashboard_object(one, dashboards, run) for one in dashboards)]
+    views = [data_view(data, dashboards, run, money) for data in used(dashboards)]
+    return [*views, *(dashboard_object(one, dashboards, run, money) for one in dashboards)]
 
 
 def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
@@ -70,7 +73,7 @@ def dashboard_id(run: str, dashboard: Dashboard) -> str:
 # --- data views -------------------------------------------------------------------------------------------------------
 
 
-def data_view(data: Data, dashboards: Iterable[Dashboard], run: str) -> Json:
+def data_view(data: Data, dashboards: Iterable[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY) -> Json:
     """Return the data view of a set of documents. Numbers have the same format as in the panels."""
     attributes: Json = {
         "title": index_name(run, data.index),
@@ -78,7 +81,7 @@ def data_view(data: Data, dashboards: Iterable[Dashboard], run: str) -> Json:
         "allowNoIndex": True,
         "fields": "[]",
         "fieldAttrs": "{}",
-        "fieldFormatMap": _text(_formats(data, dashboards)),
+        "fieldFormatMap": _text(_formats(data, dashboards, money)),
         "runtimeFieldMap": "{}",
         "sourceFilters": "[]",
         "typeMeta": "{}",
@@ -88,7 +91,7 @@ def data_view(data: Data, dashboards: Iterable[Dashboard], run: str) -> Json:
     return _object("index-pattern", data_view_id(run, data), DATA_VIEW_VERSION, attributes, [])
 
 
-def _formats(data: Data, dashboards: Iterable[Dashboard]) -> dict[str, Json]:
+def _formats(data: Data, dashboards: Iterable[Dashboard], money: MoneyFormat) -> dict[str, Json]:
     measures = (
         measure
         for one in dashboards
@@ -97,16 +100,18 @@ def _formats(data: Data, dashboards: Iterable[Dashboard]) -> dict[str, Json]:
         for figure in panel.measures
         for measure in plain(figure)
     )
-    return {m.field: value_format(m.unit) or {} for m in measures if m.field and m.unit in _FORMATTED}
+    return {m.field: value_format(m.unit, money) or {} for m in measures if m.field and m.unit in _FORMATTED}
 
 
 # --- dashboards -------------------------------------------------------------------------------------------------------
 
 
-def dashboard_object(dashboard: Dashboard, dashboards: Sequence[Dashboard], run: str) -> Json:
+def dashboard_object(
+    dashboard: Dashboard, dashboards: Sequence[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY
+) -> Json:
     """Return a dashboard with its panels, its filters and the links to all dashboards."""
     links, link_references = _links(dashboards, run)
-    panels = [links, *(_panel(panel, run) for panel in dashboard.panels)]
+    panels = [links, *(_panel(panel, run, money) for panel in dashboard.panels)]
     references = [*link_references, *(_panel_reference(panel, run) for panel in dashboard.panels)]
     references += [_control_reference(control, run) for control in dashboard.controls]
     attributes: Json = {
@@ -136,13 +141,13 @@ def dashboard_object(dashboard: Dashboard, dashboards: Sequence[Dashboard], run:
     return _object("dashboard", dashboard_id(run, dashboard), DASHBOARD_VERSION, attributes, references)
 
 
-def _panel(panel: Panel, run: str) -> Json:
+def _panel(panel: Panel, run: str, money: MoneyFormat) -> Json:
     position = panel.position
     return {
         "type": "lens",
         "panelIndex": panel.id,
         "gridData": {"x": position.x, "y": position.y + LINKS_HEIGHT, "w": position.w, "h": position.h, "i": panel.id},
-        "embeddableConfig": lens_panel(panel, data_view_id(run, panel.data)),
+        "embeddableConfig": lens_panel(panel, data_view_id(run, panel.data), money),
     }
 
 

@@ -26,6 +26,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from dashboards.panels import Dashboard, Panel
 from dashboards.web import boards as board_routes
 from dashboards.web import customers as customer_routes
@@ -69,6 +70,7 @@ class Source:
         now_ms: wall clock.
         timer: seconds since an arbitrary start.
         calendar: function that returns the calendar of the run's figures.
+        money: format of amounts.
     """
 
     dashboards: Sequence[Dashboard]
@@ -78,6 +80,7 @@ class Source:
     now_ms: Callable[[], int]
     timer: Callable[[], float]
     calendar: Callable[[], Calendar] = lambda: UTC_CALENDAR
+    money: MoneyFormat = PLAIN_MONEY
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -131,7 +134,7 @@ class _Handlers:
     def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
         calendar = self._calendar()
         return {
-            **board_routes.declaration(self._source.dashboards, self._source.run),
+            **board_routes.declaration(self._source.dashboards, self._source.run, self._source.money),
             **customer_routes.declaration(),
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
@@ -141,7 +144,9 @@ class _Handlers:
         query = parse_query(board, _without(parameters, "id"))
         return self._recent.get(
             ("board", board.id, _key(parameters)),
-            lambda: board_routes.board_data(board, query, self._source.search, self._source.now_ms(), self._calendar()),
+            lambda: board_routes.board_data(
+                board, query, self._source.search, self._source.now_ms(), self._calendar(), self._source.money
+            ),
         )
 
     def choices(self, parameters: Parameters) -> Json:
@@ -149,34 +154,37 @@ class _Handlers:
         return self._recent.get(("choices", board.id), lambda: board_routes.choices(board, self._source.search))
 
     def customers(self, parameters: Parameters) -> Json:
-        return customer_routes.customers(parameters, self._source.search)
+        return customer_routes.customers(parameters, self._source.search, self._source.money)
 
     def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.history(parameters, self._source.search, self._source.now_ms(), self._calendar())
+        return customer_routes.history(
+            parameters, self._source.search, self._source.now_ms(), self._source.money, self._calendar()
+        )
 
     def groups(self, parameters: Parameters) -> Json:
         return self._recent.get(
             ("groups", _key(parameters)),
-            lambda: segment_routes.groups(parameters, self._source.search, self._source.table_folder),
+            lambda: segment_routes.groups(
+                parameters, self._source.search, self._source.table_folder, self._source.money
+            ),
         )
 
     def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
         board, panel = self._panel(single_value(parameters, "id"))
         query = parse_query(board, _without(parameters, "id"))
-        calendar = self._calendar()
-        data = board_routes.board_data(_single_panel(board, panel), query, self._source.search, 0, calendar)["panels"][
-            panel.id
-        ]
+        calendar, money = self._calendar(), self._source.money
+        single = _single_panel(board, panel)
+        data = board_routes.board_data(single, query, self._source.search, 0, calendar, money)["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
-        timed = [board_routes.is_time(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, data["rows"], timed, calendar.time_zone)
+        units = [board_routes.unit_of(part) for part in (*panel.dimensions, *panel.measures)]
+        return panel.id, csv_text(panel.labels, data["rows"], units, money, calendar.time_zone)
 
     def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "customers", customer_routes.customers_csv(self.customers(parameters))
+        return "customers", customer_routes.customers_csv(self.customers(parameters), self._source.money)
 
     def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "groups", segment_routes.groups_csv(self.groups(parameters))
+        return "groups", segment_routes.groups_csv(self.groups(parameters), self._source.money)
 
     def _calendar(self) -> Calendar:
         calendar: Calendar = self._calendars.get("calendar", self._source.calendar)

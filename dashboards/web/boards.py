@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from connectors.formats.money_format import NO_CURRENCY, PLAIN_MONEY, MoneyFormat
 from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
 from dashboards.checks import ends
 from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Dimension, Figure, Panel, Span, Steps, Time
@@ -53,10 +54,16 @@ class Searches(Protocol):
         ...
 
 
-def declaration(dashboards: Sequence[Dashboard], run: str) -> Json:
+def declaration(dashboards: Sequence[Dashboard], run: str, money: MoneyFormat) -> Json:
     """Return everything that the page needs before its first search."""
     return {
         "run": run,
+        "money": {
+            "currency": money.currency,
+            "locale": money.locale,
+            "decimals": money.decimals,
+            "note": "" if money.currency else NO_CURRENCY,
+        },
         "columns": GRID_COLUMNS,
         "palette": list(PALETTE),
         "boards": [_board(dashboard) for dashboard in dashboards],
@@ -108,7 +115,12 @@ def _dimension(dimension: Dimension) -> Json:
 
 
 def board_data(
-    dashboard: Dashboard, requested: Query, search: Searches, now_ms: int, calendar: Calendar = UTC_CALENDAR
+    dashboard: Dashboard,
+    requested: Query,
+    search: Searches,
+    now_ms: int,
+    calendar: Calendar = UTC_CALENDAR,
+    money: MoneyFormat = PLAIN_MONEY,
 ) -> Json:
     """Return the rows of every panel of a dashboard, with one round of searches.
 
@@ -118,6 +130,7 @@ def board_data(
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms, for the age of the data.
         calendar: calendar of days, weeks and months.
+        money: format of amounts.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.
@@ -136,7 +149,9 @@ def board_data(
         "from_ms": span.from_ms,
         "to_ms": span.to_ms,
         "panels": {
-            panel.id: _with_partial(panel_data(panel, response), panel, spans[panel.id], end(panel.data), calendar)
+            panel.id: _with_partial(
+                panel_data(panel, response, money), panel, spans[panel.id], end(panel.data), calendar
+            )
             for panel, response in zip(dashboard.panels, responses, strict=True)
         },
     }
@@ -167,8 +182,8 @@ def _with_partial(data: Json, panel: Panel, span: Span, end_ms: int, calendar: C
     }
 
 
-def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError) -> Json:
-    """Return the rows of a panel as lists in the order of its labels, or the error."""
+def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError, money: MoneyFormat = PLAIN_MONEY) -> Json:
+    """Return the rows of a panel as lists in the order of its labels, with rounded amounts, or the error."""
     try:
         if isinstance(response, ShopstreamError):
             raise response
@@ -176,7 +191,13 @@ def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError) -> J
     except ShopstreamError as error:
         return {"problem": error.message, "remedy": error.remedy}
     hits = int(response.get("hits", {}).get("total", {}).get("value", 0))
-    return {"hits": hits, "rows": [[row[label] for label in panel.labels] for row in table]}
+    amounts = {figure.label for figure in panel.measures if figure.unit == "money"}
+    return {
+        "hits": hits,
+        "rows": [
+            [money.number(row[label]) if label in amounts else row[label] for label in panel.labels] for row in table
+        ],
+    }
 
 
 def choices(dashboard: Dashboard, search: Searches) -> Json:
@@ -214,6 +235,6 @@ def _values(control: Control) -> Json:
     return {"size": 0, "aggs": {"values": {"terms": {"field": control.field, "size": VALUES_MAX}}}}
 
 
-def is_time(part: Dimension | Figure) -> bool:
-    """Return whether a column of a panel holds times."""
-    return isinstance(part, Time) or getattr(part, "unit", "") == "time"
+def unit_of(part: Dimension | Figure) -> str:
+    """Return the unit of a column of a panel; `text` for values of a field."""
+    return "time" if isinstance(part, Time) else str(getattr(part, "unit", "text"))

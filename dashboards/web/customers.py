@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from connectors.formats.money_format import MoneyFormat
 from dashboards.conditions import any_of
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
@@ -16,7 +17,7 @@ from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
 from features.calendar import Calendar
-from features.definitions import FEATURES
+from features.definitions import FEATURES, MONEY_FIELDS
 from features.errors import UsageError
 from features.schema import CONTACT_FIELDS, VOID_STATUS, record_fields
 from features.schema import Customer as Profile
@@ -99,19 +100,21 @@ def declaration() -> Json:
             "page": PAGE,
         },
         "features": {feature.name: feature.help for feature in FEATURES},
+        "amounts": sorted(MONEY_FIELDS),
     }
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
 
 
-def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json:
+def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: MoneyFormat) -> Json:
     """Return a page of the customers that match the filters.
 
     Args:
         parameters: filters by field; `find`, the beginning of an id; `sort`, a column, descending, or ascending with
             `rising=1`; `first` and `size`, the range of rows.
         search: function that queries Elasticsearch.
+        money: format of amounts.
 
     Raises:
         UsageError: a parameter is out of bounds.
@@ -132,9 +135,13 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json
     return {
         "total": int(hits.get("total", {}).get("value", 0)),
         "first": body["from"],
-        "rows": [[hit["_source"].get(c.field) for c in COLUMNS] for hit in hits.get("hits", ())],
+        "rows": [[_value(hit["_source"].get(c.field), c.unit, money) for c in COLUMNS] for hit in hits.get("hits", ())],
         "choices": {c.field: [b["key"] for b in buckets.get(c.field, {}).get("buckets", ())] for c in FILTERS},
     }
+
+
+def _value(value: Any, unit: Unit | str, money: MoneyFormat) -> Any:
+    return money.number(value) if unit == "money" and isinstance(value, int | float) else value
 
 
 def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -155,21 +162,24 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     }
 
 
-def customers_csv(data: Json) -> str:
+def customers_csv(data: Json, money: MoneyFormat) -> str:
     """Return the list as CSV."""
-    return csv_text([column.label for column in COLUMNS], data["rows"], [column.unit == "time" for column in COLUMNS])
+    return csv_text([column.label for column in COLUMNS], data["rows"], [column.unit for column in COLUMNS], money)
 
 
 # --- one customer -----------------------------------------------------------------------------------------------------
 
 
-def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int, calendar: Calendar) -> Json:
+def history(
+    parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int, money: MoneyFormat, calendar: Calendar
+) -> Json:
     """Return the history of a customer: newest row, sessions, orders without void ones, alerts, weeks of the last year.
 
     Args:
         parameters: parameter `id`.
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms.
+        money: format of amounts.
         calendar: calendar of the weeks.
 
     Raises:
@@ -195,14 +205,21 @@ def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: i
     return {
         "id": customer_id,
         "now_ms": now_ms,
-        "row": rows[0] if rows else {},
+        "row": _rounded(rows[0], money) if rows else {},
         "sessions": _sources(sessions),
         "sessions_total": _total(sessions),
         "orders": _sources(orders),
         "orders_total": _total(orders),
         "alerts": _sources(alerts)[::-1],
-        "weeks": {"sessions": _weeks(sessions, "doc_count", calendar), "revenue": _weeks(orders, "v", calendar)},
+        "weeks": {
+            "sessions": _weeks(sessions, "doc_count", calendar),
+            "revenue": [[start, money.number(amount)] for start, amount in _weeks(orders, "v", calendar)],
+        },
     }
+
+
+def _rounded(row: Json, money: MoneyFormat) -> Json:
+    return {name: _value(value, "money" if name in MONEY_FIELDS else "text", money) for name, value in row.items()}
 
 
 def _newest(query: dict[str, Any], field: str, size: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import polars as pl
 from polars import col
 
+from connectors.formats.money_format import MoneyFormat
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
 from dashboards.web.boards import Json, Searches, complete
@@ -71,13 +72,14 @@ BY_INDEX: Final = {
 _SUMMED: Final = "revenue_365d"
 
 
-def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Path) -> Json:
+def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Path, money: MoneyFormat) -> Json:
     """Return groups of customers with their figures.
 
     Args:
         parameters: `by`, the grouping column; `figure`, whose spread is returned; `of`, `table` or `index`.
         search: function that queries Elasticsearch.
         folder: folder of the customer table.
+        money: format of amounts.
 
     Returns:
         `groups`, the largest first, and `complete`: name, customers, revenue, `means` in the order of `figures`, and
@@ -106,10 +108,23 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Pa
         "figures": [{"column": one.column, "label": one.label, "unit": one.unit} for one in FIGURES],
         "percents": list(PERCENTS),
         **data,
+        "groups": [_rounded(group, figure, money) for group in data["groups"]],
+        "whole": _rounded(data["whole"], figure, money),
     }
 
 
-def groups_csv(data: Json) -> str:
+def _rounded(group: Json, figure: str, money: MoneyFormat) -> Json:
+    """Return a group with rounded amounts."""
+    units = {one.column: one.unit for one in FIGURES}
+    means = zip(FIGURES, group["means"], strict=True)
+    return group | {
+        "revenue": money.number(group["revenue"]),
+        "means": [money.number(mean) if one.unit == "money" else mean for one, mean in means],
+        "spread": [money.number(value) if units[figure] == "money" else value for value in group["spread"]],
+    }
+
+
+def groups_csv(data: Json, money: MoneyFormat) -> str:
     """Return the groups as CSV."""
     labels = ["Group", "Customers", "Share", "Revenue of a year, sum", *(group.label for group in FIGURES)]
     customers = data["whole"]["customers"] or 1
@@ -117,7 +132,8 @@ def groups_csv(data: Json) -> str:
         [group["name"], group["customers"], group["customers"] / customers, group["revenue"], *group["means"]]
         for group in (*data["groups"], data["whole"])
     ]
-    return csv_text(labels, rows, [False] * len(labels))
+    units = ["text", "count", "percent", "money", *(one.unit for one in FIGURES)]
+    return csv_text(labels, rows, units, money)
 
 
 # --- the live index ---------------------------------------------------------------------------------------------------

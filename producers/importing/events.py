@@ -8,7 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from producers.importing.orders import REPEATED, Assembled, in_shop_currency
+from producers.importing.conversion import Conversion
+from producers.importing.orders import REPEATED, Assembled
 from producers.importing.rows import EVENT_BYTES_MAX
 from producers.importing.sessionise import with_sessions
 from producers.importing.spill import Spill
@@ -25,9 +26,9 @@ def event_spill(folder: Path, pending_max: int) -> Spill:
     return Spill(folder, "customer_id", pending_max, second="event_id")
 
 
-def event_rows(rows: pl.DataFrame) -> pl.DataFrame:
+def event_rows(rows: pl.DataFrame, conversion: Conversion) -> pl.DataFrame:
     """Return typed rows as they wait, with the price in the shop's currency."""
-    price = in_shop_currency(rows["_price"], rows["_rate"])
+    price = conversion.amounts(rows["_price"], rows["_rate"])
     return rows.with_columns(price=price).select(*EVENT_COLUMNS, "_file", "_line", "_first_counts")
 
 

@@ -12,21 +12,24 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from connectors.formats.money_format import DECIMALS_MAX
 from connectors.formats.timestamps import MILLIS, times_of
 from connectors.tables.batches import Batch, Refusal
 from connectors.tables.log_files import LogFile, choice_of_members, log_files, named_twice
 from connectors.tables.reader import header, read_batches
 from features.errors import ShopstreamError, UsageError
+from features.records.money import to_cents
 from features.schema import STATUSES, TS_MAX
 from producers.archive.archive import ArchiveWriter
 from producers.archive.known_until import KnownUntil
 from producers.importing.columns import Columns
+from producers.importing.conversion import Conversion
 from producers.importing.events import event_records, event_rows, event_spill, settled_ids
 from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.lookups import MappingTables, TableReader
@@ -144,6 +147,7 @@ def import_logs(
         reading = _Reading(
             report, Path(folder), min(rows_max, ROWS_PENDING_MAX), now_ms, on_progress, on_refused, guest_salt
         )
+        reading.conversions, reading.numbers = _conversions(logs)
         reading.makes_ids = any(isinstance(one, OrderMapping) and one.order.id is None for _, _, one in logs)
         for file, name, mapping in every_file(logs):
             _check_envelope(name, mapping)
@@ -161,6 +165,22 @@ def import_logs(
         refused = dict(sorted(report.refused.items()))
         archive.write_known_until(KnownUntil(reading.known_until_ms, report.dates_only, refused, _zone_of(logs)))
     return report
+
+
+def _conversions(logs: Sequence[Log]) -> tuple[list[Conversion], dict[int, int]]:
+    """Return the conversions of the mappings, all to the same decimals, and the position of each by its `id`.
+
+    Raises:
+        UsageError: mappings convert amounts into different currencies.
+    """
+    own = {id(mapping.conversion): mapping.conversion for _, _, mapping in logs}
+    into = sorted({one.into for one in own.values() if one.into})
+    if len(into) > 1:
+        raise UsageError(
+            f"The mappings convert amounts into {' and '.join(into)}.", "Write one currency.into, or set shop.currency."
+        )
+    decimals = min((one.decimals for one in own.values()), default=DECIMALS_MAX)
+    return [replace(one, decimals=decimals) for one in own.values()], {key: number for number, key in enumerate(own)}
 
 
 def _zone_of(logs: Sequence[Log]) -> str | None:
@@ -219,6 +239,8 @@ class _Reading:
         self._pending_max = pending_max
         self._known_until_ms = 0
         self.makes_ids = False
+        self.conversions: list[Conversion] = []
+        self.numbers: dict[int, int] = {}
         self._currencies: Counter[str] = Counter()
         self._tables = TableReader()
 
@@ -260,9 +282,12 @@ class _Reading:
             file_report.file, schema, names, tables.lookups, how.decimal, how.grouping, self._guest_salt,
             formats=tables.formats, lines_table=tables.lines_table, positions=mapping.positions, keys=tables.keys,
         )  # fmt: skip
-        make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
-            mapping, columns, self._now_ms
-        )  # fmt: skip
+        number = self.numbers[id(mapping.conversion)]
+        make = (
+            order_plan(mapping, columns, self._now_ms, number)
+            if isinstance(mapping, OrderMapping)
+            else click_plan(mapping, columns, self._now_ms)
+        )
         file_report.absent = tuple(columns.absent)
         return make, columns
 
@@ -295,7 +320,7 @@ class _Reading:
             return
         good = used.filter(~pl.col("_bad"))
         self._note_times(good, mapping)
-        if not mapping.currency.rates:
+        if not mapping.currency.rates and mapping.conversion.rates is None:
             self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
         if isinstance(mapping, OrderMapping):
             # an id of the file may equal one that is made of a customer, whose rows it must meet
@@ -304,7 +329,7 @@ class _Reading:
             keyed = used.drop("_currency").with_columns(key.alias("_key"))
             self._orders.add(keyed.filter(pl.col("_key").is_not_null()))
         else:
-            self._events.add(event_rows(good))
+            self._events.add(event_rows(good, self.conversions[self.numbers[id(mapping.conversion)]]))
 
     def _refuse(self, file_report: FileReport, rows: Sequence[Refusal]) -> None:
         if rows:
@@ -342,8 +367,14 @@ class _Reading:
             raise ShopstreamError(
                 f"The log has several currencies: {currencies}.", "Give currency.rates in the mapping."
             )
+        into = next((one.into for one in self.conversions if one.into), "")
+        if into and (others := [name for name in self._currencies if name != into]):
+            raise ShopstreamError(
+                f"The log is in {others[0]}, but amounts are in {into}.",
+                f"Give currency.rates or currency.rates_file in the mapping: rates: {{{others[0]}: …}}.",
+            )
         # `map` holds no reference to the rows, so they are freed as soon as they are assembled
-        for made in map(order_records, self._orders.parts(rows_max)):
+        for made in (order_records(part, self.conversions) for part in self._orders.parts(rows_max)):
             self._settle(made)
             yield "orders", made.records
         ids_apart = self._folder / "ids-apart"
@@ -359,7 +390,8 @@ class _Reading:
         for (number,), part in made.refused.group_by("_file"):
             rows = part.select(
                 pl.col("_line").alias("line"), "reason",
-                *(pl.lit(None, pl.String).alias(name) for name in ("column", "value", "detail")),
+                *(pl.lit(None, pl.String).alias(name) for name in ("column", "value")),
+                pl.col("detail") if "detail" in part.columns else pl.lit(None, pl.String).alias("detail"),
             )  # fmt: skip
             self._refused(self._report.files[_int(number)], rows)
         for number, reason, count in made.dropped.group_by("_file", "reason").len().iter_rows():
@@ -407,7 +439,7 @@ def _note(report: ImportReport, topic: str, records: pl.DataFrame) -> None:
     report.last_ms = last if report.last_ms is None else max(report.last_ms, last)
     if topic == "orders":
         placed = _winning(records).filter(pl.col("status") == STATUSES[0])["total"]
-        report.revenue_cents += int((placed * 100).round().cast(pl.Int64).sum())
+        report.revenue_cents += int(to_cents(placed.to_numpy()).sum())
 
 
 def _winning(records: pl.DataFrame) -> pl.DataFrame:

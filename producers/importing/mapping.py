@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from decimal import Decimal
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -14,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from connectors.formats.country_codes import country_codes
+from connectors.formats.money_format import UNSET_MONEY, ShopMoney
 from connectors.formats.schema_times import SCHEMA
 from connectors.formats.strict_yaml import PartError, builtin_texts, find_text, read_yaml
 from connectors.messages.topic_format import TopicFormat
@@ -28,11 +29,12 @@ from connectors.tables.file_format import FileFormat
 from connectors.tables.json_path import parse_path
 from features.errors import UsageError
 from features.schema import Device, EventType, Status
+from producers.importing.conversion import Conversion
+from producers.importing.currencies import Currency, conversion_of
 from producers.importing.sources import (
     Condition,
     Part,
     Path,
-    PathPart,
     Selection,
     Source,
     Text,
@@ -43,28 +45,11 @@ from producers.importing.sources import (
 )
 from producers.importing.time_sources import Times
 
-RATE_DECIMALS_MAX: Final = 8
-
-
-def _exact_rate(given: Any) -> Any:
-    try:
-        rate = given if isinstance(given, bool) else Decimal(str(given))
-    except ArithmeticError:
-        rate = None
-    if not isinstance(rate, Decimal) or not rate.is_finite() or not 0 < rate < 10**8:
-        raise ValueError("a rate is a number above 0 and below 100,000,000")
-    if round(rate, RATE_DECIMALS_MAX) != rate:
-        raise ValueError(f"a rate has at most {RATE_DECIMALS_MAX} decimals")
-    return rate
-
 
 def _country_code(code: str) -> str:
     if code not in country_codes():
         raise ValueError(f"there is no code {code} in ISO 3166 alpha-2: write null for a country without one")
     return code
-
-
-Rate = Annotated[Decimal, BeforeValidator(_exact_rate)]
 
 
 class LeftOut(Condition):
@@ -73,24 +58,6 @@ class LeftOut(Condition):
     reason: Annotated[str, StringConstraints(min_length=1)]
     when: Condition | None = None
     """Second condition that must hold, too."""
-
-
-class Currency(PathPart):
-    """Conversion factors to the shop's currency. A row in a currency without a rate is refused."""
-
-    path: Path | None = None
-    rates: dict[str, Rate] = Field(default_factory=dict)
-    """Currency -> rate. Without rates, all rows must have the same currency."""
-    rate: Rate = Decimal(1)
-    """Rate for all rows, if there is no currency column."""
-
-    @model_validator(mode="after")
-    def _rates(self) -> Self:
-        if self.path is None and self.rates:
-            raise ValueError("rates need the column of the currency")
-        if self.path is not None and self.rate != 1:
-            raise ValueError("give the rates of the column's currencies, or one rate")
-        return self
 
 
 class Ids(Part):
@@ -287,6 +254,12 @@ class _Common(Part):
     """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other texts become null, counted."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
+    _conversion: Conversion = PrivateAttr(default=Conversion())
+
+    @property
+    def conversion(self) -> Conversion:
+        """How amounts become amounts of the shop."""
+        return self._conversion
 
     @property
     def fields(self) -> OrderColumns | ClickColumns:
@@ -475,19 +448,22 @@ def mapping_text(name_or_path: str) -> tuple[str, str]:
 
 
 def load_mapping(
-    name_or_path: str, answers: MappingOf[str, str] = MappingProxyType({})
+    name_or_path: str, answers: MappingOf[str, str] = MappingProxyType({}), shop: ShopMoney = UNSET_MONEY
 ) -> tuple[str, OrderMapping | ClickMapping]:
-    """Return a mapping and its name, from the built-in ones or a YAML file.
+    """Return a mapping and its name, from the built-in ones or a YAML file. Arguments as `parse_mapping`.
 
     Raises:
         UsageError: the mapping is missing or invalid. The message names file and line.
     """
     text, origin = mapping_text(name_or_path)
-    return FilePath(name_or_path).stem, parse_mapping(text, origin, answers)
+    return FilePath(name_or_path).stem, parse_mapping(text, origin, answers, shop)
 
 
 def load_mappings(
-    files: Sequence[str | FilePath], names: Sequence[str], answers: MappingOf[str, str] = MappingProxyType({})
+    files: Sequence[str | FilePath],
+    names: Sequence[str],
+    answers: MappingOf[str, str] = MappingProxyType({}),
+    shop: ShopMoney = UNSET_MONEY,
 ) -> list[tuple[str | FilePath, str, OrderMapping | ClickMapping]]:
     """Return each file, folder or glob with the name of its mapping and the mapping.
 
@@ -495,6 +471,7 @@ def load_mappings(
         files: foreign logs.
         names: built-in mappings or YAML files: one for all files, or one per file.
         answers: name -> value for each `{ask: name}` of the mappings.
+        shop: what the settings say about amounts.
 
     Raises:
         UsageError: the numbers do not fit, or a mapping is missing or invalid.
@@ -504,7 +481,7 @@ def load_mappings(
             f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
         )
     check_answers([mapping_text(name)[0] for name in names], answers)
-    loaded = {name: load_mapping(name, answers) for name in dict.fromkeys(names)}
+    loaded = {name: load_mapping(name, answers, shop) for name in dict.fromkeys(names)}
     every = list(names) * len(files) if len(names) == 1 else names
     return [(file, *loaded[name]) for file, name in zip(files, every, strict=True)]
 
@@ -521,17 +498,24 @@ def check_answers(texts: Sequence[str], answers: MappingOf[str, str]) -> None:
 
 
 def parse_mapping(
-    text: str, origin: str, answers: MappingOf[str, str] = MappingProxyType({})
+    text: str,
+    origin: str,
+    answers: MappingOf[str, str] = MappingProxyType({}),
+    shop: ShopMoney = UNSET_MONEY,
+    rates_text: str | None = None,
 ) -> OrderMapping | ClickMapping:
     """Return the mapping of a YAML text.
 
     Args:
         text: YAML.
-        origin: name for errors.
+        origin: path of the file, or another name for errors.
         answers: name -> value for each `{ask: name}` of the text.
+        shop: what the settings say about amounts.
+        rates_text: text of the file of rates; None: it is read from the folder of the mapping.
 
     Raises:
-        UsageError: the text is no mapping, refuses its source, or asks for a value that is not given.
+        UsageError: the text is no mapping, refuses its source, or asks for a value that is not given. Or its file of
+            rates is none, or its amounts do not become those of the shop.
     """
     read = read_yaml(text, origin)
     content = dict(read.content) if isinstance(read.content, dict) else read.content
@@ -539,11 +523,13 @@ def parse_mapping(
         raise UsageError(f"{origin}: {content['refused']}", "docs/import.md lists the mappings.")
     to_ask = content.pop("ask", {}) if isinstance(content, dict) else {}
     try:
-        return _MAPPING.validate_python(_answered(content, to_ask, answers, origin))
+        mapping = _MAPPING.validate_python(_answered(content, to_ask, answers, origin))
     except ValidationError as error:
         shows = "map show" if isinstance(content, dict) and "from" in content else "import --show"
         known = f"docs/import.md lists what a mapping may contain; `shopstream {shows} NAME` prints one."
         raise UsageError(read.refusal(error), known) from None
+    mapping._conversion = conversion_of(mapping.currency, mapping.time, read, shop, rates_text)  # noqa: SLF001
+    return mapping
 
 
 def _answered(content: Any, to_ask: Any, answers: MappingOf[str, str], origin: str) -> Any:

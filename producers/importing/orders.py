@@ -5,14 +5,17 @@ The result does not depend on the order of rows or files: rows are sorted by con
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from features.schema import AMOUNT_MAX, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, STATUSES
+from producers.importing.conversion import NO_DAY_RATE, Conversion
 from producers.importing.money import amounts, products, rounded, sums
-from producers.importing.rows import CHANGED, NO_RATE, ORDER_BYTES_MAX, RULE_DIGITS
+from producers.importing.row_rates import NO_RATE
+from producers.importing.rows import CHANGED, ORDER_BYTES_MAX, RULE_DIGITS
 
 ORDER_COLUMNS: Final = (
     "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
@@ -46,7 +49,10 @@ _ID_CHECKS: Final = (
         "order with different totals",
         _SINGLE & (pl.col("_total").n_unique().over("order_id", "status", pl.coalesce("updated_ts", "ts")) > 1),
     ),
-    ("order of several currencies", _SINGLE & (pl.col("_rate").n_unique().over("order_id") > 1)),
+    (
+        "order of several currencies",
+        _SINGLE & (pl.col("_rate").n_unique().over("order_id") > 1) & (pl.col("ts").n_unique().over("order_id") == 1),
+    ),
 )
 """Reasons to refuse all rows of an id but repetitions. The first one that holds is counted."""
 
@@ -57,7 +63,7 @@ class Assembled:
 
     Attributes:
         records: columns of the record.
-        refused: `_file`, `_line`, reason.
+        refused: `_file`, `_line`, reason, and `detail` if a reason has one.
         left_out: `_file`, `_line`, reason.
         dropped: `_file`, reason: rows with an optional value that the record does not hold.
     """
@@ -68,8 +74,13 @@ class Assembled:
     dropped: pl.DataFrame
 
 
-def order_records(rows: pl.DataFrame) -> Assembled:
-    """Return the order records of typed rows. All rows of an order id are among them."""
+def order_records(rows: pl.DataFrame, conversions: Sequence[Conversion] = (Conversion(),)) -> Assembled:
+    """Return the order records of typed rows. All rows of an order id are among them.
+
+    Args:
+        rows: typed rows of a plan.
+        conversions: conversion of each mapping, by the number of its plan.
+    """
     change = pl.when(_SINGLE).then(pl.col("updated_ts").fill_null(pl.col("ts"))).otherwise("updated_ts")
     rows = _with_made_ids(_sorted(rows.with_columns(updated_ts=change)))
     again = _SINGLE & pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _CONTENT)
@@ -80,15 +91,15 @@ def order_records(rows: pl.DataFrame) -> Assembled:
     rows = rows.with_columns(pl.coalesce(reasons).alias("reason"))
     refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
     rows = rows.filter(pl.col("reason").is_null()).drop("reason")
-    single, more = _single(rows.filter(_SINGLE))
+    single, more = _single(rows.filter(_SINGLE), conversions[0])
     remaining, ruled, uneven = _by_rules(rows.filter("_grouped"))
-    lines, others, repeated, dropped = _joined(remaining)
+    lines, others, repeated, dropped = _joined(_with_day_rates(remaining, conversions), conversions[0])
     refused += [more, others, uneven]
     left_out += [ruled, repeated]
     records = pl.concat([single, lines]).select(ORDER_COLUMNS)
-    records, clashing = _without_clashes(records, rows, pl.concat([*refused, *left_out]))
+    records, clashing = _without_clashes(records, rows, pl.concat([*refused, *left_out], how="diagonal"))
     records = records.sort("ts", "order_id", "updated_ts", "status", "total")
-    return Assembled(records, pl.concat([*refused, clashing]), pl.concat(left_out), dropped)
+    return Assembled(records, pl.concat([*refused, clashing], how="diagonal"), pl.concat(left_out), dropped)
 
 
 def _with_made_ids(rows: pl.DataFrame) -> pl.DataFrame:
@@ -140,15 +151,15 @@ def _refused(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- a row is an order ------------------------------------------------------------------------------------------------
-def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _single(rows: pl.DataFrame, conversion: Conversion) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the records of rows that are orders, and the refused rows."""
     too_long = pl.col("order_id").str.len_bytes() > ORDER_BYTES_MAX["order_id"]
     reason = pl.when(too_long).then(pl.lit(f"order_id longer than {ORDER_BYTES_MAX['order_id']} bytes"))
     rows = rows.with_columns(reason.alias("reason"))
     refused, rows = rows.filter(pl.col("reason").is_not_null()), rows.filter(pl.col("reason").is_null())
     records = rows.with_columns(
-        total=in_shop_currency(rows["_total"], rows["_rate"]),
-        unit_price=in_shop_currency(rows["_unit_price"], rows["_rate"]),
+        total=conversion.amounts(rows["_total"], rows["_rate"]),
+        unit_price=conversion.amounts(rows["_unit_price"], rows["_rate"]),
     )
     records = records.with_columns(items=pl.when("_has_line").then(pl.concat_list(_item())))
     return records.select(*ORDER_COLUMNS, "_line"), _refused(refused)
@@ -156,19 +167,6 @@ def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _item() -> pl.Expr:
     return pl.struct("product_id", "category", "quantity", "unit_price").cast(_ITEM)
-
-
-def in_shop_currency(amount: pl.Series, rate: pl.Series) -> pl.Series:
-    """Return amounts in the shop's currency as the nearest float64. The contract rounds them.
-
-    Args:
-        amount: plain decimals as text.
-        rate: rate of each amount, as text.
-    """
-    if (rate == "1").all():
-        return amount.cast(pl.Float64)
-    exact = products(amounts(amount), amounts(rate))
-    return rounded(exact, exact.scale)
 
 
 # --- rows of one order ------------------------------------------------------------------------------------------------
@@ -215,18 +213,42 @@ def _rules_that_hold(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([held, absent]).group_by(_ORDER).agg(pl.col("_rule").min())
 
 
+def _with_day_rates(rows: pl.DataFrame, conversions: Sequence[Conversion]) -> pl.DataFrame:
+    """Return lines with the rates of the days on which their orders were placed: those of the earliest lines.
+
+    Args:
+        rows: rows of orders. Where a mapping has rates by day, the currency of a line stands for its rate.
+        conversions: conversion of each mapping.
+
+    Returns:
+        The rows, with `_lack`: why a line has no rate.
+    """
+    placed = pl.col("ts").min().over("order_id")
+    rate, lack = pl.col("_rate"), pl.lit(None, pl.String)
+    for number, conversion in enumerate(conversions):
+        if conversion.rates is not None:
+            by_day = (pl.col("_conversion") == number) & ~pl.col("_in_record") & pl.col("_rate").is_not_null()
+            of_day = conversion.rate(pl.col("_rate"), placed)
+            rate = pl.when(by_day).then(of_day).otherwise(rate)
+            lacks = by_day & of_day.is_null() & placed.is_not_null()
+            lack = pl.when(lacks).then(conversion.lack(pl.col("_rate"), placed)).otherwise(lack)
+    return rows.with_columns(_rate=rate, _lack=lack)
+
+
 def _joined(
-    rows: pl.DataFrame, *, repeats: bool = False
+    rows: pl.DataFrame, conversion: Conversion, *, repeats: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return a record per order of lines, the refused, the repeated, and the rows with a value that is not used.
 
     Args:
-        rows: typed rows, sorted by content.
+        rows: typed rows, sorted by content, of `_with_day_rates`.
+        conversion: conversion of any mapping: they differ in their rates only.
         repeats: whether a record that repeats another one is kept.
     """
     rows = _with_groups(rows)
     if rows["_rate"].null_count():
-        rows = rows.with_columns(_rate=pl.col("_rate").drop_nulls().first().over(_GROUP))
+        own = pl.col("_rate").drop_nulls().first().over(_GROUP)
+        rows = rows.with_columns(_rate=pl.coalesce("_rate", own))
     orders = rows.group_by(_GROUP, maintain_order=True).agg(
         pl.col("order_id").first(),
         pl.col("customer_id").drop_nulls().first(),
@@ -243,18 +265,20 @@ def _joined(
         pl.col("_bad", "_net_amounts", "_net_status", "_in_record").any(),
         pl.col("_sums").any(),
         pl.col("_rate").drop_nulls().n_unique().alias("_currencies"),
+        pl.col("_lack").drop_nulls().first().alias("detail"),
     )
-    orders = _with_total(rows, orders)
+    orders = _with_total(rows, orders, conversion.decimals)
     reasons = pl.coalesce(*(pl.when(fails).then(pl.lit(reason)) for reason, fails in _ORDER_CHECKS))
     orders = orders.with_columns(reasons.alias("reason"))
     verdict = (
         rows.filter(~pl.col("_bad"))
         .select(_GROUP, "_file", "_line")
-        .join(orders.filter(pl.col("reason").is_not_null()).select(_GROUP, "reason"), on=_GROUP)
+        .join(orders.filter(pl.col("reason").is_not_null()).select(_GROUP, "reason", "detail"), on=_GROUP)
     )
-    refused = _refused(verdict)
+    detail = pl.when(pl.col("reason") == NO_DAY_RATE).then("detail")
+    refused = verdict.select("_file", "_line", "reason", detail.alias("detail"))
     good = orders.filter(pl.col("reason").is_null())
-    records = _with_items(rows, good)
+    records = _with_items(rows, good, conversion)
     records, again = (records, records.select(_GROUP).clear()) if repeats else _without_repeats(records)
     repeated = _refused(rows.join(again, on=_GROUP, how="semi").with_columns(reason=pl.lit(REPEATED)))
     return (
@@ -298,6 +322,7 @@ _ORDER_CHECKS: Final = (
         CHANGED,
         (pl.col("updated_ts") < pl.col("ts")) | (pl.col("updated_ts") - pl.col("ts") > ORDER_CHANGE_MS_MAX),
     ),
+    (NO_DAY_RATE, pl.col("detail").is_not_null()),
     (NO_RATE, pl.col("_currencies") == 0),
     ("order of several currencies", pl.col("_currencies") > 1),
     ("order with different totals", (pl.col("_totals") > 1) & ~pl.col("_net_amounts")),
@@ -310,8 +335,8 @@ _ORDER_CHECKS: Final = (
 """Reasons to refuse all rows of an order. The first one that holds is counted."""
 
 
-def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
-    """Add total and status. Amounts are exact sums, rounded once."""
+def _with_total(rows: pl.DataFrame, orders: pl.DataFrame, decimals: int) -> pl.DataFrame:
+    """Add total and status. Amounts are exact sums, rounded once to the decimals of the currency."""
     amounts_of = rows.select(
         _GROUP, "status", "_bad", "_sums", "_has_line", "_net_amounts", "_net_status", "_total", "_quantity",
         "_unit_price", "_rate",
@@ -326,7 +351,9 @@ def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
             by_total.filter(~pl.col("_net_amounts")).unique([_GROUP, "_total"], maintain_order=True),
         ]
     )
-    totals = pl.concat([_sums(by_lines, "_unit_price", "_quantity"), _sums(by_total, "_total", None)])
+    totals = pl.concat(
+        [_sums(by_lines, "_unit_price", "_quantity", decimals), _sums(by_total, "_total", None, decimals)]
+    )
     orders = orders.join(totals, on=_GROUP, how="left", maintain_order="left")
     nothing_left = (pl.col("_net_amounts") & (pl.col("total") <= 0) & (pl.col("sold") > 0)).fill_null(False)
     status = pl.when("_mixed").then(pl.lit(STATUSES[0])).otherwise(pl.col("status").fill_null(STATUSES[0]))
@@ -342,32 +369,32 @@ def _counts(orders: pl.DataFrame) -> pl.Expr:
     return _PLACED | ~pl.col(_GROUP).is_in(netted.implode()) if len(netted) else pl.lit(True)
 
 
-def _sums(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
-    """Return per group the exact sum, rounded once to cents, and that of the positive amounts alone."""
-    total = _sum(rows, amount, quantity).rename({"amount": "total"})
+def _sums(rows: pl.DataFrame, amount: str, quantity: str | None, decimals: int) -> pl.DataFrame:
+    """Return per group the exact sum, rounded once, and that of the positive amounts alone."""
+    total = _sum(rows, amount, quantity, decimals).rename({"amount": "total"})
     below = _negative(amount) | (_negative(quantity) if quantity else pl.lit(False))
     sold = rows.filter(~below)
     if len(sold) == len(rows):
         return total.with_columns(sold="total")
-    return total.join(_sum(sold, amount, quantity).rename({"amount": "sold"}), on=_GROUP, how="left")
+    return total.join(_sum(sold, amount, quantity, decimals).rename({"amount": "sold"}), on=_GROUP, how="left")
 
 
-def _sum(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
+def _sum(rows: pl.DataFrame, amount: str, quantity: str | None, decimals: int) -> pl.DataFrame:
     rate = rows["_rate"]
     one_rate = len(rows) > 0 and bool(rate.eq_missing(rate[0]).all())
     factors = [amounts(rows[name]) for name in (amount, *([quantity] if quantity else []))]
     groups, exact = sums(rows[_GROUP], products(*factors, amounts(rate.head(1) if one_rate else rate)))
-    return pl.DataFrame({_GROUP: groups, "amount": rounded(exact)})
+    return pl.DataFrame({_GROUP: groups, "amount": rounded(exact, decimals)})
 
 
 def _negative(name: str) -> pl.Expr:
     return pl.col(name).str.starts_with("-").fill_null(False)
 
 
-def _with_items(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+def _with_items(rows: pl.DataFrame, orders: pl.DataFrame, conversion: Conversion) -> pl.DataFrame:
     """Add the lines of each order that count, sorted by content. Lines that take something back are no items."""
     lines = rows.filter(pl.col("_has_line") & ~_negative("_quantity") & ~_negative("_unit_price") & _counts(orders))
-    lines = lines.with_columns(unit_price=in_shop_currency(lines["_unit_price"], lines["_rate"]))
+    lines = lines.with_columns(unit_price=conversion.amounts(lines["_unit_price"], lines["_rate"]))
     items = lines.group_by(_GROUP, maintain_order=True).agg(items=_item())
     return orders.join(items, on=_GROUP, how="left", maintain_order="left").with_columns(
         pl.col("updated_ts").fill_null(pl.col("ts"))
@@ -386,16 +413,21 @@ def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- messages of a topic ----------------------------------------------------------------------------------------------
-def message_orders(rows: pl.DataFrame) -> Assembled:
+def message_orders(rows: pl.DataFrame, conversion: Conversion) -> Assembled:
     """Return the order records of typed rows whose messages are orders, or changes of them, with their `_line`.
 
     All rows are of one mapping: each is an order, or each is a line of one. Messages are judged one by one: no other
     message refuses a record.
+
+    Args:
+        rows: typed rows of the plan 0.
+        conversion: conversion of the mapping.
     """
     if not rows["_grouped"].any():
         single = rows.filter(_SINGLE).with_columns(updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")))
-        records, refused = _single(single)
+        records, refused = _single(single, conversion)
         nothing = refused.clear()
         return Assembled(records, refused, nothing, nothing.select("_file", "reason"))
-    records, refused, repeated, dropped = _joined(rows.sort(_CONTENT, nulls_last=True), repeats=True)
+    rows = _with_day_rates(rows.sort(_CONTENT, nulls_last=True), [conversion])
+    records, refused, repeated, dropped = _joined(rows, conversion, repeats=True)
     return Assembled(records, refused, repeated, dropped)

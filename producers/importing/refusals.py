@@ -106,6 +106,8 @@ _REMEDIES: Final = (
     ("time before 1970", "Write time.format with the unit of the numbers: epoch_s, epoch_ms, epoch_us or epoch_ns."),
     ("time ahead of now", "Correct the rows: consumers refuse times more than a day ahead."),
     ("currency without", "Add the currency to currency.rates."),
+    ("no rate for the day", "Add the rate of this currency and day to currency.rates_file."),
+    ("total with decimals", "Correct the amounts, or name the currency that they have in currency.path."),
     ("order of several currencies", "Correct the rows: an order has one currency."),
     ("unknown status", "Add the word to order.statuses; null leaves its rows out."),
     ("unknown event type", "Add the word to click.types; null leaves its rows out."),

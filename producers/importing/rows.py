@@ -27,17 +27,16 @@ from features.schema import (
     Order,
 )
 from producers.importing.columns import (
-    NO_TEXT,
     Columns,
     label,
     makes_guests,
-    rates_of,
     replaced,
     without_guests,
 )
 from producers.importing.judge import Check, Drop, Plan
 from producers.importing.lookups import TABLE_POSITION
 from producers.importing.mapping import ClickMapping, LeftOut, LineId, OrderColumns, OrderMapping, join_of
+from producers.importing.row_rates import fraction_checks, rate_checks, row_rate
 from producers.importing.sources import ANY_WORD, ELEMENT, Selection, Source, Value, alternatives, names_in
 
 AHEAD_MS_MAX: Final = DAY_MS
@@ -50,7 +49,6 @@ _QUANTITY_MAX: Final = 2**53
 _OWN_CUSTOMER: Final = "\0own_customer"
 _UNREAD: Final = "\0word{}"
 """Column of a text that refuses its row."""
-NO_RATE: Final = "currency without a rate"
 NO_USER: Final = "no user yet"
 """Reason of a click of a visitor whom no user id names."""
 _FRACTION: Final = "fraction of a piece: the record has no quantity"
@@ -63,8 +61,14 @@ EVENT_BYTES_MAX, ORDER_BYTES_MAX = (
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
-def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
+def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int, number: int = 0) -> Plan:
     """Build the plan of an order log.
+
+    Args:
+        mapping: mapping of the log.
+        columns: columns of the file.
+        now_ms: current time, epoch ms.
+        number: position of the mapping's conversion among those that `order_records` takes.
 
     Raises:
         UsageError: the file lacks a column that orders need.
@@ -73,7 +77,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
     sums, grouped = order.total is None, order.grouped
     ts_text, ts = columns.time(mapping.time, required=True)
     updated_text, updated = columns.time(order.updated)
-    rate_text, rate = _rate(mapping, columns)
+    by_line = order.rows == "line"  # the order is placed at its earliest line's time, which a row does not know
+    rate_text, rate = row_rate(mapping, columns, None if by_line else ts)
     sources: dict[str, Source | None] = {
         "order_id": order.id, "customer_id": order.customer, "session_id": order.session, "status": order.status,
         "total": order.total, "product_id": line.product, "category": line.category, "quantity": line.quantity,
@@ -118,7 +123,8 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         Check("time ahead of now", "updated_ts", _struct("updated", "ms") > now_ms + AHEAD_MS_MAX),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(ORDER_BYTES_MAX, texts),
-        _rate_check(pl.col("currency").is_not_null() if grouped else pl.lit(True)),
+        *rate_checks(mapping, pl.col("currency").is_not_null() if grouped else pl.lit(True), by_line=by_line),
+        *fraction_checks(mapping, _amount("total")),
         Check("unknown status", "status", pl.col("v_status").is_not_null() & ~pl.col("v_status").is_in(STATUSES)),
         *_amount_checks("total", needed=not sums and not grouped, net=net),
         *_amount_checks("unit_price", needed=False, net=net),
@@ -140,11 +146,11 @@ def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
         _uncounted("status", order.statuses), checks,
         [*_drops(mapping, columns),
          *([] if sums else (Drop(reason, None, lost) for reason, lost in _without_rows(order)))],
-        _order_output(order, has_line), columns.moments,
+        _order_output(order, has_line, number), columns.moments,
     )  # fmt: skip
 
 
-def _order_output(order: OrderColumns, has_line: pl.Expr) -> dict[str, pl.Expr]:
+def _order_output(order: OrderColumns, has_line: pl.Expr, number: int) -> dict[str, pl.Expr]:
     return {
         "_line": pl.col(LINE).cast(pl.Int64),
         "_bad": pl.col("\0check").is_not_null(),
@@ -162,6 +168,7 @@ def _order_output(order: OrderColumns, has_line: pl.Expr) -> dict[str, pl.Expr]:
         "_is_date": _struct("ts", "is_date"),
         "_rate": pl.col("\0rate"),
         "_currency": pl.col("currency"),
+        "_conversion": pl.lit(number, pl.Int32),
         "_total": _amount("total"),
         "_quantity": pl.when(has_line).then(_amount("quantity")),
         "_unit_price": pl.when(has_line).then(_amount("unit_price")),
@@ -229,7 +236,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
     """
     click = mapping.click
     ts_text, ts = columns.time(mapping.time, required=True)
-    rate_text, rate = _rate(mapping, columns)
+    rate_text, rate = row_rate(mapping, columns, ts)
     sources: dict[str, Source | None] = {
         "event_id": click.id, "event_type": click.type,
         "customer_id": click.customer if mapping.identity is None else mapping.identity.user,
@@ -266,7 +273,7 @@ def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
         *_time_checks(grouped=False, now_ms=now_ms),
         *_optional_id_checks("session_id", "product_id"),
         *_bounds(EVENT_BYTES_MAX, texts),
-        _rate_check(pl.col("price").is_not_null()),
+        *rate_checks(mapping, pl.col("price").is_not_null(), by_line=False),
         Check(
             "unknown event type", "event_type",
             pl.col("v_event_type").is_null() | ~pl.col("v_event_type").is_in(EVENT_TYPES),
@@ -406,21 +413,6 @@ def _uncounted(name: str, words: Mapping[str, str | None]) -> list[tuple[str, pl
 def _country(text: pl.Expr, countries: Mapping[str, str | None]) -> pl.Expr:
     named = replaced(text, countries, text)
     return pl.when(named.is_in(sorted(country_codes()))).then(named)
-
-
-def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Expr, pl.Expr]:
-    """Return the text of the row's currency and the rate as plain decimal text."""
-    currency = mapping.currency
-    if currency.path is None:
-        return NO_TEXT, pl.lit(format(currency.rate, "f"))
-    text = columns.text(currency.path, required=True)
-    if not currency.rates:  # one currency, which is checked over the whole log
-        return text, pl.when(text.is_not_null()).then(pl.lit("1"))
-    return text, replaced(text, rates_of(currency.rates), None)
-
-
-def _rate_check(needed: pl.Expr) -> Check:
-    return Check(NO_RATE, "currency", needed & pl.col("\0rate").is_null())
 
 
 def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple[str, pl.Expr]]:

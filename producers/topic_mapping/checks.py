@@ -23,7 +23,7 @@ def topic_fault(mapping: OrderMapping | ClickMapping) -> TopicFault | None:
         return TopicFault((), "names no topic", "Add `from: {topic: NAME, format: json}`.")
     if mapping.tables:
         return TopicFault(("tables",), "looks values up in files, which a topic does not have")
-    if mapping.currency.path is not None and not mapping.currency.rates:
+    if mapping.currency.path is not None and not mapping.currency.rates and mapping.currency.rates_file is None:
         return TopicFault(
             ("currency",),
             "names a currency without rates. Messages are judged one by one, so that amounts of several currencies"

@@ -26,11 +26,13 @@ from connectors.tables.records import Unreadable, records_batch, text_at
 from features.errors import UsageError
 from features.schema import TS_MAX, VOID_STATUS, Event, Item, Order
 from producers.importing.columns import Columns, label
+from producers.importing.conversion import NO_DAY_RATE
 from producers.importing.events import EVENT_COLUMNS, event_rows
 from producers.importing.judge import Plan, judge, rows_to_judge
 from producers.importing.mapping import ClickMapping, OrderMapping
 from producers.importing.orders import ORDER_COLUMNS, message_orders
-from producers.importing.rows import NO_RATE, click_plan, order_plan
+from producers.importing.row_rates import NO_RATE
+from producers.importing.rows import click_plan, order_plan
 from producers.importing.sources import paths_of
 from producers.topic_mapping.checks import topic_fault
 
@@ -276,7 +278,7 @@ class TopicMapper:
     ) -> None:
         if rows is None or rows.is_empty():
             return
-        made = message_orders(rows.drop("_currency"))
+        made = message_orders(rows.drop("_currency"), self._mapping.conversion)
         for line, reason in made.refused.select("_line", "reason").iter_rows():
             column = self._plan.labels.get(_FIELD_OF.get(reason, ""))
             mapped.refused.setdefault(line, self._reason(parts[line], column, reason, None, None))
@@ -290,7 +292,7 @@ class TopicMapper:
             return
         for line in rows.filter(pl.col("session_id").is_null())["_line"].unique().to_list():
             mapped.left_out[line] = NO_SESSION
-        rows = event_rows(rows.filter(pl.col("session_id").is_not_null()))
+        rows = event_rows(rows.filter(pl.col("session_id").is_not_null()), self._mapping.conversion)
         lines, columns = _columns(rows, EVENT_COLUMNS)
         if None in columns[0]:
             columns[0] = _with_positions(columns[0], lines, messages)
@@ -312,6 +314,8 @@ class TopicMapper:
         paths = ", ".join(f"{part}.{path}" if part else path for path in column.split(", "))
         if value is None and reason.startswith("no "):
             return f"`{paths}`: missing"
+        if reason == NO_DAY_RATE:
+            return f"`{paths}`: {detail}"  # a currency and a day, which are no personal data
         if not self._shows_values:
             return f"`{paths}`: {reason}"
         return f"`{paths}`: {detail or reason}" + (f': "{value}"' if value is not None and not detail else "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from connectors.formats.money_format import UNSET_MONEY, ShopMoney
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from features.errors import UsageError
 from producers.importing.mapping import ClickMapping, OrderMapping, parse_mapping
@@ -63,18 +64,21 @@ class LoadedMapping(NamedTuple):
         return f"{self.origin}, line {read_yaml(self.text, self.origin).line(path)}"
 
 
-def read_topic_mapping(name_or_path: str, answers: Mapping[str, str] = MappingProxyType({})) -> LoadedMapping:
+def read_topic_mapping(
+    name_or_path: str, answers: Mapping[str, str] = MappingProxyType({}), shop: ShopMoney = UNSET_MONEY
+) -> LoadedMapping:
     """Return a mapping of a topic, from the ready ones or a YAML file.
 
     Args:
         name_or_path: name of a ready mapping, or path of a YAML file.
         answers: name -> value for each `{ask: name}` of the mapping.
+        shop: what the settings say about amounts.
 
     Raises:
         UsageError: the mapping is missing or invalid, is none of a topic, or asks for a value that is not given.
     """
     text, origin = topic_mapping_text(name_or_path)
-    mapping = parse_mapping(text, origin, answers)
+    mapping = parse_mapping(text, origin, answers, shop)
     check_topic_mapping(text, origin, mapping)
     return LoadedMapping(text, origin, mapping)
 

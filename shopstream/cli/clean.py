@@ -68,9 +68,11 @@ def clean(
 def _logs(sources: list[Path], mappings: list[str], identity: list[str]) -> list[Log]:
     """Pair the files with their mappings; empty if the source is an archive."""
     from producers.importing.mapping import load_mappings
+    from shopstream.runtime.topic_mapper import shop_money
+    from shopstream.settings import load_settings
 
     if mappings:
-        return load_mappings(sources, mappings)
+        return load_mappings(sources, mappings, shop=shop_money(load_settings()))
     if len(sources) > 1 or sources[0].is_file():
         raise UsageError("Foreign logs need a mapping.", "Give --mapping; `shopstream import --list` lists some.")
     if identity:

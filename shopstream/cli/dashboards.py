@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from features.errors import ShopstreamError, UsageError
 from shopstream.cli.options import AsJson, Run, time_option
+from shopstream.cli.progress import state_currency
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
@@ -42,13 +43,17 @@ def build(
     from dashboards.boards import DASHBOARDS
     from dashboards.kibana.saved_objects import ndjson
     from features.schema import DEFAULT_RUN, check_run
+    from shopstream.settings import load_settings
 
-    content = ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN))
+    money = load_settings().shop.money
+    content = ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN), money)
     try:
         out.write_text(content, "utf-8")
     except OSError as error:
         raise ShopstreamError(f"{out} cannot be written: {error.strerror}.", "Choose another --out.") from error
-    Console(stderr=True).print(f"{content.count(chr(10))} saved objects in {out}", highlight=False)
+    console = Console(stderr=True)
+    console.print(f"{content.count(chr(10))} saved objects in {out}", highlight=False)
+    state_currency(console, money)
 
 
 def check(
@@ -135,6 +140,7 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
 
     console = Console(stderr=True)
     shop = load_settings().shop
+    money = shop.money
     if calendar and shop.time_zone is None:
         raise UsageError("--calendar needs the shop's zone.", "Set shop.time_zone (SHOPSTREAM_SHOP__TIME_ZONE).")
     target = kibana.Kibana(
@@ -148,12 +154,13 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
     with console.status("waiting for Kibana ...") as status:
         imported = kibana.import_file(
             target,
-            ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN)),
+            ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN), money),
             overwrite=overwrite,
             wait_s=wait,
             on_wait=lambda reason: status.update(f"waiting for Kibana: {reason}"),
         )
     console.print(f"{imported.objects} saved objects imported", highlight=False)
+    state_currency(console, money)
     if calendar and shop.time_zone is not None:
         chosen = Calendar(shop.time_zone, shop.week_start or UTC_CALENDAR.week_start)
         kibana.set_calendar(target, chosen)

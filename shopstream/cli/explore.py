@@ -43,15 +43,15 @@ def explore(
         raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
     settings = load_settings(shop=None if zone is None else {"time_zone": zone})
+    money = settings.shop.money
     history = stated_history(console, directory, as_of, settings.shop)
     with progress(console) as on_step:
-        observed = explore_archive(directory, on_step, history)
+        observed = explore_archive(directory, on_step, history, money)
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
-        book = notebook(
-            str(directory.resolve()), history.calendar, None if history.limit_ms is None else history.end_ms
-        )
+        moment = None if history.limit_ms is None else history.end_ms
+        book = notebook(str(directory.resolve()), history.calendar, moment, money)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
     console.print(exploration.summary)
     for title, panels in exploration.sections.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from features.errors import UsageError
 from shopstream.cli.options import Archive, AsOf, ForecastDays, OutFile, Run
 from shopstream.cli.progress import progress, stated_history, write_table
 from shopstream.runtime.tables import table
+
+if TYPE_CHECKING:
+    from connectors.formats.money_format import MoneyFormat
 
 
 def forecast(
@@ -50,6 +53,7 @@ def forecast(
         )
     console = Console(stderr=True)
     settings = load_settings(run=run)
+    money = settings.shop.money
     if index:
         check_elastic(settings)
     history = stated_history(console, directory, as_of, settings.shop)
@@ -60,17 +64,19 @@ def forecast(
         figures = shop_forecast.figures(result)
         on_step("writing", None)
         write_table(out, rows)
-        write_whole(out.with_suffix(".html"), lambda path: path.write_text(forecast_page.render(result), "utf-8"))
+        write_whole(
+            out.with_suffix(".html"), lambda path: path.write_text(forecast_page.render(result, money), "utf-8")
+        )
         text = json.dumps(figures, indent=1) + "\n"
         write_whole(out.with_suffix(".json"), lambda path: path.write_text(text, "utf-8"))
         if index:
             write_trends(settings, [Trend("forecast", rows)], history.calendar)
-    _print(console, figures)
+    _print(console, figures, money)
     where = f", {settings.run}-forecast" if index else ""
     console.print(f"{horizon} days after {figures['last']} → {out}{where} (see {out.with_suffix('.html').name})")
 
 
-def _print(console: Console, figures: dict[str, Any]) -> None:
+def _print(console: Console, figures: dict[str, Any], money: MoneyFormat) -> None:
     from training.forecast.page import UNTESTED
 
     total = figures["series"][0]
@@ -87,7 +93,7 @@ def _print(console: Console, figures: dict[str, Any]) -> None:
         for name, error in models.items()
     ]  # fmt: skip
     title = f"total, {figures['horizon']} days ahead from {total['origins']} origins; share in the intervals"
-    columns = ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "80 %", "95 %")
+    columns = ("model", money.heading("RMSE"), money.heading("MAE"), "MAPE", "MASE", "vs naive", "80 %", "95 %")
     tested = table(title, columns, rows, text_columns=1, no_wrap=True)
     console.print(tested if rows else UNTESTED)
     if len(figures["series"]) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from shopstream.cli.shape_options import ShapeSelection, print_shapes
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
+    from connectors.formats.money_format import MoneyFormat
     from producers.shop.generate import Generated
     from producers.shop.shop import Shop
     from producers.source_shapes.files import WrittenShapes
@@ -62,7 +64,9 @@ def generate(
     """
     from producers.shop.generate import generate as write_archive
     from producers.shop.shop import Shop, checked
+    from shopstream.settings import load_settings
 
+    money = load_settings().shop.money
     shop = checked(
         Shop(
             end_ms=_end_ms(end),
@@ -98,7 +102,7 @@ def generate(
             shop, out, force=force, csv=csv, dirt=0.0 if shapes else dirt, deleted=deleted, derive=write_messages,
             on_events=lambda count: bar.advance(task, count),
         )  # fmt: skip
-    _print_summary(shop, out, generated, perf_counter() - began_s)
+    _print_summary(shop, out, generated, perf_counter() - began_s, money)
     for one in written:
         rows = [(shape, f"{count:,}") for shape, count in one.messages.items()]
         Console().print(table("messages", ("shape", "messages"), rows, text_columns=1))
@@ -136,17 +140,18 @@ def _end_ms(end: str | None) -> int:
     return day_start_ms(date(moment.year, moment.month, moment.day))
 
 
-def _print_summary(shop: Shop, out: Path, generated: Generated, seconds: float) -> None:
+def _print_summary(shop: Shop, out: Path, generated: Generated, seconds: float, money: MoneyFormat) -> None:
     from producers.archive.archive import utc_day
 
     counts = generated.counts
+    revenue = Decimal(counts.revenue_cents - generated.deleted_revenue_cents).scaleb(-2)
     rows = [
         ("customers", f"{generated.customers:,}"),
         ("events", f"{generated.events:,}"),
         ("sessions", f"{counts.sessions:,}"),
         ("orders", f"{counts.orders:,}"),
         ("order records", f"{generated.order_records:,}"),
-        ("revenue (placed)", f"{(counts.revenue_cents - generated.deleted_revenue_cents) / 100:,.2f}"),
+        ("revenue (placed)", money.text(revenue)),
         *([("deleted orders", f"{generated.deleted_orders:,}")] if generated.deleted_orders else []),
         ("conversion", _share(counts.converted_sessions, counts.sessions)),
         ("abandoned carts", _share(counts.cart_sessions - counts.converted_sessions, counts.cart_sessions)),

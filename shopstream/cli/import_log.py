@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from shopstream.cli.options import Answers, Force, Mappings, parse_answers
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
+    from connectors.formats.money_format import MoneyFormat
     from producers.importing.importer import ImportReport
     from producers.importing.refusals import FileReport
 
@@ -52,6 +54,7 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
     """
     from producers.importing import mapping as mappings
     from shopstream.jobs.import_logs import import_files
+    from shopstream.runtime.topic_mapper import shop_money
     from shopstream.settings import guest_salt, load_settings
 
     if list_mappings:
@@ -67,23 +70,24 @@ def import_log(  # noqa: PLR0917 - typer makes an option of each
         raise UsageError(
             "An import needs FILE, --mapping and --out.", "shopstream import cdnow.txt --mapping cdnow --out data/cdnow"
         )
-    logs = mappings.load_mappings(files, mapping, parse_answers(answers))
+    settings = load_settings()
+    logs = mappings.load_mappings(files, mapping, parse_answers(answers), shop_money(settings))
     with Console(stderr=True).status("import") as line:
         report = import_files(
             logs,
             None if dry_run else out,
             force=force,
             refused_file=refused,
-            guest_salt=guest_salt(load_settings()),
+            guest_salt=guest_salt(settings),
             on_progress=lambda file, rows: line.update(f"import {escape(file)}: {rows:,} rows"),
         )
-    _print(Console(), report)
+    _print(Console(), report, settings.shop.money)
     if report.refused:
         saved = "no archive is written" if dry_run else f"{out} has the other rows"
         raise typer.Exit(_print_refused(Console(stderr=True), report, saved))
 
 
-def _print(console: Console, report: ImportReport) -> None:
+def _print(console: Console, report: ImportReport, money: MoneyFormat) -> None:
     from connectors.clock import iso
 
     files = [(escape(file.file), file.mapping, *(f"{rows:,}" for rows in _counts(file))) for file in report.files]
@@ -104,7 +108,7 @@ def _print(console: Console, report: ImportReport) -> None:
     if report.first_ms is not None and report.last_ms is not None:
         rows += [("first", iso(report.first_ms)), ("last", iso(report.last_ms))]
     if report.records["orders"]:
-        rows.append(("revenue", f"{report.revenue_cents / 100:,.2f}"))
+        rows.append(("revenue", money.text(Decimal(report.revenue_cents).scaleb(-2))))
     console.print(table(None, ("import", ""), rows))
     for file in report.files:
         for column in file.absent:

@@ -85,10 +85,11 @@ def check(
 
     Example: `shopstream map check woocommerce-orders --sample today.jsonl --set zone=Europe/Berlin`
     """
+    from connectors.formats.money_format import UNSET_MONEY
     from producers.topic_mapping.examples import ExampleReport, check_examples
     from producers.topic_mapping.ready import EXAMPLE_ANSWERS, EXAMPLE_SALT, read_topic_mapping, ready_examples
     from shopstream.runtime.logs import configure_logs
-    from shopstream.runtime.topic_mapper import open_mapper, registries_of
+    from shopstream.runtime.topic_mapper import open_mapper, registries_of, shop_money
     from shopstream.settings import guest_salt, load_settings
 
     configure_logs(json=not Console(stderr=True).is_terminal)
@@ -96,7 +97,7 @@ def check(
     own = ready_examples(mapping) if sample is None and expect is None and not answers else None
     given = parse_answers(answers) if own is None else EXAMPLE_ANSWERS
     salt = guest_salt(settings) if own is None else EXAMPLE_SALT
-    loaded = read_topic_mapping(mapping, given)
+    loaded = read_topic_mapping(mapping, given, shop_money(settings) if own is None else UNSET_MONEY)
     mapper = open_mapper(Path(mapping).stem, loaded.mapping, salt, registries_of(settings, [loaded]))
     if own is not None:
         sample, expect = own

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 if TYPE_CHECKING:
     import polars as pl
 
+    from connectors.formats.money_format import MoneyFormat
     from shopstream.jobs.history import History
     from shopstream.settings import ShopSettings
 
@@ -81,6 +82,14 @@ def stated_history(console: Console, directory: Path, as_of: int | None, shop: S
             f"days, weeks and months of {history.calendar}{hint}", highlight=False, markup=False, soft_wrap=True
         )
     return history
+
+
+def state_currency(console: Console, money: MoneyFormat) -> None:
+    """Print that amounts have no currency, if the settings have none."""
+    from connectors.formats.money_format import NO_CURRENCY
+
+    if not money.currency:
+        console.print(NO_CURRENCY, highlight=False, markup=False)
 
 
 def write_table(out: Path, frame: pl.DataFrame) -> None:

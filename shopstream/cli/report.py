@@ -10,7 +10,7 @@ from rich.console import Console
 
 from features.errors import UsageError
 from shopstream.cli.options import Archive, AsOf, Bundle, ForecastDays, OutFolder
-from shopstream.cli.progress import progress, stated_history
+from shopstream.cli.progress import progress, state_currency, stated_history
 
 
 def report(
@@ -42,6 +42,7 @@ def report(
 
     console = Console(stderr=True)
     settings = load_settings()
+    money = settings.shop.money
     churn_bundle = chosen_bundle(bundle, settings.home)
     if churn_bundle is None:
         raise UsageError(
@@ -49,7 +50,7 @@ def report(
             "Train one first: shopstream train DIR; or give --bundle.",
         )
     effects = Assumptions() if assumptions is None else read_assumptions(assumptions)
-    request = ReportRequest(horizon, forecast, effects)
+    request = ReportRequest(horizon, forecast, effects, money)
     history = stated_history(console, directory, as_of, settings.shop)
     moment = history.end_ms if as_of is None else as_of
     with progress(console) as on_step:
@@ -61,5 +62,8 @@ def report(
         }  # fmt: skip
         write_report(findings, segmented, out, made_of)
     for rank, finding in enumerate(findings.interventions, 1):
-        console.print(f"{rank:>2} {finding.effect:>12,.0f}  {finding.name}", highlight=False, markup=False)
+        console.print(
+            f"{rank:>2} {money.text(finding.effect, whole=True):>12}  {finding.name}", highlight=False, markup=False
+        )
+    state_currency(console, money)
     console.print(f"→ {out} (report.html, report.md; numbers in data)", highlight=False, markup=False)

@@ -37,11 +37,12 @@ def segment(
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
-    scoring = chosen_bundle(bundle, load_settings().home)
+    settings = load_settings()
+    scoring = chosen_bundle(bundle, settings.home)
     further = ["value"] if extra_rules is None else extra_rules
     moment = stated_history(console, directory, None).end_ms if as_of is None else as_of
     with progress(console) as on_step:
-        segmented = segment_customers(directory, moment, scoring, rules, further, on_step)
+        segmented = segment_customers(directory, moment, scoring, rules, further, on_step, money=settings.shop.money)
         on_step("writing", None)
         made_of = {
             "archive": str(directory), "as_of": str(moment), "bundle": segmented.scored_by,

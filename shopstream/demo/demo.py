@@ -61,6 +61,8 @@ from shopstream.runtime import bundles
 from shopstream.settings import Settings
 from training.options import Horizon
 
+CURRENCY: Final = "EUR"
+"""Currency of the synthetic shop, if the settings have none."""
 SEGMENTS: Final = Path("mart")
 """Default output folder of `shopstream segment`."""
 DEMO_ZONE: Final = "Europe/Berlin"
@@ -107,6 +109,13 @@ class Demo:
         )
 
 
+def with_money(settings: Settings) -> Settings:
+    """Return settings whose shop has a currency: that of the settings, else the euro."""
+    if settings.shop.currency is not None:
+        return settings
+    return settings.model_copy(update={"shop": settings.shop.model_copy(update={"currency": CURRENCY})})
+
+
 def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
     """Run the whole demo; return whether every record sent has arrived.
 
@@ -121,6 +130,7 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
         ShopstreamError: a server, a worker or the replay failed.
         KeyboardInterrupt: the demo was interrupted before the summary.
     """
+    settings = with_money(settings)
     clock = wall_clock()
     shop = demo.shop(clock.wall_ms())
     screen = Screen(console)
@@ -145,7 +155,9 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
             workers.write_trends()
         audit = _audit(settings, endpoints, screen, shop, None if result.bundle is None else result.bundle.name)
         seconds = clock.monotonic_s() - began_s
-        holds = print_summary(out, audit, result, read_state(history.parent, settings.run), seconds)
+        holds = print_summary(
+            out, audit, result, read_state(history.parent, settings.run), seconds, settings.shop.money
+        )
         if not demo.once:
             if address is not None and console.is_terminal and _has_display():
                 webbrowser.open(address)

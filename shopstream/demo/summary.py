@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.clock import iso
+from connectors.formats.money_format import MoneyFormat
 from consumers.audit import AuditResult
 from consumers.metrics.reports import merged
 from dashboards.panels import Panel, Time, Unit
@@ -116,20 +117,22 @@ def equations(audit: Audit, state: HistoryState | None) -> list[Equation]:
     ]  # fmt: skip
 
 
-def print_summary(out: Console, audit: Audit, result: Round, state: HistoryState | None, seconds: float) -> bool:
+def print_summary(
+    out: Console, audit: Audit, result: Round, state: HistoryState | None, seconds: float, money: MoneyFormat
+) -> bool:
     """Print every table; return whether all equations hold."""
     checked, documents = equations(audit, state), audit.documents
     out.print(_audit_table(checked))
-    out.print(_funnel_table(audit.rows[FUNNEL.id]))
+    out.print(_funnel_table(audit.rows[FUNNEL.id], money))
     for panel in (REVENUE, PRODUCTS):
-        out.print(_panel_table(panel, audit.rows[panel.id]))
+        out.print(_panel_table(panel, audit.rows[panel.id], money))
     if result.bundle is not None:
         out.print(_model_table(result.bundle))
-        risks = _panel_table(RISK, audit.rows[RISK.id])
+        risks = _panel_table(RISK, audit.rows[RISK.id], money)
         without = (documents.scored or 0) - sum(row["customers"] for row in audit.rows[RISK.id])
         risks.caption, risks.caption_justify = f"{without:,} customers have no order yet", "left"
         out.print(risks)
-        out.print(_panel_table(SEGMENTS, audit.rows[SEGMENTS.id]))
+        out.print(_panel_table(SEGMENTS, audit.rows[SEGMENTS.id], money))
         first = "" if documents.alerts else " (a first score is not a rise: alerts follow as the live shop continues)"
         out.print(f"{documents.alerts:,} alerts of a churn risk that rose{first}\n")
     if any(documents.trends.values()):
@@ -166,21 +169,24 @@ def _table(title: str, *, show_header: bool = True) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT, show_header=show_header)
 
 
-def _funnel_table(rows: Sequence[Row]) -> Table:
+def _funnel_table(rows: Sequence[Row], money: MoneyFormat) -> Table:
     counts = [row["Sessions"] for row in rows]
     shares = [
         row | {"of all": _share(count, counts[0]), "of the previous step": _share(count, before)}
         for row, count, before in zip(rows, counts, [*counts[:1], *counts], strict=False)
     ]
-    return _panel_table(FUNNEL, shares, {"of all": "percent", "of the previous step": "percent"})
+    return _panel_table(FUNNEL, shares, money, {"of all": "percent", "of the previous step": "percent"})
 
 
-def _panel_table(panel: Panel, rows: Sequence[Row], further: dict[str, Unit] | None = None) -> Table:
+def _panel_table(
+    panel: Panel, rows: Sequence[Row], money: MoneyFormat, further: dict[str, Unit] | None = None
+) -> Table:
     """Return the rows of a panel; with one dimension, a bar shows the share of the first figure in its maximum.
 
     Args:
         panel: panel of the rows.
         rows: value of each label.
+        money: format of amounts of money.
         further: label -> unit of further figures in the rows.
     """
     units = {figure.label: figure.unit for figure in panel.measures} | (further or {})
@@ -194,14 +200,14 @@ def _panel_table(panel: Panel, rows: Sequence[Row], further: dict[str, Unit] | N
     for row in rows:
         keys = [iso(row[one.label])[:7] if isinstance(one, Time) else str(row[one.label]) for one in panel.dimensions]
         bar = "█" * round(BAR_WIDTH * _share(row[bar_of], maximum)) if bar_of else ""
-        table.add_row(*keys, *(_cell(row[label], unit) for label, unit in units.items()), bar)
+        table.add_row(*keys, *(_cell(row[label], unit, money) for label, unit in units.items()), bar)
     return table
 
 
-def _cell(value: float | None, unit: Unit) -> str:
+def _cell(value: float | None, unit: Unit, money: MoneyFormat) -> str:
     if value is None:
         return ""
-    return f"{value:.1%}" if unit == "percent" else f"{value:,.2f}" if unit == "money" else f"{value:,.0f}"
+    return f"{value:.1%}" if unit == "percent" else money.text(value) if unit == "money" else f"{value:,.0f}"
 
 
 def _model_table(bundle: Bundle) -> Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from producers.archive.archive import read_customers
 from producers.archive.known_until import read_known_until
 from shopstream.jobs.archive_features import archive_days
@@ -19,6 +20,7 @@ def explore_archive(
     directory: Path,
     on_step: Callable[[str, float], None] = lambda *_: None,
     history: History | None = None,
+    money: MoneyFormat = PLAIN_MONEY,
 ) -> ExplorationData:
     """Read an archive for exploration.
 
@@ -26,6 +28,7 @@ def explore_archive(
         directory: folder of the archive.
         on_step: called with the name of the current step, and the share that is done.
         history: part of the archive that counts, and its calendar; None: all records.
+        money: format of amounts of money.
 
     Raises:
         ShopstreamError: there is no archive, or it is empty.
@@ -36,4 +39,4 @@ def explore_archive(
     table = None if profiles is None else pl.DataFrame(pl.from_arrow(profiles))
     read = read_data(days, read_day, table, on_step, history.period)
     known = read_known_until(directory)
-    return replace(read, dates_only=known is not None and known.dates_only)
+    return replace(read, dates_only=known is not None and known.dates_only, money=money)

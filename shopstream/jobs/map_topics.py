@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.endpoints import RegistryEndpoint
+from connectors.formats.money_format import ShopMoney
 from connectors.kafka.client import TopicReport, check_broker, ensure_topics, open_admin
 from connectors.kafka.foreign_topics import EARLIEST, foreign_topics
 from connectors.kafka.offsets import committed_metadata
@@ -24,7 +25,7 @@ from shopstream.runtime.coordinator_types import WorkerName, WorkerPlan
 from shopstream.runtime.protocol import NO_END, MappingTask, Task
 from shopstream.runtime.roles import MAP_BUILDER
 from shopstream.runtime.supervisor import Supervisor
-from shopstream.runtime.topic_mapper import guests_fingerprint, open_mapper, registries_of
+from shopstream.runtime.topic_mapper import guests_fingerprint, open_mapper, registries_of, shop_money
 from shopstream.settings import Settings, guest_salt
 
 
@@ -39,6 +40,8 @@ class MappedTopics:
         guest_salt: secret of which ids of guests are made.
         registries: schema registries that the mappings name.
         guests: fingerprint of the secret; empty if the mappings make no ids of guests.
+        money: what the settings say about amounts.
+        rates: name of a mapping -> text of its file of rates.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -47,6 +50,8 @@ class MappedTopics:
     guest_salt: str
     registries: tuple[RegistryEndpoint, ...]
     guests: str
+    money: ShopMoney
+    rates: Mapping[str, str]
 
     @property
     def topics(self) -> list[str]:
@@ -65,9 +70,10 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
     Raises:
         UsageError: a mapping is missing or invalid, reads no topic, or reads a topic of the run.
     """
+    money = shop_money(settings)
     loaded: list[LoadedMapping] = []
     for given in names:
-        one = read_topic_mapping(given, answers)
+        one = read_topic_mapping(given, answers, money)
         _check_not_twice(one, loaded)
         if one.mapping.topic is not None and one.mapping.topic.topic in topic_configs(settings.run):
             raise UsageError(
@@ -81,7 +87,10 @@ def load_mappings(settings: Settings, names: Sequence[str], answers: Mapping[str
     mappers = tuple(open_mapper(one.origin, one.mapping, salt, registries, shows_values=False) for one in loaded)
     texts = tuple((one.origin, one.text) for one in loaded)
     guests = guests_fingerprint(settings.run, salt, (one.mapping for one in loaded))
-    return MappedTopics(texts, answers, mappers, salt.decode(), tuple(registries.values()), guests)
+    rates = {
+        one.origin: one.mapping.conversion.rates.text for one in loaded if one.mapping.conversion.rates is not None
+    }
+    return MappedTopics(texts, answers, mappers, salt.decode(), tuple(registries.values()), guests, money, rates)
 
 
 def _check_not_twice(one: LoadedMapping, others: Sequence[LoadedMapping]) -> None:
@@ -164,6 +173,8 @@ def open_supervisor(
         topics.partitions,
         starts,
         mapped.guests,
+        mapped.money,
+        dict(mapped.rates),
     )
 
     def task_of(name: WorkerName) -> Task:

@@ -13,6 +13,7 @@ import polars as pl
 
 from connectors.files import write_made, write_whole
 from connectors.formats.csv_safety import safe_frame
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.backfill import ArchiveCounts
 from features.calendar import day_name
 from features.errors import ShopstreamError, UsageError
@@ -43,11 +44,13 @@ class ReportRequest:
         horizon: days to forecast.
         forecast: file written by `shopstream forecast`, with its JSON next to it; None: forecast the total sales now.
         assumptions: assumptions of the interventions.
+        money: format of amounts of money.
     """
 
     horizon: int = 30
     forecast: Path | None = None
     assumptions: Assumptions = field(default_factory=Assumptions)
+    money: MoneyFormat = PLAIN_MONEY
 
 
 def read_assumptions(path: Path) -> Assumptions:
@@ -82,7 +85,7 @@ def compute_findings(
         ShopstreamError: a figure cannot be computed: no visits, no orders, or a history that is too short.
     """
     counts = ArchiveCounts()
-    segmented = segment_customers(directory, as_of, bundle, None, [], on_step, counts)
+    segmented = segment_customers(directory, as_of, bundle, None, [], on_step, counts, request.money)
     on_step("funnel", None)
     days, read_day = archive_days(directory, as_of)
     steps = funnel(days, read_day, as_of)
@@ -97,13 +100,24 @@ def compute_findings(
         "customers": len(customer_table), "events": counts.read["events"], "orders": counts.read["orders"],
         "invalid": counts.rejected.total(),
         "duplicates": counts.duplicates, "orders_365d": int(customer_table["orders_365d"].sum()),
-        "revenue_365d": round(float(customer_table["revenue_365d"].sum()), 2),
+        "currency": request.money.currency or None,
+        "revenue_365d": request.money.number(float(customer_table["revenue_365d"].sum())),
     }  # fmt: skip
     model = model_figures(bundle.name, bundle.horizon_days, bundle.metrics)
-    actions = interventions(customer_table, steps, request.assumptions)
+    actions = interventions(customer_table, steps, request.assumptions, request.money)
     return (
         Findings(
-            data, steps, customer_table, segmented.groups, model, pushed, frame, tested, actions, request.assumptions
+            data,
+            steps,
+            customer_table,
+            segmented.groups,
+            model,
+            pushed,
+            frame,
+            tested,
+            actions,
+            request.assumptions,
+            request.money,
         ),
         segmented,
     )
@@ -122,7 +136,7 @@ def write_report(findings: Findings, segmented: Segmented, out: Path, made_of: d
         "funnel": findings.funnel.write_csv,
         "drivers": findings.drivers.write_csv,
         "forecast": findings.forecast.write_parquet,
-        "interventions": safe_frame(as_frame(list(findings.interventions))).write_csv,
+        "interventions": safe_frame(as_frame(list(findings.interventions), findings.money)).write_csv,
     }
     for name, write in frames.items():
         write_whole(out / FILES[name], write)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from connectors.files import write_made, write_whole
 from connectors.formats.csv_safety import safe_frame
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from connectors.formats.rules_file import DEFAULT_RULES, load_rules
 from features.rules.segments import PROFILE_SCHEMA, Rules, with_profiles
 from features.scores.score import NO_BREAKS, RfmScorer, learn_breaks
@@ -53,6 +54,7 @@ class Segmented:
         further: name of another rule set -> segment -> customers.
         as_of: time of the table, epoch ms.
         bundle: bundle that scored the customers; None: RFM scores alone, with breaks fitted at as_of.
+        money: format of amounts of money.
     """
 
     customer_table: pl.DataFrame
@@ -61,6 +63,7 @@ class Segmented:
     further: Mapping[str, Mapping[str, int]]
     as_of: int
     bundle: Bundle | None
+    money: MoneyFormat = PLAIN_MONEY
 
     @property
     def scored_by(self) -> str:
@@ -98,6 +101,7 @@ def segment_customers(
     further: list[str],
     on_step: OnStep = lambda *_: None,
     counts: ArchiveCounts | None = None,
+    money: MoneyFormat = PLAIN_MONEY,
 ) -> Segmented:
     """Segment the customers of an archive.
 
@@ -109,6 +113,7 @@ def segment_customers(
         further: rules whose segments are added in further columns.
         on_step: called with the name of the current step, and the share that is done or None.
         counts: filled with the numbers of records read and left out.
+        money: format of amounts of money.
 
     Raises:
         UsageError: rules are not valid.
@@ -121,9 +126,9 @@ def segment_customers(
     breaks = learn_breaks(rows) if (rows["orders_365d"] > 0).any() else NO_BREAKS
     scorer: Scorer = bundle.scorer(chosen) if bundle else RfmScorer(breaks, chosen)
     customer_table = build_customer_table(rows, scorer, chosen, others)
-    groups = summarize(customer_table, order_of_segments(chosen, customer_table), chosen)
+    groups = summarize(customer_table, order_of_segments(chosen, customer_table), chosen, money)
     sizes = {name: _sizes(customer_table[f"{name}_segment"]) for name in others}
-    return Segmented(customer_table, groups, chosen, sizes, as_of, bundle)
+    return Segmented(customer_table, groups, chosen, sizes, as_of, bundle, money)
 
 
 def _sizes(segments: pl.Series) -> dict[str, int]:
@@ -143,7 +148,7 @@ def write_segments(segmented: Segmented, out: Path, made_of: Mapping[str, str]) 
     write_whole(
         out / CUSTOMER_TABLE_FILE, partial(customer_table.write_parquet, compression="zstd", row_group_size=ROW_GROUP)
     )
-    write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(segmented.groups)).write_csv)
-    page = segments_page.render(segmented.groups, about, segmented.further)
+    write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(segmented.groups, segmented.money)).write_csv)
+    page = segments_page.render(segmented.groups, about, segmented.further, segmented.money)
     write_whole(out / SUMMARY_HTML, lambda path: path.write_text(page, "utf-8"))
     write_made(out, made_of, [CUSTOMER_TABLE_FILE, SUMMARY_CSV, SUMMARY_HTML])

@@ -69,7 +69,10 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
         def calendar() -> Calendar:
             return run_calendar(client, settings.run, settings.shop)
 
-        yield Source(DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic, calendar)
+        money = settings.shop.money
+        yield Source(
+            DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic, calendar, money
+        )
 
 
 def listen(listening: Listening) -> socket.socket:

@@ -22,6 +22,7 @@ from typing import Final, Literal
 import msgspec
 
 from connectors.endpoints import RegistryEndpoint
+from connectors.formats.money_format import UNSET_MONEY, ShopMoney
 from consumers.metrics.definitions import Figure
 
 Clock = Literal["stream", "wall"]
@@ -60,6 +61,8 @@ class MappingTask(msgspec.Struct, frozen=True):
         partitions: every partition of the topics; its position identifies it in `Owned` and `StepTime`.
         starts: offsets of partitions at which a group without a committed offset starts; else at the first one.
         guests: fingerprint of the secret; empty if the mappings make no ids of guests.
+        money: what the settings say about amounts.
+        rates: name of a mapping -> text of its file of rates.
     """
 
     texts: tuple[tuple[str, str], ...]
@@ -69,6 +72,8 @@ class MappingTask(msgspec.Struct, frozen=True):
     partitions: tuple[tuple[str, int], ...]
     starts: tuple[End, ...] = ()
     guests: str = ""
+    money: ShopMoney = UNSET_MONEY
+    rates: dict[str, str] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"MappingTask({[name for name, _ in self.texts]!r})"

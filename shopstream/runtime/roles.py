@@ -192,7 +192,7 @@ def open_map_role(task: Task) -> Role:
     mappers = [
         open_mapper(
             name,
-            parse_mapping(text, name, mapping.answers),
+            parse_mapping(text, name, mapping.answers, mapping.money, mapping.rates.get(name)),
             mapping.guest_salt.encode(),
             registries,
             wait=wait,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from connectors.endpoints import RegistryEndpoint
+from connectors.formats.money_format import ShopMoney
 from connectors.messages.decoder import schema_decoder
 from features.errors import UsageError
 from producers.importing.columns import makes_guests
@@ -41,6 +42,12 @@ def registries_of(settings: Settings, loaded: Sequence[LoadedMapping]) -> dict[s
                 position = one.line("from", "registry")
                 raise UsageError(f"{position}: from.registry: {error.message}", error.remedy) from None
     return registries
+
+
+def shop_money(settings: Settings) -> ShopMoney:
+    """Return what the settings say about the amounts of mappings."""
+    shop = settings.shop
+    return ShopMoney(shop.currency or "", shop.money.decimals, shop.time_zone or "")
 
 
 def open_mapper(

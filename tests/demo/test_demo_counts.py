@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from connectors.formats.money_format import PLAIN_MONEY
 from consumers.audit import AuditResult, TopicAudit
 from dashboards.queries import fields_of
 from features.errors import ShopstreamError, UsageError
@@ -115,7 +116,7 @@ ROWS = {
 def printed(audit):
     out = Console(file=io.StringIO(), width=120)
     outcome = RunOutcome((), (), None, interrupted=False, seconds=1.0)
-    holds = print_summary(out, audit, Round(outcome, None, 0), SENT, 2.0)
+    holds = print_summary(out, audit, Round(outcome, None, 0), SENT, 2.0, PLAIN_MONEY)
     return holds, [line.split() for line in out.file.getvalue().splitlines()]
 
 

@@ -1,5 +1,6 @@
 """An exploration of a small shop: every panel, its sentence right, the page whole and harmless."""
 
+import dataclasses
 import json
 import re
 from datetime import date
@@ -14,6 +15,7 @@ from oracle.adversarial import adversarial
 from oracle.files import write_plain
 from oracle.loops import in_archive
 
+from connectors.formats.money_format import money_format
 from features.calendar import UTC_CALENDAR, Calendar
 from producers.archive.archive import day_start_ms
 from producers.shop.generate import generate
@@ -24,7 +26,7 @@ from shopstream.jobs.history import known_history
 from training.exploration import customers, panels, shopping
 from training.exploration.dataset import _EventCounts, _joined
 from training.exploration.notebook import notebook
-from training.exploration.page import SECTIONS, make_panels, render
+from training.exploration.page import SECTIONS, make_panels, render, summary
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -103,7 +105,15 @@ def test_daily_revenue_equals_that_of_the_placed_orders(shown, seen, placed):
     assert (date(2025, 6, 1) - first).days >= 65
     by_day = by_day.filter(pl.col("ts").is_between(first, last))
     assert sum(drawn.y) == pytest.approx(by_day["total"].sum())
-    assert f"{by_day['total'].max():,.0f}" in panel(shown, "revenue-by-day").sentence
+    assert f"{by_day['total'].max():,.2f}" in panel(shown, "revenue-by-day").sentence
+
+
+def test_amounts_of_page_and_notebook_have_the_currency(seen, placed):
+    euro = money_format("EUR", "de-DE")
+    text = summary(dataclasses.replace(seen, money=euro))
+    assert f"worth {euro.text(placed['total'].sum())}." in text
+    assert ", money=money_format('EUR', 'de-DE'))" in notebook("a", UTC_CALENDAR, money=euro)
+    assert "money" not in notebook("a", UTC_CALENDAR)
 
 
 def test_products_are_ranked_by_revenue(shown, placed):
@@ -113,7 +123,7 @@ def test_products_are_ranked_by_revenue(shown, placed):
     figure = panel(shown, "products").figure
     assert figure.data[0].x[0] == best[0]
     assert figure.data[0].y[0] == pytest.approx(best[1])
-    assert panel(shown, "products").sentence.startswith(f"{best[0]} has the highest revenue: {best[1]:,.0f}")
+    assert panel(shown, "products").sentence.startswith(f"{best[0]} has the highest revenue: {best[1]:,.2f}")
 
 
 def test_hours_are_shown_in_the_given_zone(archive, seen):

@@ -14,6 +14,7 @@ from importlib import resources
 import polars as pl
 import pytest
 
+from connectors.formats.money_format import PLAIN_MONEY
 from dashboards.web import segments as segment_routes
 from dashboards.web.boards import COLOURS_OF
 from dashboards.web.cache import ENTRIES_MAX, RecentCache
@@ -30,12 +31,16 @@ def read(text):
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0"])
 def test_csv_cell_that_begins_a_formula_is_quoted(cell):
-    assert read(csv_text([cell], [[cell], [[cell, "b"]]], [False])) == [[f"'{cell}"], [f"'{cell}"], [f"'{cell}, b"]]
+    assert read(csv_text([cell], [[cell], [[cell, "b"]]], ["text"], PLAIN_MONEY)) == [
+        [f"'{cell}"],
+        [f"'{cell}"],
+        [f"'{cell}, b"],
+    ]
 
 
 def test_csv_values_are_written_unchanged():
     rows = [[None, True, -1.5, 'say "hi", <b>', 1_779_280_440_123], [None, False, 0, "", None]]
-    assert read(csv_text(list("abcde"), rows, [False] * 4 + [True]))[1:] == [
+    assert read(csv_text(list("abcde"), rows, ["text"] * 4 + ["time"], PLAIN_MONEY))[1:] == [
         ["", "true", "-1.5", 'say "hi", <b>', "2026-05-20T12:34:00.123+00:00"], ["", "false", "0", "", ""],
     ]  # fmt: skip
 
@@ -145,7 +150,7 @@ def nobody(*_):
 
 def test_groups_of_the_customer_table_have_correct_counts(customer_table):
     folder, frame = customer_table
-    colours = groups({"figure": ["recency_days"]}, nobody, folder)
+    colours = groups({"figure": ["recency_days"]}, nobody, folder, PLAIN_MONEY)
     assert colours["of"] == "table"
     assert colours["as_of"] == 1_779_235_200_000
     rows = frame.with_columns(pl.col("segment").fill_null("(none)")).to_dicts()
@@ -159,22 +164,22 @@ def test_groups_of_the_customer_table_have_correct_counts(customer_table):
         assert one["means"][churn] == pytest.approx(sum(known) / len(known))
         assert one["spread"] == sorted(one["spread"])
         assert one["means"][[f.column for f in FIGURES].index("orders_365d")] is None
-    assert "'=1+1" in segment_routes.groups_csv(colours)
+    assert "'=1+1" in segment_routes.groups_csv(colours, PLAIN_MONEY)
 
 
 def test_only_low_cardinality_columns_without_contact_data_can_group(customer_table):
-    colours = groups({"by": ["value_segment"]}, nobody, customer_table[0])
+    colours = groups({"by": ["value_segment"]}, nobody, customer_table[0], PLAIN_MONEY)
     assert [one["column"] for one in colours["choices"]] == ["segment", "value_segment"]
     assert len({f"g{i}" for i in range(200)}) > GROUPS_MAX
     for by in ("gender", "email", "customer_id", "revenue_365d"):
         with pytest.raises(UsageError, match="cannot be grouped by"):
-            groups({"by": [by]}, nobody, customer_table[0])
+            groups({"by": [by]}, nobody, customer_table[0], PLAIN_MONEY)
 
 
 def test_unreadable_customer_table_is_an_error_with_the_remedy(tmp_path):
     (tmp_path / CUSTOMER_TABLE).write_bytes(b"no parquet")
     with pytest.raises(ShopstreamError, match="cannot be read") as colours:
-        groups({}, nobody, tmp_path)
+        groups({}, nobody, tmp_path, PLAIN_MONEY)
     assert "shopstream segment" in colours.value.remedy
     with pytest.raises(UsageError, match="no table of customers"):
-        groups({"of": ["table"]}, nobody, tmp_path / "none")
+        groups({"of": ["table"]}, nobody, tmp_path / "none", PLAIN_MONEY)

@@ -7,6 +7,8 @@ import numpy as np
 from connectors.elasticsearch.aliases import install
 from connectors.elasticsearch.mappings import FIXED_SUFFIX, month_indices
 from consumers.index_definitions import run_definitions
+from dashboards.boards import DASHBOARDS
+from dashboards.panels import plain
 from features.schema import DEVICES, EVENT_TYPES, STAGES, STATUSES
 from features.scores.score import RISKS
 
@@ -34,6 +36,14 @@ INTS = {
     "worker": (0, 3),
     "orders_total": (0, 4),
 }
+AMOUNTS = {
+    measure.field
+    for dashboard in DASHBOARDS
+    for panel in dashboard.panels
+    for figure in panel.measures
+    for measure in plain(figure)
+    if measure.unit == "money"
+} | {"price", "unit_price"}
 ALWAYS_PRESENT = {"start_ts", "customer_id", "session_id", "ts", "at", "event_id", "order_id"}
 
 
@@ -71,7 +81,8 @@ def _value(index, field, n, rng):
         case "int":
             return int(rng.integers(*INTS.get(field.name, (0, 50))))
         case "float":
-            return round(float(rng.random() * (1 if "probability" in field.name else 500)), 3)
+            digits = 2 if field.name in AMOUNTS else 3  # amounts are whole cents
+            return round(float(rng.random() * (1 if "probability" in field.name else 500)), digits)
         case "bool":
             return bool(rng.random() < 0.7)
         case "strings":

@@ -12,6 +12,7 @@ from elasticsearch.helpers import bulk
 
 from connectors.elasticsearch.mappings import alias
 from connectors.elasticsearch.search import Searcher
+from connectors.formats.money_format import PLAIN_MONEY
 from dashboards.panels import Data, Measure, Panel, Position, Span, Time
 from dashboards.queries import query, rows
 from dashboards.web.boards import board_data
@@ -130,6 +131,6 @@ def test_intervals_that_are_cut_or_not_over_are_marked(orders):
 
 def test_csv_has_the_local_date_and_the_offset():
     summer, winter = (epoch_ms(datetime(2026, 10, day, tzinfo=ZoneInfo("Europe/Berlin"))) for day in (25, 26))
-    text = csv_text(["When", "Orders"], [[summer, 1], [winter, 2]], [True, False], "Europe/Berlin")
+    text = csv_text(["When", "Orders"], [[summer, 1], [winter, 2]], ["time", "count"], PLAIN_MONEY, "Europe/Berlin")
     assert text.splitlines()[1:] == ["2026-10-25T00:00:00.000+02:00,1", "2026-10-26T00:00:00.000+01:00,2"]
     assert (winter - summer) / HOUR_MS == 25

@@ -10,6 +10,7 @@ import pytest
 from panels.played_kibana import PlayedKibana
 from typer.testing import CliRunner
 
+from connectors.formats.money_format import NO_CURRENCY, money_format
 from dashboards.boards import DASHBOARDS
 from dashboards.kibana.client import Kibana, import_file, set_calendar, wait
 from dashboards.kibana.saved_objects import ndjson
@@ -244,3 +245,15 @@ def test_build_writes_the_file(tmp_path):
     assert run("build", "--out", str(out)).exit_code == 0
     assert out.read_text("utf-8") == CONTENT
     assert isinstance(run("build", "--out", str(tmp_path / "no" / "where")).exception, ShopstreamError)
+
+
+def test_build_and_import_take_the_currency_of_the_settings_and_say_once_that_there_is_none(tmp_path):
+    out, yen = tmp_path / "shop.ndjson", {"SHOPSTREAM_SHOP__CURRENCY": "JPY"}
+    assert run("build", "--out", str(out)).stderr.count(NO_CURRENCY) == 1
+    assert NO_CURRENCY not in run("build", "--out", str(out), env=yen).output
+    assert out.read_text("utf-8") == ndjson(DASHBOARDS, money=money_format("JPY", None)) != CONTENT
+    with PlayedKibana() as played:
+        assert run("import", "--url", played.url).stderr.count(NO_CURRENCY) == 1
+        without = str(played.imported)
+        assert NO_CURRENCY not in run("import", "--url", played.url, "--overwrite", env=yen).output
+    assert (" JPY" in without, " JPY" in str(played.imported)) == (False, True)

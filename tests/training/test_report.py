@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from connectors.formats.money_format import NO_CURRENCY, money_format
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_COLUMN, DAY_MS, STAGES
 from shopstream.cli.app import build_app
@@ -37,6 +38,7 @@ def written(archive, bundle, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report"
     done = run(archive, "--bundle", bundle.folder, "--horizon", 7, "--out", out)
     assert done.exit_code == 0, (done.output, done.exception)
+    assert done.stderr.count(NO_CURRENCY) == 1
     return out
 
 
@@ -84,6 +86,23 @@ def test_numbers_of_the_pages_equal_the_files(written):
     ahead = pl.read_parquet(written / FILES["forecast"]).filter(pl.col("forecast").is_not_null(), level="total")
     tested = json.loads((written / FILES["tested"]).read_text())
     assert ahead["forecast"].sum() == pytest.approx(tested["series"][0]["sum"])
+
+
+def test_report_in_a_currency_names_it_in_texts_and_heads(found, tmp_path):
+    euro = money_format("EUR", "de-DE")
+    whole, segmented = found
+    whole = dataclasses.replace(
+        whole, money=euro, interventions=interventions(whole.customers, whole.funnel, whole.assumptions, euro)
+    )
+    report_job.write_report(whole, dataclasses.replace(segmented, money=euro), tmp_path, {})
+    text = (tmp_path / "report.md").read_text()
+    revenue = pl.read_parquet(tmp_path / FILES["customers"])["revenue_365d"].sum()
+    assert f" times for {markdown(euro.text(revenue))}." in text
+    actions = pl.read_csv(tmp_path / FILES["interventions"])
+    assert "effect (EUR)" in actions.columns
+    assert f"| {markdown(euro.text(actions['effect (EUR)'][0], whole=True))} |" in text
+    assert "revenue_365d (EUR)" in pl.read_csv(tmp_path / FILES["segments"]).columns
+    assert "orders_365d" in pl.read_csv(tmp_path / FILES["segments"]).columns
 
 
 def test_the_same_input_gives_the_same_bytes(written, found, bundle, tmp_path):

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from polars import col
 from scipy import stats
 
+from connectors.formats.money_format import MoneyFormat
 from features.schema import NOT_KNOWN
 from training.exploration.dataset import ExplorationData
 from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, labels, share
@@ -51,15 +52,15 @@ def demographics(data: ExplorationData) -> list[Panel]:
     if data.profiles is None or data.profiles.is_empty():
         return []
     people = _spending(data)
-    panels = [_ages(people)]
+    panels = [_ages(people, data.money)]
     panels += [
-        _words(people, column, title)
+        _words(people, column, title, data.money)
         for column, title in (("gender", "Gender"), ("country", "Countries"), ("acquisition_channel", "Channels"))
     ]
     return [panel for panel in panels if panel is not None]
 
 
-def _ages(people: pl.DataFrame) -> Panel | None:
+def _ages(people: pl.DataFrame, money: MoneyFormat) -> Panel | None:
     known = people.filter(col("age").is_between(0, 120))
     if known.is_empty():
         return None
@@ -73,12 +74,12 @@ def _ages(people: pl.DataFrame) -> Panel | None:
     return Panel(
         "ages", "Age",
         f"Half of the customers are younger than {median:.0f}; those of {best['from']} to "
-        f"{best['from'] + AGE_BAND - 1} have the highest mean revenue ({best['each']:,.2f}).",
-        _with_spending(names, bands),
+        f"{best['from'] + AGE_BAND - 1} have the highest mean revenue ({money.text(best['each'])}).",
+        _with_spending(names, bands, money),
     )  # fmt: skip
 
 
-def _words(people: pl.DataFrame, column: str, title: str) -> Panel | None:
+def _words(people: pl.DataFrame, column: str, title: str, money: MoneyFormat) -> Panel | None:
     if people[column].null_count() == len(people):
         return None
     groups = people.group_by(col(column).fill_null(NOT_KNOWN).alias("word")).agg(
@@ -92,19 +93,25 @@ def _words(people: pl.DataFrame, column: str, title: str) -> Panel | None:
     return Panel(
         column.replace("_", "-"), title,
         f"{first['word']} is the largest of {len(shown)} groups{rest} with {share(first['customers'], len(people))} of "
-        f"the customers; {best['word']} has the highest mean revenue ({best['each']:,.2f}).",
-        _with_spending(labels(shown["word"]), shown),
+        f"the customers; {best['word']} has the highest mean revenue ({money.text(best['each'])}).",
+        _with_spending(labels(shown["word"]), shown, money),
     )  # fmt: skip
 
 
-def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
+def _with_spending(names: list[str], groups: pl.DataFrame, money: MoneyFormat) -> object:
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     figure.add_bar(x=names, y=groups["customers"].to_list(), name="customers", marker_color=PALE)
     figure.add_scatter(
         x=names, y=groups["each"].to_list(), name="mean revenue", mode="markers", marker={"color": WARM, "size": 9},
         secondary_y=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text="mean revenue", rangemode="tozero", showgrid=False, secondary_y=True)
+    figure.update_yaxes(
+        title_text=money.heading("mean revenue"),
+        hoverformat=f",.{money.decimals}f",
+        rangemode="tozero",
+        showgrid=False,
+        secondary_y=True,
+    )
     figure.update_xaxes(type="category")
     return styled(figure, height=340, yaxis_title="customers")
 

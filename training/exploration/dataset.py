@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.backfill import ReadDay, rows_at
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
@@ -57,6 +58,7 @@ class ExplorationData:
         profiles: customer profiles; None if the archive has none.
         features: a row per customer at the end of the archive, ROW_SCHEMA.
         dates_only: whether the records have no time of day.
+        money: format of amounts of money.
     """
 
     span: ArchivePeriod
@@ -67,6 +69,7 @@ class ExplorationData:
     profiles: pl.DataFrame | None
     features: pl.DataFrame
     dates_only: bool = False
+    money: MoneyFormat = PLAIN_MONEY
 
     @property
     def whole_days(self) -> range:

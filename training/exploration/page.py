@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
@@ -65,10 +66,10 @@ def make_panels(data: ExplorationData) -> Exploration:
 def summary(data: ExplorationData) -> str:
     """Return the contents of the archive in two sentences."""
     first, last = (day_name(day) for day in (data.span.days[0], data.span.days[-1]))
-    revenue = int(data.orders["cents"].sum()) / 100
+    revenue = data.money.text(Decimal(int(data.orders["cents"].sum())).scaleb(-2))
     return (
         f"{first} to {last}: {len(data.features):,} customers, {len(data.sessions):,} visits, "
-        f"{len(data.orders):,} valid orders, worth {revenue:,.2f}. Days are those of {data.span.calendar.time_zone}; "
+        f"{len(data.orders):,} valid orders, worth {revenue}. Days are those of {data.span.calendar.time_zone}; "
         "an incomplete first or last day is not shown."
     )
 

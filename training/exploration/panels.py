@@ -16,7 +16,7 @@ from features.calendar import WEEK_DAYS, day_name, weekday_names
 from features.local_times import wall_ms
 from features.schema import DAY_MS, HOUR_MS
 from training.exploration.dataset import ExplorationData
-from training.html import styled
+from training.html import amounts_axis, styled
 
 BLUE: Final = "#2c67b2"
 DARK: Final = "#1b1f24"
@@ -73,8 +73,8 @@ def orders_by_day(data: ExplorationData) -> Panel | None:
 
 def revenue_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of the totals of valid orders by local day."""
-    money = _counted(data, data.orders["ts"], data.orders["cents"] / 100)
-    return _by_day(data, "revenue-by-day", "Revenue by day", "revenue", money)
+    cents = _counted(data, data.orders["ts"], data.orders["cents"])
+    return _by_day(data, "revenue-by-day", "Revenue by day", "revenue", cents / 100)
 
 
 def _counted(data: ExplorationData, times: pl.Series, weights: pl.Series | None = None) -> Float64:
@@ -100,6 +100,12 @@ def _by_day(data: ExplorationData, name: str, title: str, what: str, values: Flo
     line = middle + slope * np.arange(len(weekly))
     figure.add_scatter(x=inner, y=line, mode="lines", name="trend", line={"color": WARM, "dash": "dash"})
     peak = int(values.argmax())
+    is_money = what == "revenue"
+    axis = amounts_axis(what, data.money) if is_money else {"yaxis_title": what}
+
+    def size(value: float) -> str:
+        return data.money.text(float(value)) if is_money else f"{value:,.0f}"
+
     month = [100 * rate * DAYS_PER_MONTH / weekly.mean() for rate in (slope, low, high)]
     moved = "no significant trend" if low <= 0 <= high else "the trend is up" if slope > 0 else "the trend is down"
     if np.isinf(low):
@@ -108,9 +114,9 @@ def _by_day(data: ExplorationData, name: str, title: str, what: str, values: Flo
         trend = f"{moved}: {month[0]:+.1f} % of the mean in 30 days ({month[1]:+.1f} to {month[2]:+.1f})"
     return Panel(
         name, title,
-        f"The median day has {np.median(values):,.0f} {'of revenue' if what == 'revenue' else what}, the busiest, "
-        f"{day_name(data.whole_days.start + peak)}, {values[peak]:,.0f}; {trend}.",
-        styled(figure, height=340, yaxis_title=what, yaxis_rangemode="tozero"),
+        f"The median day has {size(np.median(values))} {'of revenue' if is_money else what}, the busiest, "
+        f"{day_name(data.whole_days.start + peak)}, {size(values[peak])}; {trend}.",
+        styled(figure, height=340, **axis, yaxis_rangemode="tozero"),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from features.calendar import WEEK_DAYS
 from features.schema import DEVICES, STAGE_EVENT, STAGES
 from training.exploration.dataset import ExplorationData
 from training.exploration.panels import BLUE, PALE, WARM, Panel, label, labels, share
-from training.html import styled
+from training.html import amounts_axis, styled
 from training.sales import daily_sales
 
 TOP_PRODUCTS: Final = 15
@@ -132,8 +132,9 @@ def products(data: ExplorationData) -> Panel | None:
     first = shown.row(0, named=True)
     known = shown.filter(col("conversion").is_not_null()).sort(["conversion", "product_id"], descending=[True, False])
     text = (
-        f"{first['product_id']} has the highest revenue: {first['amount']:,.0f}, {share(first['amount'], revenue)} of "
-        f"the revenue by line; the first {len(shown)} of {len(sold):,} products have "
+        f"{first['product_id']} has the highest revenue: {data.money.text(first['amount'])}, "
+        f"{share(first['amount'], revenue)} of the revenue by line; the first {len(shown)} of {len(sold):,} products "
+        "have "
         f"{share(float(shown['amount'].sum()), revenue)}"
     )
     if len(known):
@@ -192,10 +193,15 @@ def categories(data: ExplorationData) -> Panel | None:
     first = shown.row(0, named=True)
     return Panel(
         "categories", "Categories",
-        f"{first['category']} leads with {first['amount']:,.0f}, {share(first['amount'], revenue)} of the revenue; "
+        f"{first['category']} leads with {data.money.text(first['amount'])}, "
+        f"{share(first['amount'], revenue)} of the revenue; "
         f"{half} of {len(shown)} categories account for half of it.",
         _ranked(shown, [label(name) for name in shown["category"].to_list()]),
     )  # fmt: skip
+
+
+def _mean_total(data: ExplorationData) -> float:
+    return float(data.orders["cents"].to_numpy().mean()) / 100
 
 
 def baskets(data: ExplorationData) -> Panel | None:
@@ -223,10 +229,10 @@ def baskets(data: ExplorationData) -> Panel | None:
     figure.update_yaxes(title_text="purchases per 100 visits", rangemode="tozero", showgrid=False, secondary_y=True)
     quarter = max(len(values) // 4, 1)
     early, late = float(values[:quarter].mean()), float(values[-quarter:].mean())
+    mean, late_mean, early_mean = (data.money.text(one) for one in (_mean_total(data), late, early))
     text = (
-        f"An order is worth {data.orders['cents'].to_numpy().mean() / 100:,.2f} on average; in the last quarter of the "
+        f"An order is worth {mean} on average; in the last quarter of the time {late_mean}, in the first {early_mean}"
     )
-    text += f"time {late:,.2f}, in the first {early:,.2f}"
     known = [one for one in rate if one is not None]
     if known:
         first, last = (float(np.mean(part)) for part in (known[:quarter], known[-quarter:]))
@@ -234,4 +240,5 @@ def baskets(data: ExplorationData) -> Panel | None:
     elif len(visits):
         text += ". How many visits bought is not known: no click is a purchase"
     return Panel("baskets", "Order value and conversion by week", f"{text}.",
-                 styled(figure, height=340, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip
+                 styled(figure, height=340, **amounts_axis("mean order value", data.money),
+                        yaxis_rangemode="tozero"))  # fmt: skip

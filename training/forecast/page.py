@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 import plotly.graph_objects as go
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from training.forecast.models import TITLES, Float64, Forecast
 from training.forecast.shop_forecast import ShopForecast, figures
-from training.html import Block, Figure, Heading, Table, Text, page, styled
+from training.html import Block, Figure, Heading, Table, Text, amounts_axis, page, styled
 
 SHOWN_DAYS: Final = 120
 """Known days in the figure of a category; the figure of the total shows all."""
@@ -22,38 +23,38 @@ _INTERVALS: Final = {"own": "the model's own", "conformal": "conformal, from the
 _NESTED: Final = "chosen at each origin"
 
 
-def render(shop: ShopForecast) -> str:
+def render(shop: ShopForecast, money: MoneyFormat = PLAIN_MONEY) -> str:
     """Render the page."""
-    return page("Sales forecast", _blocks(shop, figures(shop)))
+    return page("Sales forecast", _blocks(shop, figures(shop), money))
 
 
-def _blocks(shop: ShopForecast, report: Mapping[str, Any]) -> Iterator[Block]:
+def _blocks(shop: ShopForecast, report: Mapping[str, Any], money: MoneyFormat) -> Iterator[Block]:
     total, *categories = report["series"]
     yield Text(
-        f"The forecast for the {report['horizon']} days after {report['last']} is {total['sum']:,.0f}. It uses "
-        f"{report['days']:,} days since {report['first']}."
+        f"The forecast for the {report['horizon']} days after {report['last']} is "
+        f"{money.text(total['sum'], whole=True)}. It uses {report['days']:,} days since {report['first']}."
     )
-    yield Figure(_figure(shop, shop.sales.total, shop.total, len(shop.sales.total), "All sales by day"), "total")
+    yield Figure(_figure(shop, shop.sales.total, shop.total, len(shop.sales.total), "All sales by day", money), "total")
     yield Heading("Accuracy")
-    yield from _accuracy(total)
+    yield from _accuracy(total, money)
     yield Heading("Categories")
     rows = [
-        (one["category"], TITLES[one["model"]], f"{one['sum']:,.0f}",
+        (one["category"], TITLES[one["model"]], money.text(one["sum"], whole=True),
          *(_row(one["nested"]) if one["nested"] else ["-"] * len(_HEAD)))
         for one in categories
     ]  # fmt: skip
-    yield Table(("category", "model", f"next {report['horizon']} days", *_HEAD), rows)
+    yield Table(("category", "model", f"next {report['horizon']} days", *_heads(money)), rows)
     yield Text(
         "Each category has its own forecast. They are not reconciled with the total, which is the better forecast of "
         f"all sales. Over the horizon their sum differs from the total by {report['apart']:+.1%}.",
         note=True,
     )
     for position, (name, forecast) in enumerate(shop.categories.items()):
-        figure = _figure(shop, shop.sales.categories[name], forecast, SHOWN_DAYS, name)
+        figure = _figure(shop, shop.sales.categories[name], forecast, SHOWN_DAYS, name, money)
         yield Figure(figure, f"category-{position}")
 
 
-def _figure(shop: ShopForecast, known: Float64, forecast: Forecast, shown: int, title: str) -> Any:
+def _figure(shop: ShopForecast, known: Float64, forecast: Forecast, shown: int, title: str, money: MoneyFormat) -> Any:
     start = shop.sales.first_day
     days = np.arange(start, start + len(known) + shop.horizon).astype("datetime64[D]")
     past, ahead = days[: len(known)][-shown:], days[len(known) :]
@@ -68,17 +69,17 @@ def _figure(shop: ShopForecast, known: Float64, forecast: Forecast, shown: int, 
     figure.add_scatter(
         x=ahead, y=forecast.mean, mode="lines", name=TITLES[forecast.model], line={"color": "#2c67b2", "width": 2}
     )
-    return styled(figure, title=escape(title), yaxis_title="revenue", yaxis_rangemode="tozero")
+    return styled(figure, title=escape(title), **amounts_axis("revenue", money), yaxis_rangemode="tozero")
 
 
-def _accuracy(total: Mapping[str, Any]) -> Iterator[Block]:
+def _accuracy(total: Mapping[str, Any], money: MoneyFormat) -> Iterator[Block]:
     if not total["origins"]:
         yield Text(UNTESTED)
         return
     rows = [(title, *_row(measures)) for title, measures in total["models"].items()]
     if total["nested"]:
         rows.append((_NESTED, *_row(total["nested"])))
-    yield Table(("model", *_HEAD), rows, marked=_NESTED)
+    yield Table(("model", *_heads(money)), rows, marked=_NESTED)
     yield Text(
         f"Models: {total['origins']} origins, each forecast from the days before it alone, with the model's own "
         f"interval. {_NESTED.capitalize()}: at each of the {total['nested_origins']} later origins, model and interval "
@@ -88,6 +89,11 @@ def _accuracy(total: Mapping[str, Any]) -> Iterator[Block]:
         f"is {_INTERVALS[total['interval']]}.",
         note=True,
     )
+
+
+def _heads(money: MoneyFormat) -> tuple[str, ...]:
+    """Return the heads of measures; the first two are amounts."""
+    return (*(money.heading(head) for head in _HEAD[:2]), *_HEAD[2:])
 
 
 def _row(measures: Mapping[str, Any]) -> list[str]:

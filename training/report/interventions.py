@@ -15,6 +15,7 @@ import polars as pl
 from msgspec import Meta
 from polars import col
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.errors import ShopstreamError
 from training.options import Costs, Effort
 from training.report.funnel import WINDOW_DAYS
@@ -69,13 +70,16 @@ _EFFORTS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def interventions(customers: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumptions) -> list[Intervention]:
+def interventions(
+    customers: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumptions, money: MoneyFormat = PLAIN_MONEY
+) -> list[Intervention]:
     """Return every intervention, even at a loss, the largest effect first, ties by name.
 
     Args:
         customers: see `training.segments.customer_table.build_customer_table`, with churn.
         funnel: see `training.report.funnel.funnel`.
         assumptions: assumed results of efforts.
+        money: format of amounts of money.
 
     Raises:
         ShopstreamError: the customers have no churn scores, or there is no order of the last year.
@@ -88,14 +92,14 @@ def interventions(customers: pl.DataFrame, funnel: pl.DataFrame, assumptions: As
         )
     worth = float(customers["revenue_365d"].sum()) / orders
     ranked = [
-        *_retained(customers, assumptions),
-        *_won(customers, worth, assumptions),
-        *_recovered(funnel, worth, assumptions),
+        *_retained(customers, assumptions, money),
+        *_won(customers, worth, assumptions, money),
+        *_recovered(funnel, worth, assumptions, money),
     ]
     return sorted(ranked, key=lambda one: (-one.effect, one.name))
 
 
-def _retained(customers: pl.DataFrame, assumptions: Assumptions) -> Iterator[Intervention]:
+def _retained(customers: pl.DataFrame, assumptions: Assumptions, money: MoneyFormat) -> Iterator[Intervention]:
     share = assumptions.days / YEAR_DAYS
     for risk, name in _EFFORTS.items():
         effort: Effort = getattr(assumptions.retention, risk)
@@ -107,13 +111,13 @@ def _retained(customers: pl.DataFrame, assumptions: Assumptions) -> Iterator[Int
         effect = effort.saved * lost - effort.cost * revenue
         yield Intervention(
             f"{name[0].upper()}{name[1:]} for customers at {risk} risk", f"churn risk {risk}", len(band), effect,
-            f"{effort.saved:.1%} saved x {lost:,.0f} expected to be lost (sum of P(churn) x revenue of "
-            f"{assumptions.days} days) - {effort.cost:.1%} cost x {revenue:,.0f} revenue of {assumptions.days} days = "
-            f"{effect:,.0f}",
+            f"{effort.saved:.1%} saved x {money.text(lost, whole=True)} expected to be lost (sum of P(churn) x revenue "
+            f"of {assumptions.days} days) - {effort.cost:.1%} cost x {money.text(revenue, whole=True)} revenue of "
+            f"{assumptions.days} days = {money.text(effect, whole=True)}",
         )  # fmt: skip
 
 
-def _won(customers: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
+def _won(customers: pl.DataFrame, worth: float, assumptions: Assumptions, money: MoneyFormat) -> Iterator[Intervention]:
     recent = col("days_since_visit") <= WINDOW_DAYS
     groups = {
         "Welcome series to a second order": (
@@ -130,10 +134,12 @@ def _won(customers: pl.DataFrame, worth: float, assumptions: Assumptions) -> Ite
     for name, (who, whom, share) in groups.items():
         count = customers.filter(who & recent).height
         if count:
-            yield _orders(name, whom, count, (share, count * share), worth, assumptions)
+            yield _orders(name, whom, count, (share, count * share), worth, assumptions, money)
 
 
-def _recovered(funnel: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
+def _recovered(
+    funnel: pl.DataFrame, worth: float, assumptions: Assumptions, money: MoneyFormat
+) -> Iterator[Intervention]:
     ended = dict(funnel.select("stage", "ended").iter_rows())
     stages = {
         "Cart reminder": ("cart", "visits that end at the cart", assumptions.cart_recovered),
@@ -143,29 +149,35 @@ def _recovered(funnel: pl.DataFrame, worth: float, assumptions: Assumptions) -> 
         visits = round(ended[stage] * assumptions.days / WINDOW_DAYS)
         if visits:
             yield _orders(
-                name, f"{whom}, extrapolated from 30 days", visits, (share, visits * share), worth, assumptions
+                name, f"{whom}, extrapolated from 30 days", visits, (share, visits * share), worth, assumptions, money
             )
 
 
 def _orders(
-    name: str, whom: str, count: int, won: tuple[float, float], worth: float, assumptions: Assumptions
+    name: str,
+    whom: str,
+    count: int,
+    won: tuple[float, float],
+    worth: float,
+    assumptions: Assumptions,
+    money: MoneyFormat,
 ) -> Intervention:
     share, orders = won
     effect = orders * worth * (1 - assumptions.offer_cost)
     return Intervention(
         name, whom, count, effect,
-        f"{count:,} x {share:.1%} = {orders:,.1f} orders x {worth:,.2f} mean order value x "
-        f"(1 - {assumptions.offer_cost:.0%} cost) = {effect:,.0f}",
+        f"{count:,} x {share:.1%} = {orders:,.1f} orders x {money.text(worth)} mean order value x "
+        f"(1 - {assumptions.offer_cost:.0%} cost) = {money.text(effect, whole=True)}",
     )  # fmt: skip
 
 
-def as_frame(ranked: list[Intervention]) -> pl.DataFrame:
-    """Return the interventions as a table, in their order."""
+def as_frame(ranked: list[Intervention], money: MoneyFormat = PLAIN_MONEY) -> pl.DataFrame:
+    """Return the interventions as a table, in their order. The column of amounts names the currency."""
     return pl.DataFrame({
         "rank": list(range(1, len(ranked) + 1)),
         "intervention": [one.name for one in ranked],
         "whom": [one.whom for one in ranked],
         "reaches": [one.customers for one in ranked],
-        "effect": [round(one.effect, 2) for one in ranked],
+        money.heading("effect"): [money.number(one.effect) for one in ranked],
         "arithmetic": [one.arithmetic for one in ranked],
     })  # fmt: skip

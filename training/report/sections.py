@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 import polars as pl
 from polars import col
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from training.churn.candidates import TITLES
-from training.html import Block, Figure, Table, Text, number, styled
+from training.html import Block, Figure, Table, Text, amounts_axis, number, styled
 from training.report.drivers import SHOWN
 from training.report.funnel import STEPS, WINDOW_DAYS, leak
 from training.report.interventions import Assumptions, Intervention
@@ -51,6 +52,7 @@ class Findings:
         tested: see `training.forecast.shop_forecast.figures`.
         interventions: interventions, best first.
         assumptions: assumptions of the interventions.
+        money: format of amounts of money.
     """
 
     data: Mapping[str, Any]
@@ -63,6 +65,7 @@ class Findings:
     tested: Mapping[str, Any]
     interventions: Sequence[Intervention]
     assumptions: Assumptions
+    money: MoneyFormat = PLAIN_MONEY
 
 
 def sections(findings: Findings) -> list[Section]:
@@ -99,7 +102,7 @@ def _data(findings: Findings) -> Iterator[Block]:
         f"{data['customers']:,} customers from {data['first']} to {data['last']}: {data['events']:,} events and "
         f"{data['orders']:,} order records were read. {data['invalid']:,} rows were invalid and "
         f"{data['duplicates']:,} were duplicates. In the last 365 days the customers ordered "
-        f"{data['orders_365d']:,} times for {data['revenue_365d']:,.0f}.", FILES["data"],
+        f"{data['orders_365d']:,} times for {findings.money.text(data['revenue_365d'])}.", FILES["data"],
     )  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def _segments(findings: Findings) -> Iterator[Block]:
     risky = findings.customers.filter(col("churn_risk").is_in(["high", "critical"]))
     yield Text(
         f"{len(risky):,} customers are at high or critical churn risk; their revenue of 365 days is "
-        f"{risky['revenue_365d'].sum():,.0f}.", FILES["customers"],
+        f"{findings.money.text(float(risky['revenue_365d'].sum()))}.", FILES["customers"],
     )  # fmt: skip
 
 
@@ -172,25 +175,28 @@ def _churn(findings: Findings) -> Iterator[Block]:
 
 
 def _forecast(findings: Findings) -> Iterator[Block]:
-    tested = findings.tested
+    tested, money = findings.tested, findings.money
     total = tested["series"][0]
     measured = total["nested"] or next(iter(total["models"].values()), None)
     if not measured:
         raise incomplete("Forecast", "the history is too short for a back-test or has no sales")
     daily = total["sum"] / tested["horizon"]
     yield Text(
-        f"The forecast revenue of the {tested['horizon']} days after {tested['last']} is {total['sum']:,.0f}, "
-        f"{daily:,.0f} a day. In back-tests from {total['origins']} origins the mean absolute error of a day was "
-        f"{measured['mae']:,.0f}, {measured['against_naive']:.2f} times that of the seasonal naive forecast. The 80 % "
+        f"The forecast revenue of the {tested['horizon']} days after {tested['last']} is "
+        f"{money.text(total['sum'], whole=True)}, {money.text(daily, whole=True)} a day. In back-tests from "
+        f"{total['origins']} origins the mean absolute error of a day was {money.text(measured['mae'], whole=True)}, "
+        f"{measured['against_naive']:.2f} times that of the seasonal naive forecast. The 80 % "
         f"intervals covered {measured['coverage_80']:.0%} of the days.", FILES["tested"],
     )  # fmt: skip
     rows = findings.forecast.filter(col("level") == "total", col("forecast").is_not_null())
     weeks = rows.with_columns((pl.int_range(pl.len()) // 7).alias("week")).group_by("week", maintain_order=True)
     table = weeks.agg(col("day").first(), col("day").last().alias("last"), col("forecast").sum()).sort("week")
     yield Table(
-        ("from", "to", "forecast"), tuple((a, b, f"{c:,.0f}") for _, a, b, c in table.iter_rows()), FILES["forecast"]
+        ("from", "to", "forecast"),
+        tuple((a, b, money.text(c, whole=True)) for _, a, b, c in table.iter_rows()),
+        FILES["forecast"],
     )
-    yield Figure(styled(_revenue(findings.forecast)), "forecast", FILES["forecast"])
+    yield Figure(styled(_revenue(findings.forecast), **amounts_axis("revenue", money)), "forecast", FILES["forecast"])
 
 
 def _revenue(frame: pl.DataFrame) -> go.Figure:
@@ -212,12 +218,20 @@ def _interventions(findings: Findings) -> Iterator[Block]:
     first = ranked[0]
     worth = sum(one.effect > 0 for one in ranked)
     yield Text(
-        f"With the assumptions below, {first.name} ({first.whom}) has the largest effect: {first.effect:,.0f} of "
+        f"With the assumptions below, {first.name} ({first.whom}) has the largest effect: "
+        f"{findings.money.text(first.effect, whole=True)} of "
         f"revenue in {days} days, less its cost. {worth} of {len(ranked)} interventions earn more than they cost. Some "
         "reach the same customers, so their effects do not add up.", FILES["interventions"],
     )  # fmt: skip
     rows = [
-        (str(rank), one.name, one.whom, f"{one.customers:,}", f"{one.effect:,.0f}", one.arithmetic)
+        (
+            str(rank),
+            one.name,
+            one.whom,
+            f"{one.customers:,}",
+            findings.money.text(one.effect, whole=True),
+            one.arithmetic,
+        )
         for rank, one in enumerate(ranked, 1)
     ]
     head = ("rank", "intervention", "target", "reaches", f"effect in {days} days", "calculation")

@@ -13,6 +13,7 @@ import polars as pl
 from polars import col
 
 from features.calendar import WEEK_DAYS, day_names, month_day, month_of
+from features.definitions import money
 from features.schema import COHORT_FIELDS, DAY_MS, MOVEMENT_FIELDS, NOT_KNOWN
 from training.archive_period import ArchivePeriod
 from training.trend_frames import shaped
@@ -72,7 +73,7 @@ def cohorts(orders: pl.DataFrame, markets_of: pl.DataFrame, span: ArchivePeriod)
     every_month = every_month.join(_month_dates(every_month, span), on="number", how="left").with_columns(
         _month_name("first").alias("cohort"),
         _month_name("number").alias("month"),
-        (col("cents") / 100).alias("revenue"),
+        money(col("cents")).alias("revenue"),
         span.contains(col("first_day"), col("end_day")).alias("complete"),
     )
     return shaped(every_month, COHORT_FIELDS).sort("cohort", "month", "country", "channel")

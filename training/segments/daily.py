@@ -14,6 +14,7 @@ import polars as pl
 from polars import col
 
 from features.calendar import day_names
+from features.definitions import money
 from features.schema import NOT_KNOWN, SEGMENT_DAY_FIELDS
 from features.scores.score import Scorer
 from training.archive_period import ArchivePeriod
@@ -112,7 +113,7 @@ def _finished(counted: pl.DataFrame, known: DayContext) -> pl.DataFrame:
         schema_overrides={"day": pl.String},
     )
     finished = counted.join(dates, on="number", how="left", maintain_order="left").with_columns(
-        (col("cents") / 100).alias("revenue"),
+        money(col("cents")).alias("revenue"),
         (pl.lit(value=False) if until is None else col("end") <= until + 1).alias("in_training"),
         known.span.contains(col("number"), col("number") + 1).alias("complete"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import stats
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.definitions import FEATURES
 from features.rules.segments import Rules
 from training.segments import traits
@@ -25,6 +26,8 @@ SMALL_GROUP: Final = 30
 STRONG_DIFFERENCE: Final = 0.5
 """Difference in standard deviations that deserves a warning."""
 LEVEL: Final = 0.95
+MONEY: Final = "money"
+"""Form of an amount of money."""
 
 _TIMES: Final = frozenset(feature.name for feature in FEATURES if feature.kind == "time")
 _SCORE_NUMBERS: Final = ("churn_probability", "purchase_probability_30d", "expected_revenue_90d")
@@ -46,11 +49,17 @@ class Kpi:
     title: str
     form: str
 
+    def text(self, value: float, money: MoneyFormat, *, signed: bool = False) -> str:
+        """Return a value of the figure as text, with its sign if it is a difference."""
+        if self.form == MONEY:
+            return f"{'+' if signed and value >= 0 else ''}{money.text(value)}"
+        return (self.form.replace("{:", "{:+") if signed else self.form).format(value)
+
 
 KPIS: Final = (
-    Kpi("revenue_365d", "revenue of 365 days", "{:,.2f}"),
+    Kpi("revenue_365d", "revenue of 365 days", MONEY),
     Kpi("orders_365d", "orders of 365 days", "{:,.2f}"),
-    Kpi("avg_order_value_365d", "order value", "{:,.2f}"),
+    Kpi("avg_order_value_365d", "order value", MONEY),
     Kpi("recency_days", "days since the last order", "{:,.1f}"),
     Kpi("sessions_90d", "visits of 90 days", "{:,.2f}"),
     Kpi("conversion_rate_30d", "conversion of 30 days", "{:.1%}"),
@@ -58,7 +67,7 @@ KPIS: Final = (
     Kpi("returns_365d", "returns of 365 days", "{:,.2f}"),
     Kpi("churn_probability", "P(no order within the horizon)", "{:.1%}"),
     Kpi("purchase_probability_30d", "P(an order within 30 days)", "{:.1%}"),
-    Kpi("expected_revenue_90d", "expected revenue of 90 days", "{:,.2f}"),
+    Kpi("expected_revenue_90d", "expected revenue of 90 days", MONEY),
 )
 
 
@@ -116,9 +125,11 @@ def measured(customers: pl.DataFrame) -> Measured:
     return traits.measure(customers, present, [name for name in TRAIT_WORDS if name in customers.columns])
 
 
-def summarize(customers: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Group]:
+def summarize(
+    customers: pl.DataFrame, names: Sequence[str], rules: Rules, money: MoneyFormat = PLAIN_MONEY
+) -> list[Group]:
     """Return the segments of a customer table in the order of `names`, which holds every segment that occurs."""
-    traits_of = measured(customers)
+    traits_of = replace(measured(customers), money=money)
     segments = customers["segment"].to_numpy()
     descriptions = {one.name: one.help for one in rules.document.segments}
     revenue = customers["revenue_365d"].to_numpy()
@@ -135,7 +146,7 @@ def summarize(customers: pl.DataFrame, names: Sequence[str], rules: Rules) -> li
             Group(
                 name, descriptions.get(name) or f"customers in the segment {name} of the rules", len(part), share,
                 revenue_share, deltas, strongest, tuple(_actions(part, rules.document.actions, strongest)),
-                tuple(_risks(part, share, revenue_share, strongest)),
+                tuple(_risks(part, share, revenue_share, strongest, money)),
             )
         )  # fmt: skip
     return groups
@@ -193,13 +204,15 @@ def _actions(part: pl.DataFrame, meanings: Mapping[str, str], strongest: Sequenc
             count_shown += 1
 
 
-def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Sequence[Trait]) -> Iterator[str]:
+def _risks(
+    part: pl.DataFrame, share: float, revenue_share: float, strongest: Sequence[Trait], money: MoneyFormat
+) -> Iterator[str]:
     risky = part.filter(pl.col("churn_risk").is_in(["high", "critical"]))
     count_shown = 0
     if len(risky):
         worth = float(risky["revenue_365d"].sum())
         risk = f"{len(risky):,} customers ({len(risky) / len(part):.0%}) at high or critical churn risk"
-        yield f"{risk}, with {worth:,.0f} of revenue in 365 days"
+        yield f"{risk}, with {money.text(worth)} of revenue in 365 days"
         count_shown += 1
     if revenue_share > 2 * share:
         yield f"{revenue_share:.0%} of the revenue comes from {share:.0%} of the customers"
@@ -219,19 +232,26 @@ def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Se
         yield f"none: the largest difference of any trait is {figure(strength)} standard deviations"
 
 
-def summary_frame(groups: Sequence[Group]) -> pl.DataFrame:
-    """Return the summary as a table of texts and numbers, one row per segment; null where a figure is undefined."""
-    return pl.DataFrame([_flat(group) for group in groups], infer_schema_length=None)
+def summary_frame(groups: Sequence[Group], money: MoneyFormat = PLAIN_MONEY) -> pl.DataFrame:
+    """Return the summary as a table of texts and numbers, one row per segment; null where a figure is undefined.
+
+    Columns of amounts name the currency.
+    """
+    return pl.DataFrame([_flat(group, money) for group in groups], infer_schema_length=None)
 
 
-def _flat(group: Group) -> dict[str, object]:
+def _flat(group: Group, money: MoneyFormat) -> dict[str, object]:
     row: dict[str, object] = {
         "segment": group.name, "meaning": group.help, "customers": group.customers, "share": round(group.share, 6),
         "revenue_share": round(group.revenue_share, 6),
     }  # fmt: skip
     for delta in group.deltas:
         parts = {"": delta.mean, "_gap": delta.gap, "_gap_low": delta.low, "_gap_high": delta.high}
-        row |= {f"{delta.kpi.column}{end}": None if v is None else round(float(v), 6) for end, v in parts.items()}
+        is_money = delta.kpi.form == MONEY
+        for end, value in parts.items():
+            name = f"{delta.kpi.column}{end}"
+            number = money.number(value) if is_money else None if value is None else round(float(value), 6)
+            row[money.heading(name) if is_money else name] = number
     strongest = [str(one) for one in group.traits] or ["all customers are in this segment"]
     row |= {f"trait_{i + 1}": one for i, one in enumerate(_padded(strongest, traits.TRAITS))}
     row |= {f"action_{i + 1}": one for i, one in enumerate(_padded(group.actions, ACTIONS_MAX))}

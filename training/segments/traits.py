@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from features.definitions import MONEY_FIELDS
 from training.segments.themes import COLUMN_THEMES, label
 
 Float = npt.NDArray[np.float64]
@@ -33,6 +35,7 @@ class Trait:
         inside: mean of the group, or its share with the value.
         outside: the same for all other customers.
         difference: (inside - outside) / standard deviation over all.
+        money: format of amounts of money, which name their currency.
     """
 
     column: str
@@ -40,6 +43,7 @@ class Trait:
     inside: float
     outside: float
     difference: float
+    money: MoneyFormat = PLAIN_MONEY
 
     @property
     def name(self) -> str:
@@ -49,7 +53,11 @@ class Trait:
     def __str__(self) -> str:
         if self.value is not None:
             return f"{self.name}: {self.inside:.0%} against {self.outside:.0%} ({self.difference:+.1f} sd)"
-        return f"{self.name}: {figure(self.inside)} against {figure(self.outside)} ({self.difference:+.1f} sd)"
+        means = f"{self._figure(self.inside)} against {self._figure(self.outside)}"
+        return f"{self.name}: {means} ({self.difference:+.1f} sd)"
+
+    def _figure(self, value: float) -> str:
+        return self.money.text(value) if self.money.currency and self.column in MONEY_FIELDS else figure(value)
 
 
 def figure(value: float) -> str:
@@ -67,12 +75,14 @@ class Measured:
         values: values, (customers, traits), NaN where unknown.
         spread: standard deviation of each trait, never 0.
         correlation: correlations, (traits, traits), with unknown values at the mean.
+        money: format of amounts of money.
     """
 
     names: tuple[tuple[str, str | None], ...]
     values: Float
     spread: Float
     correlation: Float
+    money: MoneyFormat = PLAIN_MONEY
 
     def of(self, inside: Mask, count: int = TRAITS) -> list[Trait]:
         """Return the strongest traits of a group, without redundant ones if there are enough others.
@@ -96,7 +106,10 @@ class Measured:
             if not kin:
                 chosen.append(trait)
         chosen += [trait for trait in order if trait not in chosen]
-        return [Trait(*self.names[i], float(within[i]), float(others[i]), float(difference[i])) for i in chosen[:count]]
+        return [
+            Trait(*self.names[i], float(within[i]), float(others[i]), float(difference[i]), self.money)
+            for i in chosen[:count]
+        ]
 
     def _redundant(self, trait: int, other: int) -> bool:
         """Return whether two traits are redundant: of one theme, or closely correlated."""

@@ -55,7 +55,7 @@ function part(title, note, ...content) {
 
 function reasons(declared, row) {
   if (!row.churn_reasons?.length) return null;
-  const lines = row.churn_reasons.map((name) => h("li", {}, h("strong", {}, name), known(row[name]) ? ` is ${shown(row[name], "number")}` : " (computed by the model)", declared.features[name] ? `: ${declared.features[name]}` : ""));
+  const lines = row.churn_reasons.map((name) => h("li", {}, h("strong", {}, name), known(row[name]) ? ` is ${shown(row[name], declared.amounts.includes(name) ? "money" : "number")}` : " (computed by the model)", declared.features[name] ? `: ${declared.features[name]}` : ""));
   return part("Why", "The features that push the churn probability up most.", h("ol", { class: "reasons" }, lines));
 }
 
@@ -88,7 +88,8 @@ function listed(fields, documents, key, redraw) {
 }
 
 function features(declared, row) {
-  const rows = Object.entries(declared.features).filter(([name]) => known(row[name])).map(([name, help]) => [name, name.endsWith("_ts") ? instant(row[name]) : shown(row[name], "number"), help]);
+  const unit = (name) => (declared.amounts.includes(name) ? "money" : "number");
+  const rows = Object.entries(declared.features).filter(([name]) => known(row[name])).map(([name, help]) => [name, name.endsWith("_ts") ? instant(row[name]) : shown(row[name], unit(name)), help]);
   return h("details", {}, h("summary", {}, `${rows.length} features`), h("div", { class: "wide" }, table([{ label: "Feature" }, { label: "Value", unit: "number" }, { label: "Definition" }], rows, { key: "features", redraw: () => {} })));
 }
 

@@ -1,11 +1,32 @@
 // Formats values for display. Times are those of the shop's zone.
 
-const number = (options) => new Intl.NumberFormat("en", options);
-const WHOLE = number({ maximumFractionDigits: 0 });
-const TWO = number({ minimumFractionDigits: 2, maximumFractionDigits: 2 });
-const FEW = number({ maximumSignificantDigits: 4 });
-const SHARE = number({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const SHORT = number({ notation: "compact", maximumSignificantDigits: 3 });
+const languages = { locale: "en", currency: "", decimals: 2 };
+let forms = made();
+
+/** Takes the shop's locale, currency and its decimals, by which numbers are written. Amounts are rounded by the server. */
+export function writeNumbersOf({ locale, currency, decimals }) {
+  Object.assign(languages, { locale: locale || "en", currency, decimals });
+  forms = made();
+}
+
+function number(options) {
+  return new Intl.NumberFormat(languages.locale, { numberingSystem: "latn", ...options });
+}
+
+function made() {
+  const { currency, decimals } = languages;
+  const style = currency ? { style: "currency", currency } : {};
+  const exact = (digits) => number({ ...style, minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return {
+    whole: number({ maximumFractionDigits: 0 }),
+    few: number({ maximumSignificantDigits: 4 }),
+    share: number({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }),
+    short: number({ notation: "compact", maximumSignificantDigits: 3 }),
+    amount: exact(decimals),
+    wholeAmount: exact(0),
+    shortAmount: number({ ...style, notation: "compact", maximumSignificantDigits: 3 }),
+  };
+}
 
 export const NOTHING = "–";
 export const NOT_WHOLE = " (not whole: cut, or not over)";
@@ -17,15 +38,15 @@ export function shown(value, unit, short = false) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value !== "number") return String(value);
   switch (unit) {
-    case "count": return short && Math.abs(value) >= 1e6 ? SHORT.format(value) : number_of(value);
-    case "whole": return short && Math.abs(value) >= 1e6 ? SHORT.format(value) : WHOLE.format(value);
-    case "money": return short && Math.abs(value) >= 1e5 ? SHORT.format(value) : TWO.format(value);
-    case "percent": return SHARE.format(value);
+    case "count": return short && Math.abs(value) >= 1e6 ? forms.short.format(value) : number_of(value);
+    case "whole": return short && Math.abs(value) >= 1e6 ? forms.short.format(value) : forms.whole.format(value);
+    case "money": return short && Math.abs(value) >= 1e5 ? forms.shortAmount.format(value) : forms.amount.format(value);
+    case "percent": return forms.share.format(value);
     case "seconds": return duration(value * 1000);
     case "milliseconds": return duration(value);
     case "days": return `${number_of(value, 1)} d`;
     case "bytes": return bytes(value);
-    case "per_second": return `${short ? SHORT.format(value) : number_of(value)}/s`;
+    case "per_second": return `${short ? forms.short.format(value) : number_of(value)}/s`;
     case "time": return instant(value);
     case "text": return String(value);
     default: return number_of(value);
@@ -33,13 +54,13 @@ export function shown(value, unit, short = false) {
 }
 
 function number_of(value, digits = 2) {
-  if (Number.isInteger(value)) return WHOLE.format(value);
-  return Math.abs(value) < 1 ? FEW.format(value) : number({ maximumFractionDigits: digits }).format(value);
+  if (Number.isInteger(value)) return forms.whole.format(value);
+  return Math.abs(value) < 1 ? forms.few.format(value) : number({ maximumFractionDigits: digits }).format(value);
 }
 
 /** Formats a mark of an axis; whole amounts of money have no cents. */
 export function marked(value, unit) {
-  return unit === "money" && Number.isInteger(value) && Math.abs(value) < 1e5 ? WHOLE.format(value) : shown(value, unit, true);
+  return unit === "money" && Number.isInteger(value) && Math.abs(value) < 1e5 ? forms.wholeAmount.format(value) : shown(value, unit, true);
 }
 
 /** Formats milliseconds in the two largest units. */

@@ -6,7 +6,7 @@ import * as controls from "./controls.js";
 import * as customers from "./customers.js";
 import { h, put } from "./dom.js";
 import * as explorer from "./explorer.js";
-import { ago, instant, zoneIs, zoneName } from "./format.js";
+import { ago, instant, writeNumbersOf, zoneIs, zoneName } from "./format.js";
 import * as customer from "./customer.js";
 
 const element = (id) => document.getElementById(id);
@@ -41,6 +41,8 @@ async function load() {
     if (!declared) {
       declared = await ask("declaration", "", request.signal);
       element("run").textContent = declared.run;
+      element("note").textContent = declared.money.note;
+      writeNumbersOf(declared.money);
       zoneIs(declared.calendar.time_zone);
     }
     await draw(request.signal);
