@@ -110,7 +110,7 @@ def trend_counts(client: Elasticsearch, run: str) -> dict[str, int]:
 def table_rows(
     client: Elasticsearch, run: str, from_ms: int, bundle: str | None, calendar: Calendar
 ) -> dict[str, list[Row]]:
-    """Return the rows of each panel of the summary, by the panel's id.
+    """Return the rows of each panel of the summary, by the panel's id, with the names of months.
 
     Args:
         client: client of Elasticsearch.
@@ -124,7 +124,19 @@ def table_rows(
     if bundle is not None:
         panels += [replace(panel, where=(Is("bundle", (bundle,)),)) for panel in (RISK, SEGMENTS)]
     span = Span(from_ms, max(newest(search, ORDERS) or 0, newest(search, SESSIONS) or 0, from_ms) + 1)
-    return {panel.id: rows(panel, search(panel.data.index, query(panel, span, None, calendar))) for panel in panels}
+    return {
+        panel.id: [
+            _with_months(panel, row, calendar)
+            for row in rows(panel, search(panel.data.index, query(panel, span, None, calendar)))
+        ]
+        for panel in panels
+    }
+
+
+def _with_months(panel: Panel, row: Row, calendar: Calendar) -> Row:
+    """Return a row with its local month, such as `2026-05`, in place of the start of the month."""
+    timed = [one.label for one in panel.dimensions if isinstance(one, Time)]
+    return row | {label: calendar.date_of(row[label])[:7] for label in timed}
 
 
 def _count(client: Elasticsearch, run: str, index: str, where: dict[str, Any] | None = None) -> int:

@@ -10,11 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from connectors.clock import iso
 from connectors.formats.money_format import MoneyFormat
 from consumers.audit import AuditResult
 from consumers.metrics.reports import merged
-from dashboards.panels import Panel, Time, Unit
+from dashboards.panels import Panel, Unit
 from dashboards.queries import Row
 from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts
 from shopstream.jobs.seed_history import HistoryState
@@ -198,7 +197,7 @@ def _panel_table(
     for label in units:
         table.add_column(label.lower(), justify="right")
     for row in rows:
-        keys = [iso(row[one.label])[:7] if isinstance(one, Time) else str(row[one.label]) for one in panel.dimensions]
+        keys = [str(row[one.label]) for one in panel.dimensions]
         bar = "█" * round(BAR_WIDTH * _share(row[bar_of], maximum)) if bar_of else ""
         table.add_row(*keys, *(_cell(row[label], unit, money) for label, unit in units.items()), bar)
     return table
