@@ -12,11 +12,12 @@ from rich.console import Console
 from connectors.formats.money_format import PLAIN_MONEY
 from consumers.audit import AuditResult, TopicAudit
 from dashboards.queries import fields_of
+from features.calendar import Calendar, day_number
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, STAGES
 from producers.shop.shop import Shop
 from shopstream.demo.demo import Demo, demo_state
-from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts
+from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts, _with_months
 from shopstream.demo.summary import Audit, Equation, Round, equations, print_summary
 from shopstream.jobs.check_dashboards import declared_kinds
 from shopstream.jobs.seed_history import HistoryState, same_size, write_state
@@ -106,8 +107,8 @@ ROWS = {
         {"stage": stage, "Sessions": count} for stage, count in zip(STAGES, (200, 100, 40, 20, 10), strict=False)
     ],
     REVENUE.id: [
-        {"month": 1_735_689_600_000, "revenue": 1_234.5, "orders": 7},
-        {"month": 1_738_368_000_000, "revenue": 617.25, "orders": 3},
+        {"month": "2025-01", "revenue": 1_234.5, "orders": 7},
+        {"month": "2025-02", "revenue": 617.25, "orders": 3},
     ],
     PRODUCTS.id: [{"product": "p1", "category": "toys", "order lines": 3, "units": 1_004, "revenue": 9.5}],
 }
@@ -128,6 +129,14 @@ def test_the_summary_shows_the_rows_of_its_panels():
     assert ["2025-01", "1,234.50", "7", "█" * 24] in lines_of_words
     assert ["2025-02", "617.25", "3", "█" * 12] in lines_of_words
     assert ["p1", "toys", "3", "1,004", "9.50"] in lines_of_words
+
+
+def test_months_of_the_summary_are_those_of_the_shop_zone():
+    start = Calendar("Europe/Berlin").day_start_ms(day_number("2025-02-01"))
+    row = {"month": start, "revenue": 1.0, "orders": 1}
+    assert _with_months(REVENUE, row, Calendar("Europe/Berlin"))["month"] == "2025-02"
+    assert _with_months(REVENUE, row, Calendar())["month"] == "2025-01"
+    assert _with_months(PRODUCTS, {"product": "p1"}, Calendar()) == {"product": "p1"}
 
 
 def test_the_summary_names_counts_that_do_not_agree():
