@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 TOKEN = re.compile(r'\s*("(?:\\.|[^"\\])*"|\(|\)|>=|<=|:|<|>|\*|[^\s():<>"*]+)')
@@ -75,7 +76,7 @@ def _compares(field, operator, border):
 # --- panels ---
 
 
-def compute(config, documents, time_field, span, interval):
+def compute(config, documents, time_field, span, interval, zone="UTC"):
     """Rows of a panel: column id to value.
 
     Args:
@@ -84,6 +85,7 @@ def compute(config, documents, time_field, span, interval):
         time_field: of its data view.
         span: (from_ms, to_ms) of the dashboard.
         interval: what date_histogram takes for `auto`.
+        zone: time zone of the space, `dateFormat:tz`.
     """
     state = config["attributes"]["state"]
     (layer,) = state["datasourceStates"]["formBased"]["layers"].values()
@@ -95,7 +97,7 @@ def compute(config, documents, time_field, span, interval):
         matching = [d for d in matching if predicate(state["query"]["query"], now)(d)]
     columns = layer["columns"]
     buckets = [name for name in layer["columnOrder"] if columns[name]["isBucketed"]]
-    return list(_nested(columns, buckets, matching, now, interval, {}))
+    return list(_nested(columns, buckets, matching, now, (interval, ZoneInfo(zone)), {}))
 
 
 def _edge(text, now):
@@ -103,16 +105,16 @@ def _edge(text, now):
     return now + int(match[1] or 0) * UNITS_MS["d"]
 
 
-def _nested(columns, buckets, documents, now, interval, keys):
+def _nested(columns, buckets, documents, now, axis, keys):
     if not buckets:
         yield keys | {name: value(columns, name, documents, now) for name in columns if not columns[name]["isBucketed"]}
         return
     name, *rest = buckets
-    for key, chosen in _bucket(columns, columns[name], documents, now, interval):
-        yield from _nested(columns, rest, chosen, now, interval, {**keys, name: key})
+    for key, chosen in _bucket(columns, columns[name], documents, now, axis):
+        yield from _nested(columns, rest, chosen, now, axis, {**keys, name: key})
 
 
-def _bucket(columns, column, documents, now, interval):
+def _bucket(columns, column, documents, now, axis):
     params = column["params"]
     if column["operationType"] == "filters":
         for one in params["filters"]:
@@ -121,7 +123,7 @@ def _bucket(columns, column, documents, now, interval):
     field, groups = column["sourceField"], {}
     for document in documents:
         for one in values_of(document, field):
-            key = start_of(one, interval) if column["operationType"] == "date_histogram" else one
+            key = start_of(one, *axis) if column["operationType"] == "date_histogram" else one
             groups.setdefault(key, []).append(document)
     if column["operationType"] == "date_histogram":
         yield from groups.items()
@@ -134,17 +136,17 @@ def _bucket(columns, column, documents, now, interval):
     yield from chosen[: params["size"]]
 
 
-def start_of(ms, interval):
-    """Where the stretch begins that a time lies in."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+def start_of(ms, interval, zone):
+    """Where the interval begins that a time lies in, in a zone."""
+    moment = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).astimezone(zone)
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if interval == "1w":
         day -= timedelta(days=day.weekday())
     elif interval == "1M":
         day = day.replace(day=1)
-    else:
-        size = int(interval[:-1]) * UNITS_MS[interval[-1]]
-        return ms // size * size
+    elif interval != "1d":
+        size, ahead = int(interval[:-1]) * UNITS_MS[interval[-1]], round(moment.utcoffset().total_seconds() * 1000)
+        return (ms + ahead) // size * size - ahead
     return round(day.timestamp() * 1000)
 
 

@@ -10,8 +10,9 @@ from panels.lens_reader import compute, parsed
 
 from dashboards.boards import DASHBOARDS
 from dashboards.kibana.saved_objects import ndjson
-from dashboards.panels import Span
+from dashboards.panels import Span, Time
 from dashboards.queries import query, rows
+from features.calendar import Calendar
 
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.panels]
 OBJECTS = parsed(ndjson(DASHBOARDS))
@@ -58,17 +59,25 @@ def is_nothing(values):
     return all(value is None or value == 0 for value in values)
 
 
-@pytest.mark.parametrize(("dashboard", "panel"), PANELS, ids=[panel.id for _, panel in PANELS])
+TIMED = [one for one in PANELS if any(isinstance(dimension, Time) for dimension in one[1].dimensions)]
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "panel", "zone"),
+    [*((*one, "UTC") for one in PANELS), *((*one, "Asia/Kolkata") for one in TIMED)],
+    ids=lambda value: getattr(value, "id", value),
+)
 @pytest.mark.timeout(120)
-def test_figures_of_search_saved_objects_and_documents_agree(dashboard, panel, filled, made):
+def test_figures_of_search_saved_objects_and_documents_agree(dashboard, panel, zone, filled, made):
     span = Span.ending(NOW, dashboard.days)
-    body = query(panel, span)
+    body = query(panel, span, None, Calendar(zone))
     answer = by_key(panel, rows(panel, filled[1](panel.data.index, body)))
     config, time_field = in_kibana(dashboard, panel)
     by_hand = by_key(
         panel,
         labelled(
-            panel, compute(config, made[panel.data.index], time_field, (span.from_ms, span.to_ms), interval_in(body))
+            panel,
+            compute(config, made[panel.data.index], time_field, (span.from_ms, span.to_ms), interval_in(body), zone),
         ),
     )
     assert not all(is_nothing(values) for values in by_hand.values()), "nothing to compare"
