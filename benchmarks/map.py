@@ -489,6 +489,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="beginning of the names of shapes")
     parser.add_argument("--profile", action="store_true", help="print where the mapper's time goes")
     options = parser.parse_args()
+    if not any(name.startswith(options.only) for name in SHAPES):
+        parser.error(f"--only {options.only}: there are {', '.join(SHAPES)}")
     tune_collector()
     print(
         f"{'source':<22} {'bytes':>7} {'messages/s':>12} {'floor/s':>10} {'of the floor':>13} {'aim':>8} {'of aim':>7}"

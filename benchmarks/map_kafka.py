@@ -356,6 +356,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers of the backlog")
     parser.add_argument("--servers", choices=("own", "settings"), default="own", help="own: started and removed")
     arguments = parser.parse_args()
+    if not any(name.startswith(arguments.only_source) for name in SHAPES):
+        parser.error(f"--only {arguments.only_source}: there are {', '.join(SHAPES)}")
     arguments.only, arguments.checkpoint_interval_s = ["b"], 5.0
     return arguments
 
