@@ -42,6 +42,7 @@ def forecast(
     from connectors.elasticsearch.period_writer import Trend
     from connectors.files import write_whole
     from shopstream.jobs.sales import read_sales
+    from shopstream.jobs.shop_calendar import trend_calendar
     from shopstream.jobs.write_trends import check_elastic, write_trends
     from shopstream.settings import load_settings
     from training.forecast import page as forecast_page
@@ -56,7 +57,8 @@ def forecast(
     money = settings.shop.money
     if index:
         check_elastic(settings)
-    history = stated_history(console, directory, as_of, settings.shop)
+    known = trend_calendar(settings) if index else None
+    history = stated_history(console, directory, as_of, settings.shop, known)
     with progress(console) as on_step:
         sales = read_sales(directory, categories, on_step, history)
         result = shop_forecast.forecast_shop(sales, horizon, lambda name, share: on_step(f"forecasting {name}", share))

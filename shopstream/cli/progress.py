@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from connectors.formats.money_format import MoneyFormat
+    from features.calendar import Calendar
     from shopstream.jobs.history import History
     from shopstream.settings import ShopSettings
 
@@ -50,7 +51,13 @@ def _line_per_step(console: Console) -> Callable[[str, float | None], None]:
     return show
 
 
-def stated_history(console: Console, directory: Path, as_of: int | None, shop: ShopSettings | None = None) -> History:
+def stated_history(
+    console: Console,
+    directory: Path,
+    as_of: int | None,
+    shop: ShopSettings | None = None,
+    otherwise: Calendar | None = None,
+) -> History:
     """Find the part of an archive that counts, and print its end and the records that look wrong.
 
     Args:
@@ -58,15 +65,18 @@ def stated_history(console: Console, directory: Path, as_of: int | None, shop: S
         directory: folder of the archive.
         as_of: value of --as-of, epoch ms, or None.
         shop: settings of the shop, whose calendar comes before that of the archive.
+        otherwise: calendar if neither names a zone; None: UTC.
 
     Raises:
         ShopstreamError: there is no archive, it is empty, all of its records are ahead of now, or after `as_of`.
     """
     from connectors.clock import iso, wall_clock_ms
+    from features.calendar import UTC_CALENDAR
     from shopstream.jobs.history import known_history
     from shopstream.jobs.shop_calendar import archive_calendar
 
-    history = known_history(directory, as_of, wall_clock_ms(), archive_calendar(directory, shop))
+    calendar = archive_calendar(directory, shop, otherwise or UTC_CALENDAR)
+    history = known_history(directory, as_of, wall_clock_ms(), calendar)
     for warning in history.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if as_of is None:
@@ -75,12 +85,9 @@ def stated_history(console: Console, directory: Path, as_of: int | None, shop: S
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     if shop is not None:
-        hint = (
-            "" if history.calendar.time_zone != "UTC" or shop.time_zone else " (set shop.time_zone for the shop's own)"
-        )
-        console.print(
-            f"days, weeks and months of {history.calendar}{hint}", highlight=False, markup=False, soft_wrap=True
-        )
+        chosen = shop.time_zone or calendar.time_zone != UTC_CALENDAR.time_zone
+        hint = "" if chosen else " (set shop.time_zone for the shop's own)"
+        console.print(f"days, weeks and months of {calendar}{hint}", highlight=False, markup=False, soft_wrap=True)
     return history
 
 

@@ -47,6 +47,7 @@ def rollup(
     from connectors.files import write_whole
     from shopstream.jobs.rollup import ROLLED_UP, RollupRequest, roll_up
     from shopstream.jobs.segment import chosen_bundle
+    from shopstream.jobs.shop_calendar import trend_calendar
     from shopstream.jobs.write_trends import check_elastic, check_part, write_trends
     from shopstream.settings import load_settings
 
@@ -55,7 +56,8 @@ def rollup(
     scoring = chosen_bundle(bundle, settings.home)
     if out is None:
         check_elastic(settings)
-    history = stated_history(console, directory, as_of, settings.shop)
+    known = None if out is not None else trend_calendar(settings)
+    history = stated_history(console, directory, as_of, settings.shop, known)
     zone = history.calendar.time_zone
     start_ms = None if start is None else parse_time(start, "--from", zone)
     end_ms = None if end is None else parse_time(end, "--to", zone)

@@ -11,31 +11,41 @@ from pathlib import Path
 from typing import Final
 
 from connectors.elasticsearch.aliases import Client
+from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.elasticsearch.trend_calendars import stored_calendars
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
 from features.schema import TREND_KEYS
 from producers.archive.known_until import read_known_until
-from shopstream.settings import ShopSettings
+from shopstream import embedded
+from shopstream.settings import Settings, ShopSettings
 
 COMMANDS: Final = {"forecast": "`shopstream forecast DIR --index`"}
 """Index of trends -> command that computes it; any other index: `shopstream rollup DIR`."""
 _ROLLUP: Final = "`shopstream rollup DIR`"
 
 
-def archive_calendar(directory: Path, shop: ShopSettings | None = None) -> Calendar:
+def archive_calendar(directory: Path, shop: ShopSettings | None = None, otherwise: Calendar = UTC_CALENDAR) -> Calendar:
     """Return the calendar of an archive's days, weeks and months.
 
     Args:
         directory: folder of the archive.
         shop: settings of the shop, which come first; None: the archive alone.
+        otherwise: calendar if neither the settings nor the archive name a zone.
 
     Raises:
         ShopstreamError: the note of the importer is damaged.
     """
     shop = shop or ShopSettings()
     known = None if shop.time_zone is not None else read_known_until(directory)
-    return _chosen(shop, UTC_CALENDAR if known is None or known.time_zone is None else Calendar(known.time_zone))
+    zone = None if known is None else known.time_zone
+    return _chosen(shop, otherwise if zone is None else Calendar(zone))
+
+
+def trend_calendar(settings: Settings) -> Calendar:
+    """Return the calendar of the trends of `settings.run`; UTC if it has none. Raises ShopstreamError."""
+    with open_client(elastic_connection(embedded.elastic_endpoint(settings))) as client:
+        return next(iter(stored_calendars(client, settings.run, list(TREND_KEYS)).values()), UTC_CALENDAR)
 
 
 def run_calendar(client: Client, run: str, shop: ShopSettings) -> Calendar:

@@ -11,7 +11,7 @@ from consumers.index_definitions import run_definitions
 from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
 from features.schema import TREND_KEYS
-from shopstream.jobs.shop_calendar import archive_calendar, run_calendar
+from shopstream.jobs.shop_calendar import archive_calendar, run_calendar, trend_calendar
 from shopstream.jobs.write_trends import check_part, write_trends
 from shopstream.settings import ElasticsearchSettings, Settings, ShopSettings
 
@@ -52,6 +52,8 @@ def test_trends_have_a_calendar_and_another_one_is_refused(settings, client):
     with pytest.raises(ShopstreamError, match="by days of Europe/Berlin, weeks from sunday") as raised:
         run_calendar(client, run, ShopSettings(time_zone="Asia/Kolkata"))
     assert "shopstream rollup DIR" in raised.value.remedy
+    # commands that write into the run follow it, too, unless the archive has a zone
+    assert trend_calendar(settings) == BERLIN
     # a consumer that starts extends the mappings, and keeps the note
     install(client, run, run_definitions(contact=False))
     assert run_calendar(client, run, ShopSettings()) == BERLIN
@@ -84,3 +86,5 @@ def test_archive_has_the_zone_of_its_import_unless_the_settings_name_one(tmp_pat
     assert archive_calendar(tmp_path) == Calendar("Europe/Berlin")
     assert archive_calendar(tmp_path, ShopSettings(time_zone="UTC", week_start="sunday")) == Calendar("UTC", "sunday")
     assert archive_calendar(tmp_path / "other", ShopSettings(week_start="saturday")) == Calendar("UTC", "saturday")
+    assert archive_calendar(tmp_path / "other", ShopSettings(), BERLIN) == BERLIN
+    assert archive_calendar(tmp_path, ShopSettings(), Calendar("Asia/Kolkata")).time_zone == "Europe/Berlin"

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from connectors.elasticsearch.period_writer import Replaced, Trend, documents
+from features.calendar import UTC_CALENDAR
 from features.errors import UsageError
 from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS, TREND_KEYS
 from features.scores.score import REASONED_RISKS
@@ -308,6 +309,7 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     monkeypatch.setattr("shopstream.jobs.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
     monkeypatch.setattr("shopstream.jobs.history.known_history", lambda *_: History(0, 1))
     monkeypatch.setattr("shopstream.jobs.write_trends.check_elastic", lambda settings: None)
+    monkeypatch.setattr("shopstream.jobs.shop_calendar.trend_calendar", lambda settings: UTC_CALENDAR)
     monkeypatch.setattr(
         "shopstream.jobs.write_trends.write_trends",
         lambda settings, trends, calendar, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
