@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import elasticsearch
 from elasticsearch import Elasticsearch
 
 from connectors.elasticsearch.client import translate_errors
-from connectors.elasticsearch.mappings import alias, write_index
+from connectors.elasticsearch.mappings import alias, owner, write_index
 from features.calendar import UTC_CALENDAR, Calendar
 
 KEY: Final = "calendar"
@@ -27,16 +26,16 @@ def stored_calendars(client: Elasticsearch, run: str, indices: Sequence[str]) ->
     Raises:
         ShopstreamError: Elasticsearch does not respond, or refuses.
     """
-    calendars = {}
-    for index in indices:
-        with translate_errors(f"The index {alias(run, index)}"):
-            try:
-                response = client.indices.get_mapping(index=alias(run, index), filter_path=_META)
-            except elasticsearch.NotFoundError:
-                continue
-        for entry in response.body.values():
-            calendars[index] = _read(entry["mappings"]["_meta"])
-    return calendars
+    if not indices:
+        return {}  # no name would be every index
+    with translate_errors(f"The trends of {run}"):
+        response = client.indices.get_mapping(
+            index=[alias(run, index) for index in indices], filter_path=_META, ignore_unavailable=True
+        )
+    # an alias set leads to the indices of a run of another name
+    noted = {known[1]: _read(entry["mappings"]["_meta"]) for name, entry in response.body.items()
+             if (known := owner(name, indices)) is not None}  # fmt: skip
+    return {index: noted[index] for index in indices if index in noted}
 
 
 def store_calendar(client: Elasticsearch, run: str, index: str, calendar: Calendar) -> None:

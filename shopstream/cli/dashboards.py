@@ -134,8 +134,8 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
     from dashboards.boards import DASHBOARDS
     from dashboards.kibana import client as kibana
     from dashboards.kibana.saved_objects import ndjson
-    from features.calendar import UTC_CALENDAR, Calendar
     from features.schema import DEFAULT_RUN, check_run
+    from shopstream.jobs.shop_calendar import chosen_calendar
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
@@ -161,8 +161,8 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
         )
     console.print(f"{imported.objects} saved objects imported", highlight=False)
     state_currency(console, money)
-    if calendar and shop.time_zone is not None:
-        chosen = Calendar(shop.time_zone, shop.week_start or UTC_CALENDAR.week_start)
+    if calendar:
+        chosen = chosen_calendar(shop)
         kibana.set_calendar(target, chosen)
         console.print(f"calendar of the space: {chosen}", highlight=False)
     typer.echo(imported.address)

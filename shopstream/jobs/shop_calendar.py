@@ -39,7 +39,7 @@ def archive_calendar(directory: Path, shop: ShopSettings | None = None, otherwis
     shop = shop or ShopSettings()
     known = None if shop.time_zone is not None else read_known_until(directory)
     zone = None if known is None else known.time_zone
-    return _chosen(shop, otherwise if zone is None else Calendar(zone))
+    return chosen_calendar(shop, otherwise if zone is None else Calendar(zone))
 
 
 def trend_calendar(settings: Settings) -> Calendar:
@@ -60,7 +60,7 @@ def run_calendar(client: Client, run: str, shop: ShopSettings) -> Calendar:
         ShopstreamError: the run's trends are of another calendar, or of several; or Elasticsearch does not answer.
     """
     stored = stored_calendars(client, run, list(TREND_KEYS))
-    calendar = _chosen(shop, next(iter(stored.values()), UTC_CALENDAR))
+    calendar = chosen_calendar(shop, next(iter(stored.values()), UTC_CALENDAR))
     others = {index: one for index, one in stored.items() if one != calendar}
     if others:
         commands = " and ".join(dict.fromkeys(COMMANDS.get(index, _ROLLUP) for index in others))
@@ -72,22 +72,19 @@ def run_calendar(client: Client, run: str, shop: ShopSettings) -> Calendar:
     return calendar
 
 
-def check_trend_calendar(client: Client, run: str, indices: Sequence[str], calendar: Calendar, *, whole: bool) -> None:
+def check_trend_calendar(client: Client, run: str, indices: Sequence[str], calendar: Calendar) -> None:
     """Refuse to write a part of trends by another calendar than the rest.
 
     Args:
         client: client of Elasticsearch.
         run: name of the run.
-        indices: indices that are to be written, without the run.
+        indices: indices of which a part is to be written, without the run.
         calendar: calendar of the new documents.
-        whole: whether all documents are replaced.
 
     Raises:
         UsageError: a part of an index would be of another calendar.
         ShopstreamError: Elasticsearch does not answer.
     """
-    if whole:
-        return
     for index, other in stored_calendars(client, run, indices).items():
         if other != calendar:
             raise UsageError(
@@ -96,5 +93,6 @@ def check_trend_calendar(client: Client, run: str, indices: Sequence[str], calen
             )
 
 
-def _chosen(shop: ShopSettings, other: Calendar) -> Calendar:
+def chosen_calendar(shop: ShopSettings, other: Calendar = UTC_CALENDAR) -> Calendar:
+    """Return the calendar of the settings; what they do not name is that of the other calendar."""
     return Calendar(shop.time_zone or other.time_zone, shop.week_start or other.week_start)

@@ -36,9 +36,8 @@ def write_trends(
     connection = elastic_connection(embedded.elastic_endpoint(settings))
     with open_client(connection) as client:
         check(client)
-        for trend in trends:
-            whole = trend.from_ms is None and trend.to_ms is None
-            check_trend_calendar(client, settings.run, [trend.index], calendar, whole=whole)
+        parts = [trend.index for trend in trends if trend.from_ms is not None or trend.to_ms is not None]
+        check_trend_calendar(client, settings.run, parts, calendar)
         install(client, settings.run, trend_definitions())
         for trend in trends:
             store_calendar(client, settings.run, trend.index, calendar)
@@ -55,4 +54,4 @@ def check_elastic(settings: Settings) -> None:
 def check_part(settings: Settings, indices: Sequence[str], calendar: Calendar) -> None:
     """Fail early if the trends of a range would be by another calendar than the rest. Raises as `write_trends`."""
     with open_client(elastic_connection(embedded.elastic_endpoint(settings))) as client:
-        check_trend_calendar(client, settings.run, indices, calendar, whole=False)
+        check_trend_calendar(client, settings.run, indices, calendar)

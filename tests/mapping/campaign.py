@@ -25,7 +25,7 @@ HOME_VARIABLE = "SHOPTEST_HOME"
 
 
 def ready() -> None:
-    """Prepares the process: the tests' folder can be imported, only failures are told."""
+    """Prepares the process: the tests' folder can be imported, and only failures are logged."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 

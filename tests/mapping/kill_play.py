@@ -240,7 +240,7 @@ class Stage:
         assert played.messages == played.mapped + played.left_out + played.dead_letters
         dead = list(read_to_end(self._properties, topic_name(self._run, "dead-letter"), f"{self._run}-look"))
         wrong = {position_of(one): dict(one.headers())["error"] for one in dead if position_of(one) not in refused}
-        assert not wrong, f"{len(wrong)} dead letters of other messages: {list(wrong.items())[:5]}"
+        assert not wrong, f"{len(wrong)} unexpected dead letters: {list(wrong.items())[:5]}"
         assert refused <= {position_of(one) for one in dead}, "a refused message is no dead letter"
         for topic, values in expected.items():
             written = [
