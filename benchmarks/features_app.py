@@ -10,6 +10,7 @@ from dataclasses import asdict
 from unittest.mock import patch
 
 from benchmarks.client import Client, cpu_s
+from benchmarks.held_start import HeldStart
 from benchmarks.steps import Steps
 from connectors.elasticsearch.client import ElasticConnection
 from connectors.kafka.source import Batch
@@ -77,26 +78,15 @@ def main() -> None:
     with patch.object(features_build, "group_name", lambda _run, _role: task["group"]):
         consumer = features_build.open_features(options)
     source = consumer._source  # noqa: SLF001 - only a measurement delays the start of a worker
-    source.pause()
-    states = {"ready": False, "released": False, "started": False}
+    held = HeldStart(client, source, task["partitions"])
 
     def stop() -> bool:
-        if not states["ready"] and len(consumer.owned() or ()) == task["partitions"]:
-            states["ready"] = True
-            client.ready()
-        if client.go.is_set() and not states["started"]:
-            if not states["released"]:
-                states["released"] = True
-                source.resume()
-            states["started"] = consumer.progress().consumed > 0
-            if not states["started"]:
-                client.start()
-                if steps is not None:
-                    steps.reset()
+        if held.check(len(consumer.owned() or ()), lambda: consumer.progress().consumed > 0) and steps is not None:
+            steps.reset()
         return False
 
     def final_as_of(_: int) -> int | None:
-        if not states["started"]:
+        if not held.is_started:
             return None  # no partition is assigned yet
         client.read()
         return task["as_of"] if task["workers"] == 1 or client.finish.is_set() else None

@@ -13,6 +13,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from benchmarks.client import Client
+from benchmarks.held_start import HeldStart
 from benchmarks.map import SHAPES
 from connectors.kafka.client import consumer_config, open_consumer
 from connectors.kafka.record_writer import open_record_writer
@@ -49,21 +50,14 @@ def run_role(client: Client) -> None:
     writer = open_record_writer(task["kafka"], task["run"], "bench")
     letters = open_dead_letters(task["kafka"], task["run"])
     role = MapRole(source, [mapper], writer, letters)
-    source.pause()
-    states = {"ready": False, "released": False, "started": False}
+    held = HeldStart(client, source, task["partitions"])
+
+    def has_read() -> bool:
+        progress = role.progress()
+        return progress.consumed + progress.waiting_records > 0
 
     def stop() -> bool:
-        if not states["ready"] and len(role.partitions() or ()) == task["partitions"]:
-            states["ready"] = True
-            client.ready()
-        if client.go.is_set() and not states["started"]:
-            if not states["released"]:
-                states["released"] = True
-                source.resume()
-            progress = role.progress()
-            states["started"] = progress.consumed + progress.waiting_records > 0
-            if not states["started"]:
-                client.start()
+        held.check(len(role.partitions() or ()), has_read)
         return False
 
     until = {(task["topic"], number): offset for number, offset in enumerate(task["ends"])}
