@@ -1,4 +1,4 @@
-"""Describes the declaration as Markdown: the questions that dashboards answer and the formula of each figure."""
+"""Describes the declaration as Markdown: the definition and the formula of each figure."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def explained(dashboards: Sequence[Dashboard]) -> str:
 def _section(dashboard: Dashboard) -> Iterator[str]:
     yield f"### {dashboard.title}"
     yield ""
-    yield f"{dashboard.question} Opens with the last {_days(dashboard.days)}" + (
+    yield f"{dashboard.summary} Opens with the last {_days(dashboard.days)}" + (
         f" (in Kibana, {_days(dashboard.kibana_days)})." if dashboard.kibana_days else "."
     )
     if dashboard.controls:
         yield f"Filters: {', '.join(control.label.lower() for control in dashboard.controls)}."
     yield ""
-    yield "| panel | question | contents |"
+    yield "| panel | definition | contents |"
     yield "| --- | --- | --- |"
     for panel in dashboard.panels:
-        yield f"| {panel.title} | {panel.question} | {_cell(panel)} |"
+        yield f"| {panel.title} | {panel.definition} | {_cell(panel)} |"
 
 
 def _days(days: int) -> str:

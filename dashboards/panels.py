@@ -33,6 +33,9 @@ Every = Literal["auto", "hour", "day", "week", "month"]
 GRID_COLUMNS: Final = 48
 """Width of a dashboard in grid columns."""
 
+OTHER: Final = "(other)"
+"""Key of the bucket of all further values."""
+
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#666666")
 """Colours of series, in this order, distinguishable with any colour vision (Okabe and Ito)."""
 
@@ -47,6 +50,7 @@ class Data:
             includes all documents.
         what: description of one document.
         wall: whether its times are wall-clock times. Otherwise they are event times, which may lag behind the clock.
+        monthly: whether it is split by month, so that a list of top values needs the values of every month.
         whole: whether each document is about a whole period. Otherwise the newest intervals of an axis lack documents.
     """
 
@@ -55,6 +59,7 @@ class Data:
     what: str
     wall: bool = False
     whole: bool = False
+    monthly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Measure:
         where: conditions on the documents of the bucket.
         unit: unit that defines the format.
         percent: percentile; 50 is the median.
+        below: whether the figure is shown below zero, as a loss: its value is negated.
+        line: whether a chart of bars shows the figure as a line over them.
     """
 
     label: str
@@ -76,6 +83,8 @@ class Measure:
     where: Where = ()
     unit: Unit = "count"
     percent: int = 50
+    below: bool = False
+    line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,8 @@ class Terms:
         by: label of the measure that ranks the values, the highest first; empty: the value itself ranks them.
         last_first: whether values ranked by themselves start with the highest.
         numeric: whether the field holds numbers.
+        other: whether one more bucket, OTHER, holds all further documents, so that the buckets add up to the whole.
+            Documents without a value have the value NOT_KNOWN, which ranks as any other.
     """
 
     label: str
@@ -121,6 +132,7 @@ class Terms:
     by: str = ""
     last_first: bool = False
     numeric: bool = False
+    other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +185,40 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceLine:
+    """A fixed value that a chart shows as a line, such as a threshold."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Further figures on the time axis of a chart, from other documents.
+
+    Attributes:
+        data: document set of the figures.
+        time: its time axis, with the interval of the panel's axis.
+        measures: figures.
+        where: conditions on all its documents.
+        as_of: time at which the layer was computed, with the unit `time`.
+    """
+
+    data: Data
+    time: Time
+    measures: tuple[Figure, ...]
+    where: Where = ()
+    as_of: Measure | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
-    """One visualization and the question that it answers.
+    """One visualization.
 
     Attributes:
         id: id that is unique among all panels: `funnel-steps`.
-        title: title of the panel.
-        question: question that the panel answers, as a sentence.
+        title: title of the panel: the name of its figures.
+        definition: definition of the figures, as sentences; empty if the title suffices.
         data: document set that it shows.
         chart: type of chart.
         position: position on its dashboard.
@@ -191,12 +230,14 @@ class Panel:
         sort: label of the column that sorts the rows of a table, and whether the highest come first. The dimensions
             select the rows.
         note: further information needed to read the panel.
+        layer: further figures on the time axis, from other documents.
+        reference_lines: fixed values shown as lines.
         may_be_empty: whether an empty panel is a valid result.
     """
 
     id: str
     title: str
-    question: str
+    definition: str
     data: Data
     chart: Chart
     position: Position
@@ -208,6 +249,8 @@ class Panel:
     sort: tuple[str, bool] | None = None
     note: str = ""
     may_be_empty: bool = False
+    layer: Layer | None = None
+    reference_lines: tuple[ReferenceLine, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -226,12 +269,12 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Panels that together answer one question.
+    """Panels about one subject.
 
     Attributes:
         id: id such as `funnel`.
         title: title such as `Funnel`.
-        question: question that the dashboard answers.
+        summary: what the dashboard shows, as a sentence.
         panels: panels in reading order.
         controls: filters for all panels without `whole_shop`.
         days: length of the default time range.
@@ -240,7 +283,7 @@ class Dashboard:
 
     id: str
     title: str
-    question: str
+    summary: str
     panels: tuple[Panel, ...]
     controls: tuple[Control, ...] = ()
     days: int = 30

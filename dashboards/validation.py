@@ -100,8 +100,8 @@ def _shape(panel: Panel) -> Iterator[str]:
         yield f"labels appear twice: {panel.labels}"
     if panel.sort is not None and panel.sort[0] not in panel.labels:
         yield f"it is sorted by {panel.sort[0]}, which is not a column"
-    if not panel.question.endswith("?"):
-        yield 'the question must end with "?"'
+    if panel.definition and not panel.definition.endswith((".", "?")):
+        yield "the definition must be a sentence"
 
 
 def _ranking(panel: Panel) -> Iterator[str]:

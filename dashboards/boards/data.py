@@ -11,9 +11,9 @@ from features.scores.score import REASONED_RISKS
 
 CUSTOMERS: Final = Data("customers", None, "the newest row of a customer")
 SESSIONS: Final = Data("sessions", "start_ts", "a session, at its beginning")
-ORDERS: Final = Data("orders", "ts", "an order, at the time it was placed")
-ORDER_ITEMS: Final = Data("order-items", "ts", "a line of an order, at the time it was placed")
-EVENTS: Final = Data("events", "ts", "a click")
+ORDERS: Final = Data("orders", "ts", "an order, at the time it was placed", monthly=True)
+ORDER_ITEMS: Final = Data("order-items", "ts", "a line of an order, at the time it was placed", monthly=True)
+EVENTS: Final = Data("events", "ts", "a click", monthly=True)
 ALERTS: Final = Data("alerts", "ts", "a rise of a customer's churn risk")
 PIPELINE: Final = Data("pipeline", "at", "a measurement of a worker, or of a feature's drift", wall=True)
 SEGMENT_DAYS: Final = Data("segments-daily", "ts", "a segment, country and channel on a day", whole=True)

@@ -89,7 +89,7 @@ def attributes(panel: Panel, data_view: str, money: MoneyFormat) -> Json:
     columns = _columns(panel, money)
     return {
         "title": panel.title,
-        "description": panel.question,
+        "description": panel.definition,
         "visualizationType": _KINDS.get(panel.chart, "lnsXY"),
         "type": "lens",
         "references": [
@@ -276,7 +276,7 @@ def _call(measure: Measure, where: Where) -> str:
 
 def lens_panel(panel: Panel, data_view: str, money: MoneyFormat) -> Json:
     """Return the `embeddableConfig` of a dashboard panel."""
-    config = {"title": panel.title, "description": panel.question, "enhancements": {}, "hidePanelTitles": False}
+    config = {"title": panel.title, "description": panel.definition, "enhancements": {}, "hidePanelTitles": False}
     config |= {"attributes": attributes(panel, data_view, money)}
     return config | ({"timeRange": time_range(panel.window)} if panel.window else {})
 
@@ -290,7 +290,7 @@ def _visualization(panel: Panel) -> Json:
     layer: Json = {"layerId": LAYER, "layerType": "data"}
     match panel.chart:
         case "metric":
-            return {**layer, "metricAccessor": "m0", "color": PALETTE[0], "subtitle": panel.question}
+            return {**layer, "metricAccessor": "m0", "color": PALETTE[0], "subtitle": panel.definition}
         case "table":
             return {**layer, **_table(panel)}
         case "heatmap":

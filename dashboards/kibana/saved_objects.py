@@ -116,7 +116,7 @@ def dashboard_object(
     references += [_control_reference(control, run) for control in dashboard.controls]
     attributes: Json = {
         "title": f"{run.capitalize()}: {dashboard.title}",
-        "description": dashboard.question,
+        "description": dashboard.summary,
         "panelsJSON": _text(panels),
         "optionsJSON": _text(
             {

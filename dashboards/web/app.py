@@ -203,7 +203,7 @@ class _Handlers:
 
 
 def _single_panel(board: Dashboard, panel: Panel) -> Dashboard:
-    return Dashboard(board.id, board.title, board.question, (panel,), board.controls, board.days)
+    return Dashboard(board.id, board.title, board.summary, (panel,), board.controls, board.days)
 
 
 def _without(parameters: Parameters, name: str) -> Parameters:

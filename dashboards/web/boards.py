@@ -74,7 +74,7 @@ def _board(dashboard: Dashboard) -> Json:
     return {
         "id": dashboard.id,
         "title": dashboard.title,
-        "question": dashboard.question,
+        "summary": dashboard.summary,
         "last": f"{dashboard.days}d",
         "filters": [{"label": control.label, "field": control.field} for control in dashboard.controls],
         "panels": [_panel(panel, bool(dashboard.controls)) for panel in dashboard.panels],
@@ -91,7 +91,7 @@ def _panel(panel: Panel, filtered: bool) -> Json:
     return {
         "id": panel.id,
         "title": panel.title,
-        "question": panel.question,
+        "definition": panel.definition,
         "note": " ".join(notes),
         "chart": panel.chart,
         "data": panel.data.index,

@@ -29,7 +29,7 @@ def test_declaration_is_valid():
     assert declaration_faults("shop") == []
 
 
-def test_every_question_of_the_dashboards_is_declared():
+def test_every_panel_of_the_dashboards_is_declared():
     assert [one.id for one in DASHBOARDS] == ["now", "revenue", "funnel", "churn", "products", "retention", "pipeline"]
     assert all(len(one.panels) >= 8 for one in DASHBOARDS)
     assert {panel.data.index for one in DASHBOARDS for panel in one.panels} == KINDS.keys()
@@ -74,7 +74,7 @@ def test_valid_panel_has_no_errors():
         ({"dimensions": (Terms("X", "device", 2000), Terms("Y", "country", 2000))}, "at most 10,000"),
         ({"position": Position(40, 0, 12, 6)}, "is outside the grid"),
         ({"sort": ("Orders", True)}, "sorted by Orders, which is not a column"),
-        ({"question": "How many."}, 'the question must end with "?"'),
+        ({"definition": "How many"}, "the definition must be a sentence"),
         ({"whole_shop": True}, "whole_shop is True"),
     ],
 )  # fmt: skip

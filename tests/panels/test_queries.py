@@ -23,7 +23,7 @@ def panel(*measures, dimensions=(), **changes):
     fields = {
         "id": "p",
         "title": "P",
-        "question": "?",
+        "definition": "",
         "data": SESSIONS,
         "chart": "table",
         "position": Position(0, 0, 1, 1),

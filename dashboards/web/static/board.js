@@ -41,13 +41,13 @@ export function open(main, board, palette) {
     const csv = h("a", { class: "csv", download: true, href: "" }, "CSV");
     const element = h("section", { class: `panel of-${panel.chart}`, id: panel.id, "aria-labelledby": `${panel.id}-title` },
       h("div", { class: "head" }, h("h2", { id: `${panel.id}-title`, title: panel.note || null }, panel.title), h("span", { class: "tools" }, toggle, csv)),
-      h("p", { class: "question", title: panel.note || null }, panel.question), body);
+      h("p", { class: "definition", title: panel.note || null }, panel.definition), body);
     const [x, y, w, rows] = panel.position;
     element.style.setProperty("--column", `${x + 1} / span ${w}`);
     element.style.setProperty("--row", `${y + 1} / span ${rows}`);
     return element;
   });
-  main.replaceChildren(h("h1", { class: "lead" }, board.title, h("span", {}, board.question)), h("div", { class: "grid" }, panels));
+  main.replaceChildren(h("h1", { class: "lead" }, board.title, h("span", {}, board.summary)), h("div", { class: "grid" }, panels));
   return {
     show(answer) {
       for (const panel of board.panels) {

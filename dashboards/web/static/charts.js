@@ -49,7 +49,7 @@ function colour(palette, n) {
 }
 
 function frame(panel, size, ...children) {
-  const label = `${panel.title}. ${panel.question} The button Table shows the figures.`;
+  const label = `${panel.title}. ${panel.definition} The button Table shows the figures.`;
   const { width, height } = size;
   const flat = children.flat(Infinity);
   // a screen reader cannot reach elements inside an image: a chart with links is a group

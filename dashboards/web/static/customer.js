@@ -50,7 +50,7 @@ function profile(row) {
 }
 
 function part(title, note, ...content) {
-  return h("section", { class: "part" }, h("h2", {}, title), note ? h("p", { class: "question" }, note) : null, ...content);
+  return h("section", { class: "part" }, h("h2", {}, title), note ? h("p", { class: "definition" }, note) : null, ...content);
 }
 
 function reasons(declared, row) {
@@ -76,7 +76,7 @@ function weekly(points, label, unit, palette) {
 }
 
 function drawn(title, kind, rows, label, unit, palette) {
-  const panel = { title, question: "", chart: kind, dimensions: [{ kind: "time", label: "Time" }], measures: [{ label, unit }] };
+  const panel = { title, definition: "", chart: kind, dimensions: [{ kind: "time", label: "Time" }], measures: [{ label, unit }] };
   return h("div", { class: "scroll" }, chart(panel, rows, { width: 460, height: 170 }, palette, () => null));
 }
 

@@ -82,7 +82,7 @@ function compared(data, palette) {
     });
     return h("table", { class: "versus" }, h("caption", {}, figure.label), h("tbody", {}, lines));
   });
-  return h("section", { class: "part", id: "compared" }, h("h2", {}, "Compared"), h("p", { class: "question" }, "Means, and their difference from the mean of all customers."), h("div", { class: "blocks" }, blocks));
+  return h("section", { class: "part", id: "compared" }, h("h2", {}, "Compared"), h("p", { class: "definition" }, "Means, and their difference from the mean of all customers."), h("div", { class: "blocks" }, blocks));
 }
 
 /** Draws the quartiles of a figure for each group as a box, with its median and the 10th to 90th percentile. */
@@ -103,5 +103,5 @@ function spread(data, colour) {
   });
   const height = 8 + tall * groups.length + 24;
   const marks = [0, high / 2, high].map((value) => s("text", { x: x(value), y: height - 6, "text-anchor": "middle" }, shown(value, figure.unit, true)));
-  return h("section", { class: "part", id: "spread" }, h("h2", {}, `Spread of: ${figure.label}`), h("p", { class: "question" }, "The box covers half of a group, the line 80 %; the mark is the median."), h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": `Spread of ${figure.label} by group`, width, height, viewBox: `0 0 ${width} ${height}` }, ...shapes, ...marks)));
+  return h("section", { class: "part", id: "spread" }, h("h2", {}, `Spread of: ${figure.label}`), h("p", { class: "definition" }, "The box covers half of a group, the line 80 %; the mark is the median."), h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": `Spread of ${figure.label} by group`, width, height, viewBox: `0 0 ${width} ${height}` }, ...shapes, ...marks)));
 }

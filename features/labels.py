@@ -1,0 +1,156 @@
+"""Defines the words that people read for identifiers: fields, features, and values of fields.
+
+The page, Kibana, reports and documents take them from here. Files, topics and CSV keep the identifiers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from features.schema import ALL_CATEGORIES, NOT_KNOWN
+
+NOT_SET: Final = "Not set"
+
+_EVERYWHERE: Final[Mapping[str, str]] = {NOT_KNOWN: NOT_SET, ALL_CATEGORIES: "All categories", "(other)": "Other"}
+
+_CHANNELS: Final[Mapping[str, str]] = {
+    "affiliate": "Affiliate",
+    "direct": "Direct",
+    "email": "Email",
+    "organic_search": "Organic search",
+    "paid_search": "Paid search",
+    "referral": "Referral",
+    "social": "Social",
+}
+
+FEATURE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "first_seen_ts": "First seen",
+        "tenure_days": "Days since first seen",
+        "last_order_ts": "Last order",
+        "recency_days": "Days since last order",
+        "orders_total": "Orders, all time",
+        "revenue_total": "Revenue, all time",
+        "orders_7d": "Orders, last 7 days",
+        "orders_30d": "Orders, last 30 days",
+        "orders_90d": "Orders, last 90 days",
+        "orders_365d": "Orders, last 12 months",
+        "revenue_7d": "Revenue, last 7 days",
+        "revenue_30d": "Revenue, last 30 days",
+        "revenue_90d": "Revenue, last 90 days",
+        "revenue_365d": "Revenue, last 12 months",
+        "avg_order_value_365d": "Average order value, last 12 months",
+        "order_gap_mean_days": "Typical order gap, days",
+        "recency_ratio": "Time since last order, in typical order gaps",
+        "returns_365d": "Cancelled and refunded orders, last 12 months",
+        "last_seen_ts": "Last visit",
+        "days_since_visit": "Days since last visit",
+        "sessions_7d": "Visits, last 7 days",
+        "sessions_30d": "Visits, last 30 days",
+        "sessions_90d": "Visits, last 90 days",
+        "events_30d": "Events, last 30 days",
+        "events_per_session_30d": "Events per visit, last 30 days",
+        "session_duration_mean_30d": "Average visit duration, last 30 days",
+        "product_views_30d": "Product views, last 30 days",
+        "searches_30d": "Searches, last 30 days",
+        "add_to_carts_30d": "Add-to-carts, last 30 days",
+        "cart_sessions_30d": "Visits with a cart, last 30 days",
+        "abandoned_carts_30d": "Abandoned carts, last 30 days",
+        "cart_abandon_rate_30d": "Cart abandonment rate, last 30 days",
+        "converted_sessions_30d": "Visits with an order, last 30 days",
+        "conversion_rate_30d": "Conversion rate, last 30 days",
+        "mobile_share_30d": "Share of mobile visits, last 30 days",
+        "visit_trend": "Visits this week against the month",
+        "top_category_90d": "Top category, last 90 days",
+        "top_category_share_90d": "Share of the top category, last 90 days",
+    }
+)
+"""Feature -> its name in words. A test requires one for each feature."""
+
+DRIVER_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "tenure_days": "Time as a customer",
+        "recency_days": "Long time since last order",
+        "recency_ratio": "Longer order gap than usual",
+        "orders_total": "Few orders",
+        "orders_7d": "Few orders (7 days)",
+        "orders_30d": "Few orders (30 days)",
+        "orders_90d": "Few orders (90 days)",
+        "orders_365d": "Few orders (12 months)",
+        "revenue_total": "Low revenue",
+        "revenue_30d": "Low revenue (30 days)",
+        "revenue_90d": "Low revenue (90 days)",
+        "revenue_365d": "Low revenue (12 months)",
+        "avg_order_value_365d": "Order value",
+        "order_gap_mean_days": "Long order gaps",
+        "returns_365d": "Cancelled or refunded orders",
+        "days_since_visit": "Long time since last visit",
+        "sessions_7d": "Few visits (7 days)",
+        "sessions_30d": "Few visits (30 days)",
+        "sessions_90d": "Few visits (90 days)",
+        "visit_trend": "Fewer visits than usual",
+        "visit_pause_ratio": "Longer pause than usual",
+        "expected_orders_of_last_month": "Fewer orders than usual last month",
+        "cart_abandon_rate_30d": "Abandons carts",
+        "conversion_rate_30d": "Visits without orders",
+        "bgnbd_orders": "Purchase rhythm: few orders expected",
+        "bgnbd_churn": "Purchase rhythm: likely inactive",
+        "bgnbd_alive": "Purchase rhythm: likely inactive",
+    }
+)
+"""Feature of the churn model -> its words as a reason of a high churn probability."""
+
+_VALUES: Final[Mapping[str, Mapping[str, str]]] = {
+    "channel": _CHANNELS,
+    "acquisition_channel": _CHANNELS,
+    "payment_method": {
+        "bank_transfer": "Bank transfer", "card": "Card", "invoice": "Invoice", "paypal": "PayPal", "wallet": "Wallet",
+    },
+    "device": {"desktop": "Desktop", "mobile": "Mobile", "tablet": "Tablet"},
+    "event_type": {
+        "page_view": "Page view", "search": "Search", "product_view": "Product view", "add_to_cart": "Add to cart",
+        "remove_from_cart": "Remove from cart", "checkout": "Checkout", "purchase": "Purchase",
+    },
+    "stage": {
+        "visit": "Visit", "view": "Product view", "cart": "Add to cart", "checkout": "Checkout", "purchase": "Order",
+    },
+    "status": {"placed": "Placed", "cancelled": "Cancelled", "refunded": "Refunded", "void": "Void"},
+    "churn_risk": {"low": "Low", "medium": "Medium", "high": "High", "critical": "Critical"},
+    "churn_risk_before": {"low": "Low", "medium": "Medium", "high": "High", "critical": "Critical"},
+    "gender": {"female": "Female", "male": "Male", "other": "Other"},
+    "churn_reasons": DRIVER_LABELS,
+    "feature": FEATURE_LABELS,
+    "role": {
+        "features": "Features", "index": "Index", "archive": "Archive", "map": "Map", "producer": "Producer",
+    },
+}  # fmt: skip
+_IDENTIFIERS: Final = frozenset({"recommended_action", "churn_reasons", "feature", "payment_method", "channel"})
+"""Fields whose further values are identifiers: `personal_contact` is read `Personal contact`."""
+
+
+def value_label(field: str, value: str) -> str:
+    """Return the words for a value of a field; values without words, such as names of categories, are unchanged.
+
+    Args:
+        field: name of the field: `payment_method`.
+        value: value of the field: `bank_transfer`.
+    """
+    known = _VALUES.get(field, {}).get(value) or _EVERYWHERE.get(value)
+    if known is not None:
+        return known
+    if field in {"churn_reasons", "feature"} and value in FEATURE_LABELS:
+        return FEATURE_LABELS[value]
+    return sentence_case(value) if field in _IDENTIFIERS else value
+
+
+def sentence_case(identifier: str) -> str:
+    """Return an identifier as words: `personal_contact` is `Personal contact`."""
+    words = identifier.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def labels_of_values() -> dict[str, dict[str, str]]:
+    """Return field -> value -> words, of all values that have words; the field "" has those of every field."""
+    return {"": dict(_EVERYWHERE)} | {field: dict(values) for field, values in _VALUES.items()}
