@@ -56,7 +56,7 @@ def number_text(value: float) -> str:
 
 def days_text(value: float) -> str:
     """Return a number of days for people: `35 days`, `1 day`; hours below one day."""
-    if 0 < value < 1:
+    if 0 < value < 23.5 / 24:
         return counted(max(1, round(value * 24)), "hour")
     return f"{number_text(value)} {'day' if number_text(value) == '1' else 'days'}"
 
@@ -95,9 +95,11 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _number(value: float) -> str:
-    """Return a number of days without its noun, where a noun is clear; with it below one day."""
-    return days_text(value) if value < 1 else number_text(value)
+def _usual(gap: float | None, pause: float) -> str:
+    """Return a usual pause after the present one, with its noun unless both are days; empty without one."""
+    if not gap:
+        return ""
+    return f" (usually every {number_text(gap) if min(gap, pause) >= 1 else days_text(gap)})"
 
 
 # --- one sentence for each input --------------------------------------------------------------------------------------
@@ -120,9 +122,8 @@ def _tenure(row: Row, _: MoneyFormat) -> str:
 
 
 def _recency(row: Row, _: MoneyFormat) -> str:
-    gap = row.get("order_gap_mean_days")
-    usual = f" (usually every {_number(gap)})" if gap else ""
-    return f"No order for {days_text(_value(row, 'recency_days'))}{usual}"
+    pause = _value(row, "recency_days")
+    return f"No order for {days_text(pause)}{_usual(row.get('order_gap_mean_days'), pause)}"
 
 
 def _recency_ratio(row: Row, _: MoneyFormat) -> str:
@@ -144,9 +145,8 @@ def _returns(row: Row, _: MoneyFormat) -> str:
 
 
 def _pause(row: Row, _: MoneyFormat) -> str:
-    gap = usual_visit_gap(row)
-    usual = f" (usually every {_number(gap)})" if gap else ""
-    return f"No visit for {days_text(_value(row, 'days_since_visit'))}{usual}"
+    pause = _value(row, "days_since_visit")
+    return f"No visit for {days_text(pause)}{_usual(usual_visit_gap(row), pause)}"
 
 
 def _duration(row: Row, _: MoneyFormat) -> str:

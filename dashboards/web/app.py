@@ -193,7 +193,12 @@ class _Handlers:
 
     def customer(self, parameters: Parameters) -> Json:
         return customer_routes.history(
-            parameters, self._source.search, self._source.now_ms(), self._source.money, self._calendar()
+            parameters,
+            self._source.search,
+            self._source.now_ms(),
+            self._source.money,
+            self._calendar(),
+            self._source.actions,
         )
 
     def work_list(self, parameters: Parameters) -> Json:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from connectors.elasticsearch.workspace import version_of
 from connectors.formats.money_format import MoneyFormat
 from dashboards.queries import TIMEOUT
-from dashboards.reasons import reasons
+from dashboards.reasons import counted, reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import number_of
@@ -282,7 +282,7 @@ def worth_text(ranked: WorkList) -> str:
         return expected
     if ranked.history == ranked.total:
         return f"{history} (there is no next-purchase model)"
-    return f"{expected}; for the {ranked.history} customers without it, {history}"
+    return f"{expected}; for the {counted(ranked.history, 'customer')} without it, {history}"
 
 
 def _shown(one: Candidate, money: MoneyFormat, actions: Mapping[str, str]) -> Json:

@@ -33,7 +33,7 @@ from features.workspace import (
 WRITTEN: Final = (CONTACTS, VIEWS)
 """Indices that the page writes. `shopstream note` writes the notes."""
 
-Version = Annotated[str, Meta(max_length=40, pattern=r"^([0-9]{1,19}\.[0-9]{1,19})?$")]
+Version = Annotated[str, Meta(max_length=40, pattern=r"^([0-9]{1,19}\.[0-9]{1,19})?\Z")]
 
 
 class Writer(Protocol):
@@ -71,8 +71,8 @@ class ContactRequest(msgspec.Struct, forbid_unknown_fields=True):
 class ViewRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A view to save. The address is a query of this page, so that no saved link leads elsewhere."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=VIEW_NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
-    address: Annotated[str, Meta(max_length=VIEW_ADDRESS_CHARS_MAX, pattern=r"^\?[!-~]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=VIEW_NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+    address: Annotated[str, Meta(max_length=VIEW_ADDRESS_CHARS_MAX, pattern=r"^(\?[!-~]*)?\Z")]
 
 
 class ViewDeletion(msgspec.Struct, forbid_unknown_fields=True):
@@ -183,7 +183,8 @@ def save_view(request: ViewRequest, writer: Writer, search: Searches, now_ms: in
         raise UsageError("The view has no name.", "Give it one.")
     if len(saved_views(search)) >= VIEWS_MAX:
         raise UsageError(f"There are {VIEWS_MAX} saved views already.", "Delete one first.")
-    view = SavedView(name, request.address, now_ms)
+    # the page without parameters has an empty query, which is no link
+    view = SavedView(name, request.address or "?", now_ms)
     try:
         writer.write(VIEWS, document_id(name), msgspec.structs.asdict(view), "")
     except ConflictError as error:
