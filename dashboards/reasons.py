@@ -109,8 +109,38 @@ def _count(name: str, one: str, many: str, days: int) -> Sentence:
     return lambda row, _: _sentence(f"{counted(_value(row, name), one, many)} in {_SPANS[days]}")
 
 
-def _revenue(name: str, span: str) -> Sentence:
-    return lambda row, money: f"Revenue of {money.text(_value(row, name))}{span}"
+def _orders(days: int) -> Sentence:
+    return lambda row, _: _sentence(
+        f"{counted(_value(row, f'orders_{days}d'), 'order')} in {_SPANS[days]}"
+        + _against(row, "orders", days, number_text)
+    )
+
+
+def _visits(days: int) -> Sentence:
+    return lambda row, _: _sentence(
+        f"{counted(_value(row, f'sessions_{days}d'), 'visit')} in {_SPANS[days]}"
+        + _against(row, "sessions", days, number_text)
+    )
+
+
+def _revenue(days: int) -> Sentence:
+    return lambda row, money: (
+        f"Revenue of {money.text(_value(row, f'revenue_{days}d'))} in {_SPANS[days]}"
+        + _against(row, "revenue", days, money.text)
+    )
+
+
+def _revenue_total(row: Row, money: MoneyFormat) -> str:
+    return f"Revenue of {money.text(_value(row, 'revenue_total'))} so far"
+
+
+def _against(row: Row, name: str, days: int, write: Callable[[float], str]) -> str:
+    """Return the same figure of the next longer time, against which it is judged; empty if the row lacks it."""
+    longer = {f"{name}_{other}d": f"in {text}" for other, text in _SPANS.items() if other > days}
+    for field, text in (longer | {f"{name}_total": "so far"}).items():
+        if field in row and row[field] is not None:
+            return f", {write(row[field])} {text}"
+    return ""
 
 
 def _share(name: str, text: str) -> Sentence:
@@ -226,14 +256,14 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "recency_days": _recency,
     "recency_ratio": _recency_ratio,
     "orders_total": _orders_total,
-    **{f"orders_{days}d": _count(f"orders_{days}d", "order", "orders", days) for days in _SPANS},
-    "revenue_total": _revenue("revenue_total", " so far"),
-    **{f"revenue_{days}d": _revenue(f"revenue_{days}d", f" in {span}") for days, span in _SPANS.items()},
+    **{f"orders_{days}d": _orders(days) for days in _SPANS},
+    "revenue_total": _revenue_total,
+    **{f"revenue_{days}d": _revenue(days) for days in _SPANS},
     "avg_order_value_365d": _average_order,
     "order_gap_mean_days": _order_gap,
     "returns_365d": _returns,
     "days_since_visit": _pause,
-    **{f"sessions_{days}d": _count(f"sessions_{days}d", "visit", "visits", days) for days in (7, 30, 90)},
+    **{f"sessions_{days}d": _visits(days) for days in (7, 30, 90)},
     **{name: _count(name, one, many, 30) for name, (one, many) in _PER_30_DAYS.items()},
     "events_per_session_30d": _events_per_visit,
     "session_duration_mean_30d": _duration,
@@ -247,8 +277,8 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "bgnbd_alive": _order_rhythm,
     "bgnbd_orders": _order_rhythm,
     "orders_per_day": _pace,
-    "recent_orders_per_day": _count("orders_90d", "order", "orders", 90),
-    "recent_sessions_per_day": _count("sessions_90d", "visit", "visits", 90),
+    "recent_orders_per_day": _orders(90),
+    "recent_sessions_per_day": _visits(90),
     "visit_pause_ratio": _pause,
     "session_trend": _session_trend,
     "recent_conversion": _orders_and_visits,

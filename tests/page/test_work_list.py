@@ -226,7 +226,7 @@ def test_input_without_numbers_has_its_label(name):
         ("bgnbd_churn", ROW, "Purchase rhythm: an order every 6.2 days on average, none for 35 days"),
         ("bgnbd_churn", {"orders_total": 1, "recency_days": 40.0}, "One order, 40 days ago"),
         ("orders_90d", {"orders_90d": 0}, "No order in the last 90 days"),
-        ("revenue_365d", ROW, "Revenue of €1,100.00 in the last 12 months"),
+        ("revenue_365d", ROW, "Revenue of €1,100.00 in the last 12 months, €1,234.50 so far"),
         (
             "conversion_rate_30d",
             {"conversion_rate_30d": 0.004},
@@ -242,7 +242,10 @@ def test_reason_has_the_numbers_of_the_customer(name, row, text):
 
 def test_reasons_of_equal_words_appear_once():
     row = ROW | {"churn_reasons": ["visit_pause_ratio", "days_since_visit", "orders_90d"]}
-    assert reasons(row) == ["No visit for 35 days (usually every 6.1)", "3 orders in the last 90 days"]
+    assert reasons(row) == [
+        "No visit for 35 days (usually every 6.1)",
+        "3 orders in the last 90 days, 11 in the last 12 months",
+    ]
     assert reasons({}) == []
 
 

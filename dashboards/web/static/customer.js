@@ -72,8 +72,8 @@ function timeline({ since_ms: from, newest_ms: today, next_order_ms: next, days,
     lanes.map(([lane, times], n) => [text(62, 24 + n * 28, lane, "end"), s("line", { class: "rule", x1: 70, x2: 890, y1: 20 + n * 28, y2: 20 + n * 28 }),
       times.map((ms) => s("circle", { cx: x(ms), cy: 20 + n * 28, r: 4, fill: `var(--s${n})`, "data-lane": lane }, s("title", {}, `${lane}: ${day(ms)}`)))]).flat(2),
     s("line", { class: "axis today", x1: x(today), x2: x(today), y1: 4, y2: 92 }),
-    ticks.map((ms, n) => text(x(ms), 110, n === 6 ? "Today" : day(ms), n ? "middle" : "start")),
-    ahead ? s("g", { class: "next" }, s("circle", { cx: x(next), cy: 20, r: 5, fill: "none", stroke: "var(--s0)", "stroke-width": 2 }, s("title", {}, `Expected: ${day(next)}`)), x(next) - x(today) > 90 ? text(x(next), 110, day(next), "middle") : null) : null));
+    ticks.map((ms, n) => text(x(ms), 110, n === 6 ? `Today, ${day(ms)}` : day(ms), n ? "middle" : "start")),
+    ahead ? s("g", { class: "next" }, s("circle", { cx: x(next), cy: 20, r: 5, fill: "none", stroke: "var(--s0)", "stroke-width": 2 }, s("title", {}, `Expected: ${day(next)}`)), x(next) - x(today) > 130 ? text(890, 110, day(next), "end") : null) : null));
 }
 
 function score(data, palette) {

@@ -25,6 +25,18 @@ const dashboard = () => declared.boards.find((one) => one.id === view());
 
 /** Other views; their scripts are loaded when they are opened. */
 const OTHERS = {
+  worklist: {
+    title: "Contact today",
+    async draw(signal) {
+      const worklist = await import("./worklist.js");
+      const response = await worklist.load(signal);
+      return () => {
+        put(bar, controls.refresh());
+        worklist.draw(main, declared, response);
+        return {};
+      };
+    },
+  },
   customers: {
     title: "Customers",
     async draw(signal) {
@@ -45,7 +57,7 @@ const OTHERS = {
       return () => {
         put(bar, controls.refresh());
         customer.draw(main, declared, response);
-        return { newest: response.row.as_of, clock: response.now_ms };
+        return { newest: response.newest_ms, clock: response.now_ms };
       };
     },
   },
@@ -66,7 +78,7 @@ const OTHERS = {
 function navigation() {
   const now = view() === "customer" ? "customers" : view();
   const last = declared.boards.filter((one) => one.id === "pipeline");
-  const ids = [...declared.boards.filter((one) => !last.includes(one)), ...["customers", "segments"].map((id) => ({ id, ...OTHERS[id] })), ...last];
+  const ids = [...declared.boards.filter((one) => !last.includes(one)), ...["worklist", "customers", "segments"].map((id) => ({ id, ...OTHERS[id] })), ...last];
   const lasting = controls.lasting(Object.keys(filters));
   put(element("boards"), ids.map(({ id, title }) => h("a", { href: link({ ...lasting, view: id }), "aria-current": id === now ? "page" : null, "data-key": id }, title)));
   document.title = `${ids.find(({ id }) => id === now)?.title ?? "Shopstream"} – Shopstream`;
