@@ -17,6 +17,7 @@ DAY = 86_400_000
 NUMBERS = {
     "sessions": 400, "orders": 300, "order-items": 500, "events": 1_200, "customers": 150, "alerts": 60,
     "pipeline": 120, "segments-daily": 300, "cohorts": 400, "movement": 30, "forecast": 80,
+    "contacts": 0, "notes": 0, "views": 0,
 }  # fmt: skip
 WORDS = {
     "stage": STAGES, "device": DEVICES, "event_type": EVENT_TYPES, "churn_risk": RISKS, "status": STATUSES,

@@ -3,7 +3,7 @@
 import { ask, changed, go, link, state } from "./address.js";
 import { choice } from "./controls.js";
 import { h, put, s } from "./dom.js";
-import { instant, shown, zoneName } from "./format.js";
+import { label, moment, shown, zoneName } from "./format.js";
 import { table } from "./tables.js";
 
 const OWN = ["by", "figure", "of"];
@@ -18,33 +18,33 @@ export function load(signal) {
 
 /** Creates the choices of grouping, figure and source. */
 export function controls(data) {
-  const names = { table: "the table of customers", index: "the live index" };
+  const names = { table: "Segment table (mart)", index: "Live" };
   return [
-    choice("Groups by", data.choices.map((one) => [one.column, one.label]), data.by, (value) => go(changed({ by: value, group: "" }))),
-    choice("Spread of", data.figures.map((one) => [one.column, one.label]), data.figure, (value) => go(changed({ figure: value }))),
-    choice("From", data.sources.map((one) => [one, names[one]]), data.of, (value) => go(changed({ of: value, by: "", group: "" }))),
+    choice("Group by", data.choices.map((one) => [one.column, one.label]), data.by, (value) => go(changed({ by: value, group: "" }))),
+    choice("Distribution of", data.figures.map((one) => [one.column, one.label]), data.figure, (value) => go(changed({ figure: value }))),
+    choice("Data source", data.sources.map((one) => [one, names[one]]), data.of, (value) => go(changed({ of: value, by: "", group: "" }))),
   ];
 }
 
 /** Draws the groups. */
 export function draw(main, declared, data) {
   const redraw = () => draw(main, declared, data);
-  const title = h("h1", { class: "lead" }, "Segments", h("span", {}, `How do the groups differ?${data.as_of ? ` As of ${instant(data.as_of)} ${zoneName()}.` : ""}`));
+  const title = h("h1", { class: "lead" }, "Segments", h("span", {}, `Compare customer groups${data.as_of ? ` · as of ${moment(data.as_of)} ${zoneName()}` : ""}`));
   if (!data.groups.length) {
-    put(main, title, h("p", { class: "state" }, "There are no customers. ", h("span", {}, "Run `shopstream consume`, or `shopstream segment` over an archive.")));
+    put(main, title, h("p", { class: "state" }, "No customers yet. ", h("span", {}, "Run `shopstream consume`, or `shopstream segment` over an archive.")));
     return;
   }
   const total = data.whole.customers;
   const columns = [
     { label: "Compare" }, { label: "Group", link: (row) => groupLink(data, row[1]) }, { label: "Customers", unit: "count" }, { label: "Share", unit: "percent" },
-    { label: "Revenue, sum", unit: "money" }, ...data.figures.map((one) => ({ label: one.label, unit: one.unit })),
+    { label: "Total revenue", unit: "money" }, ...data.figures.map((one) => ({ label: one.label, unit: one.unit })),
   ];
   const rows = [...data.groups, data.whole].map((one) => [null, one.name, one.customers, one.customers / total, one.revenue, ...one.means]);
   const list = table(columns, rows, { key: "groups", redraw });
   addCheckboxes(list);
   const address = new URLSearchParams({ by: data.by, figure: data.figure, of: data.of });
   put(main, title,
-    h("p", { class: "pages" }, `${data.groups.length} groups of ${shown(total, "count")} customers; means cover customers that have a value. `, h("a", { class: "csv", download: true, href: `api/groups.csv?${address}` }, "CSV")),
+    h("p", { class: "pages" }, `${data.groups.length} groups of ${shown(total, "count")} customers. Averages ignore customers without a value. `, h("a", { class: "csv", download: true, href: `api/groups.csv?${address}` }, "Download CSV")),
     h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Groups" }, list),
     compared(data, declared.palette), spread(data, declared.palette[0]));
 }
@@ -70,7 +70,7 @@ function addCheckboxes(list) {
 function compared(data, palette) {
   const chosen = state().getAll("group");
   const groups = [...data.groups, data.whole].filter((one) => chosen.includes(one.name));
-  if (!groups.length) return h("p", { class: "state" }, "Select groups to compare them.");
+  if (!groups.length) return h("p", { class: "state" }, "Select up to 6 groups to compare.");
   const all = groups.includes(data.whole) ? groups : [...groups, data.whole];
   const blocks = data.figures.map((figure, n) => {
     const most = Math.max(...all.map((one) => Math.abs(one.means[n] ?? 0))) || 1;
@@ -82,7 +82,7 @@ function compared(data, palette) {
     });
     return h("table", { class: "versus" }, h("caption", {}, figure.label), h("tbody", {}, lines));
   });
-  return h("section", { class: "part", id: "compared" }, h("h2", {}, "Compared"), h("p", { class: "definition" }, "Means, and their difference from the mean of all customers."), h("div", { class: "blocks" }, blocks));
+  return h("section", { class: "part", id: "compared" }, h("h2", {}, "Comparison"), h("p", { class: "definition" }, "Averages, and difference from all customers"), h("div", { class: "blocks" }, blocks));
 }
 
 /** Draws the quartiles of a figure for each group as a box, with its median and the 10th to 90th percentile. */
@@ -103,5 +103,5 @@ function spread(data, colour) {
   });
   const height = 8 + tall * groups.length + 24;
   const marks = [0, high / 2, high].map((value) => s("text", { x: x(value), y: height - 6, "text-anchor": "middle" }, shown(value, figure.unit, true)));
-  return h("section", { class: "part", id: "spread" }, h("h2", {}, `Spread of: ${figure.label}`), h("p", { class: "definition" }, "The box covers half of a group, the line 80 %; the mark is the median."), h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": `Spread of ${figure.label} by group`, width, height, viewBox: `0 0 ${width} ${height}` }, ...shapes, ...marks)));
+  return h("section", { class: "part", id: "spread" }, h("h2", {}, `Distribution of ${figure.label}`), h("p", { class: "definition" }, "Box: middle 50%, line: 10th–90th percentile, mark: median"), h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": `Distribution of ${figure.label} by group`, width, height, viewBox: `0 0 ${width} ${height}` }, ...shapes, ...marks)));
 }
