@@ -9,13 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -36,6 +35,7 @@ from dashboards.web.cache import RecentCache
 from dashboards.web.csv import csv_text
 from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
+from dashboards.web.request_queue import DEFAULT_LIMITS, Abandoned, Limits, RequestQueue, Result, ServerBusyError
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
 
@@ -56,7 +56,15 @@ HEADERS: Final = {
 CALENDAR_LIFETIME_S: Final = 30.0
 """Longest time until the page follows trends that were computed by another calendar."""
 
+CLIENT_CLOSED: Final = 499
+"""Status for a client that has gone, which nobody receives."""
+
+T = TypeVar("T")
 Parameters = Mapping[str, Sequence[str]]
+Handler = Callable[[Parameters, Searches], T]
+Respond = Callable[[Request], Awaitable[Response]]
+Csv = tuple[str, str]
+"""Name of the file, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Source:
         timer: seconds since an arbitrary start.
         calendar: function that returns the calendar of the run's figures.
         money: format of amounts.
+        limits: bounds of the requests that are computed at once.
     """
 
     dashboards: Sequence[Dashboard]
@@ -82,6 +91,7 @@ class Source:
     timer: Callable[[], float]
     calendar: Callable[[], Calendar] = lambda: UTC_CALENDAR
     money: MoneyFormat = PLAIN_MONEY
+    limits: Limits = DEFAULT_LIMITS
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -93,6 +103,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
             name that resolves to it.
     """
     handlers = _Handlers(source)
+    queue = RequestQueue(source.search, source.timer, source.limits)
     json_routes = {
         "/api/declaration": handlers.declaration,
         "/api/board": handlers.board,
@@ -109,8 +120,8 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     return Starlette(
         routes=[
             Route("/", _page),
-            *(Route(path, _as_json(handler)) for path, handler in json_routes.items()),
-            *(Route(path, _as_csv(handler)) for path, handler in csv_routes.items()),
+            *(Route(path, _as_json(path, handler, queue)) for path, handler in json_routes.items()),
+            *(Route(path, _as_csv(path, handler, queue)) for path, handler in csv_routes.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -118,7 +129,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
-        exception_handlers={ShopstreamError: _error_response},
+        exception_handlers={ShopstreamError: _error_response, Abandoned: _gone},
     )
 
 
@@ -129,10 +140,9 @@ class _Handlers:
         self._source = source
         self._boards = {board.id: board for board in source.dashboards}
         self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
-        self._recent = RecentCache(source.timer)
         self._calendars = RecentCache(source.timer, CALENDAR_LIFETIME_S)
 
-    def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
+    def declaration(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
         calendar = self._calendar()
         return {
             **declaration(self._source.dashboards, self._source.run, self._source.money),
@@ -140,51 +150,40 @@ class _Handlers:
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
 
-    def board(self, parameters: Parameters) -> Json:
+    def board(self, parameters: Parameters, search: Searches) -> Json:
         board = self._board(parameters)
         query = parse_query(board, _without(parameters, "id"))
-        return self._recent.get(
-            ("board", board.id, _key(parameters)),
-            lambda: board_routes.board_data(
-                board, query, self._source.search, self._source.now_ms(), self._calendar(), self._source.money
-            ),
-        )
+        calendar, money = self._calendar(), self._source.money
+        return board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
 
-    def choices(self, parameters: Parameters) -> Json:
-        board = self._board(parameters)
-        return self._recent.get(("choices", board.id), lambda: board_routes.choices(board, self._source.search))
+    def choices(self, parameters: Parameters, search: Searches) -> Json:
+        return board_routes.choices(self._board(parameters), search)
 
-    def customers(self, parameters: Parameters) -> Json:
-        return customer_routes.customers(parameters, self._source.search, self._source.money)
+    def customers(self, parameters: Parameters, search: Searches) -> Json:
+        return customer_routes.customers(parameters, search, self._source.money)
 
-    def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.history(
-            parameters, self._source.search, self._source.now_ms(), self._source.money, self._calendar()
-        )
+    def customer(self, parameters: Parameters, search: Searches) -> Json:
+        now_ms, money = self._source.now_ms(), self._source.money
+        return customer_routes.history(parameters, search, now_ms, money, self._calendar())
 
-    def groups(self, parameters: Parameters) -> Json:
-        return self._recent.get(
-            ("groups", _key(parameters)),
-            lambda: segment_routes.groups(
-                parameters, self._source.search, self._source.table_folder, self._source.money
-            ),
-        )
+    def groups(self, parameters: Parameters, search: Searches) -> Json:
+        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money)
 
-    def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
+    def panel_csv(self, parameters: Parameters, search: Searches) -> Csv:
         board, panel = self._panel(single_value(parameters, "id"))
         query = parse_query(board, _without(parameters, "id"))
         calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         single = _single_panel(board, panel)
-        data = board_routes.board_data(single, query, self._source.search, now_ms, calendar, money)["panels"][panel.id]
+        data = board_routes.board_data(single, query, search, now_ms, calendar, money)["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
         return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
 
-    def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "customers", customer_routes.customers_csv(self.customers(parameters), self._source.money)
+    def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)
 
-    def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "groups", segment_routes.groups_csv(self.groups(parameters), self._source.money)
+    def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)
 
     def _calendar(self) -> Calendar:
         calendar: Calendar = self._calendars.get("calendar", self._source.calendar)
@@ -221,22 +220,34 @@ def _parameters(request: Request) -> Parameters:
     return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
-def _as_json(handler: Callable[[Parameters], Json]) -> Callable[[Request], Any]:
+def _as_json(path: str, handler: Handler[Json], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        data = await run_in_threadpool(handler, _parameters(request))
-        return JSONResponse(data, headers={"Cache-Control": "no-store"})
+        result = await _result(path, handler, queue, request)
+        stale = {} if result.age_s is None else {"stale_ms": round(result.age_s * 1_000)}
+        return JSONResponse(result.value | stale, headers={"Cache-Control": "no-store"})
 
     return respond
 
 
-def _as_csv(handler: Callable[[Parameters], tuple[str, str]]) -> Callable[[Request], Any]:
+def _as_csv(path: str, handler: Handler[Csv], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        name, text = await run_in_threadpool(handler, _parameters(request))
+        name, text = (await _result(path, handler, queue, request)).value
         disposition = f'attachment; filename="{name}.csv"'
         headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
         return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
 
     return respond
+
+
+async def _result(path: str, handler: Handler[Any], queue: RequestQueue, request: Request) -> Result:
+    """Compute a response, or take it from an equal request. Raises as `RequestQueue.result`."""
+    parameters = _parameters(request)
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return await queue.result((path, _key(parameters)), lambda search: handler(parameters, search), disconnected)
 
 
 async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette calls it
@@ -246,7 +257,12 @@ async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette ca
 async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
     assert isinstance(error, ShopstreamError)
     status = 400 if isinstance(error, UsageError) else 503
-    return JSONResponse({"problem": error.message, "remedy": error.remedy}, status)
+    headers = {"Retry-After": "2"} if isinstance(error, ServerBusyError) else None
+    return JSONResponse({"problem": error.message, "remedy": error.remedy}, status, headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    return Response(status_code=CLIENT_CLOSED)
 
 
 class _SecurityHeaders:
