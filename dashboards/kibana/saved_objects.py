@@ -7,13 +7,15 @@ ones. Without a version the server would run every migration that exists.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from dashboards.kibana.lens import LAYER, Json, lens_panel, value_format
-from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Panel, Unit, plain
+from dashboards.kibana.formats import Json, field_format, lookup_format, money_label
+from dashboards.kibana.lens import lens_panel
+from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Measure, Panel, Terms, plain
 from features.schema import DEFAULT_RUN, index_name
 
 FILE: Final = Path(__file__).parents[1] / "kibana_saved_objects.ndjson"
@@ -28,8 +30,6 @@ DASHBOARD_VERSION: Final = "10.2.0"
 REFRESH_MS: Final = 30_000
 LINKS_HEIGHT: Final = 4
 LINKS_PANEL: Final = "links"
-
-_FORMATTED: Final[frozenset[Unit]] = frozenset({"money", "percent", "bytes"})
 
 
 def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY) -> str:
@@ -56,6 +56,7 @@ def saved_objects(
 def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
     """Return the document sets that dashboards show or take filters from, each once, sorted by name."""
     data_sets = {panel.data for one in dashboards for panel in one.panels}
+    data_sets |= {panel.layer.data for one in dashboards for panel in one.panels if panel.layer is not None}
     data_sets |= {control.data for one in dashboards for control in one.controls}
     return tuple(sorted(data_sets, key=lambda data: data.index))
 
@@ -73,14 +74,14 @@ def dashboard_id(run: str, dashboard: Dashboard) -> str:
 # --- data views -------------------------------------------------------------------------------------------------------
 
 
-def data_view(data: Data, dashboards: Iterable[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY) -> Json:
-    """Return the data view of a set of documents. Numbers have the same format as in the panels."""
+def data_view(data: Data, dashboards: Sequence[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY) -> Json:
+    """Return the data view of a set of documents: numbers as in the panels, words for identifiers."""
     attributes: Json = {
         "title": index_name(run, data.index),
         "name": index_name(run, data.index),
         "allowNoIndex": True,
         "fields": "[]",
-        "fieldAttrs": "{}",
+        "fieldAttrs": _text(_labels(data, dashboards, money)),
         "fieldFormatMap": _text(_formats(data, dashboards, money)),
         "runtimeFieldMap": "{}",
         "sourceFilters": "[]",
@@ -91,16 +92,39 @@ def data_view(data: Data, dashboards: Iterable[Dashboard], run: str, money: Mone
     return _object("index-pattern", data_view_id(run, data), DATA_VIEW_VERSION, attributes, [])
 
 
-def _formats(data: Data, dashboards: Iterable[Dashboard], money: MoneyFormat) -> dict[str, Json]:
-    measures = (
-        measure
-        for one in dashboards
-        for panel in one.panels
-        if panel.data == data
-        for figure in panel.measures
-        for measure in plain(figure)
-    )
-    return {m.field: value_format(m.unit, money) or {} for m in measures if m.field and m.unit in _FORMATTED}
+def _labels(data: Data, dashboards: Sequence[Dashboard], money: MoneyFormat) -> dict[str, Json]:
+    """Return field -> attributes: fields with amounts name the currency."""
+    if not money.currency:
+        return {}
+    fields = {measure.field for measure in _measures(data, dashboards) if measure.unit == "money" and measure.field}
+    return {field: {"customLabel": money_label(field, money)} for field in fields}
+
+
+def _formats(data: Data, dashboards: Sequence[Dashboard], money: MoneyFormat) -> dict[str, Json]:
+    """Return field -> format: numbers by their unit, and words for the values of fields."""
+    formats = {m.field: field_format(m.unit, money) for m in _measures(data, dashboards) if m.field}
+    formats |= {field: lookup_format(field, everywhere=data.whole) for field in _valued(data, dashboards)}
+    return {field: form for field, form in formats.items() if form is not None}
+
+
+def _measures(data: Data, dashboards: Sequence[Dashboard]) -> Iterator[Measure]:
+    for panel in (panel for one in dashboards for panel in one.panels):
+        figures = panel.measures if panel.data == data else ()
+        if panel.layer is not None and panel.layer.data == data:
+            figures = (*figures, *panel.layer.measures)
+        for figure in figures:
+            yield from plain(figure)
+
+
+def _valued(data: Data, dashboards: Sequence[Dashboard]) -> set[str]:
+    """Return the fields by whose text values panels divide these documents, or controls filter them."""
+    fields = {control.field for one in dashboards for control in one.controls if control.data == data}
+    for dashboard in dashboards:
+        for panel in dashboard.panels:
+            if panel.data == data:
+                fields |= {d.field for d in panel.dimensions if isinstance(d, Terms) and not d.numeric}
+                fields |= set() if panel.whole_shop else {control.field for control in dashboard.controls}
+    return fields
 
 
 # --- dashboards -------------------------------------------------------------------------------------------------------
@@ -110,9 +134,11 @@ def dashboard_object(
     dashboard: Dashboard, dashboards: Sequence[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY
 ) -> Json:
     """Return a dashboard with its panels, its filters and the links to all dashboards."""
-    links, link_references = _links(dashboards, run)
-    panels = [links, *(_panel(panel, run, money) for panel in dashboard.panels)]
-    references = [*link_references, *(_panel_reference(panel, run) for panel in dashboard.panels)]
+    links, references = _links(dashboards, run)
+    panels = [links]
+    for panel in dashboard.panels:
+        panels.append(_panel(panel, run, money))
+        references += _panel_references(panels[-1])
     references += [_control_reference(control, run) for control in dashboard.controls]
     attributes: Json = {
         "title": f"{run.capitalize()}: {dashboard.title}",
@@ -147,13 +173,14 @@ def _panel(panel: Panel, run: str, money: MoneyFormat) -> Json:
         "type": "lens",
         "panelIndex": panel.id,
         "gridData": {"x": position.x, "y": position.y + LINKS_HEIGHT, "w": position.w, "h": position.h, "i": panel.id},
-        "embeddableConfig": lens_panel(panel, data_view_id(run, panel.data), money),
+        "embeddableConfig": lens_panel(panel, partial(data_view_id, run), money),
     }
 
 
-def _panel_reference(panel: Panel, run: str) -> Json:
-    name = f"{panel.id}:indexpattern-datasource-layer-{LAYER}"
-    return {"type": "index-pattern", "id": data_view_id(run, panel.data), "name": name}
+def _panel_references(panel: Json) -> list[Json]:
+    """Return the references of a panel as the dashboard has them: their names begin with the id of the panel."""
+    inner = panel["embeddableConfig"]["attributes"]["references"]
+    return [{**reference, "name": f"{panel['panelIndex']}:{reference['name']}"} for reference in inner]
 
 
 def _links(dashboards: Sequence[Dashboard], run: str) -> tuple[Json, list[Json]]:

@@ -70,11 +70,19 @@ COLUMNS = {
     "max": (False, {"number", "date"}, "ratio", {"sourceField", "params"}, set()),
     "median": (False, {"number"}, "ratio", {"sourceField", "params"}, set()),
     "percentile": (False, {"number"}, "ratio", {"sourceField", "params"}, {"percentile"}),
+    "static_value": (False, {"number"}, "ratio", {"params", "references"}, {"value"}),
     "math": (False, {"number"}, "ratio", {"params", "references"}, {"tinymathAst"}),
     "formula": (False, {"number"}, "ratio", {"params", "references"}, {"formula", "isFormulaBroken"}),
 }  # fmt: skip
 """Operations of form-based layers that need neither scripts nor a licence nor the analytics module."""
 FORMATS = {"number", "percent", "bytes"}
+FIELD_FORMATS = {
+    "number": {"pattern"},
+    "percent": {"pattern"},
+    "bytes": {"pattern"},
+    "static_lookup": {"lookupEntries"},
+}
+"""Format of a field of a data view: keys of its params. Numeral formats read a pattern and no decimals."""
 INTERVALS = {"auto", "1h", "1d", "1w", "1M"}
 
 PICTURES = {
@@ -92,4 +100,5 @@ XY_LAYER = (
     {"layerId", "layerType", "accessors", "xAccessor", "seriesType"},
     {"splitAccessor", "position", "palette", "yConfig"},
 )
+REFERENCE_LAYER = ({"layerId", "layerType", "accessors", "yConfig"}, set())
 MATH = {"add", "subtract", "multiply", "divide"}

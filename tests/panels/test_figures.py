@@ -19,11 +19,28 @@ OBJECTS = parsed(ndjson(DASHBOARDS))
 
 
 def in_kibana(dashboard, panel):
-    """`embeddableConfig` and time field of a panel, out of the file."""
+    """`embeddableConfig` of a panel, and layer -> time field of its data view, out of the file."""
     attributes = OBJECTS["dashboard", f"shop-{dashboard.id}"]["attributes"]
     (result,) = (one for one in json.loads(attributes["panelsJSON"]) if one["panelIndex"] == panel.id)
-    (reference,) = result["embeddableConfig"]["attributes"]["references"]
-    return result["embeddableConfig"], OBJECTS["index-pattern", reference["id"]]["attributes"].get("timeFieldName")
+    views = {
+        reference["name"].removeprefix("indexpattern-datasource-layer-"): OBJECTS["index-pattern", reference["id"]]
+        for reference in result["embeddableConfig"]["attributes"]["references"]
+    }
+    return result["embeddableConfig"], {name: view["attributes"].get("timeFieldName") for name, view in views.items()}
+
+
+def rows_in_kibana(dashboard, panel, made, span, interval, zone):
+    """Rows of the figures of a panel, those that are lines over bars beside the others."""
+    config, fields = in_kibana(dashboard, panel)
+    tables = [
+        compute(config, made[panel.data.index], fields[layer], (span.from_ms, span.to_ms), interval, zone, layer)
+        for layer in ("layer", "line")
+        if layer in fields
+    ]
+    main = {tuple(row[f"d{n}"] for n in range(len(panel.dimensions))): row for row in tables[0]}
+    for row in (row for table in tables[1:] for row in table):
+        main.setdefault((row["d0line"],), {"d0": row["d0line"]}).update(row)
+    return list(main.values())
 
 
 def interval_in(body):
@@ -43,10 +60,11 @@ def by_key(panel, rows):
 
 def labelled(panel, rows):
     """The columns of the file under the labels that stand above them."""
+    digits = 2 if len(panel.measures) > 10 else 1
     names = {f"d{n}": d.label for n, d in enumerate(panel.dimensions)} | {
-        f"m{n}": m.label for n, m in enumerate(panel.measures)
+        f"m{n:0{digits}}": m.label for n, m in enumerate(panel.measures)
     }
-    return [{label: row[name] for name, label in names.items()} for row in rows]
+    return [{label: row.get(name) for name, label in names.items()} for row in rows]
 
 
 def same(value, expected, tolerance):
@@ -72,14 +90,7 @@ def test_figures_of_search_saved_objects_and_documents_agree(dashboard, panel, z
     span = Span.ending(NOW, dashboard.days)
     body = query(panel, span, None, Calendar(zone))
     answer = by_key(panel, rows(panel, filled[1](panel.data.index, body)))
-    config, time_field = in_kibana(dashboard, panel)
-    by_hand = by_key(
-        panel,
-        labelled(
-            panel,
-            compute(config, made[panel.data.index], time_field, (span.from_ms, span.to_ms), interval_in(body), zone),
-        ),
-    )
+    by_hand = by_key(panel, labelled(panel, rows_in_kibana(dashboard, panel, made, span, interval_in(body), zone)))
     assert not all(is_nothing(values) for values in by_hand.values()), "nothing to compare"
     assert [key for key in by_hand.keys() - answer.keys() if not is_nothing(by_hand[key])] == []
     for key, values in answer.items():

@@ -64,7 +64,7 @@ def test_data_view_has_the_published_shape(view):
     keys(view["attributes"], *published.DATA_VIEW)
     assert view["references"] == []
     for name, form in json.loads(view["attributes"]["fieldFormatMap"]).items():
-        assert form["id"] in published.FORMATS, name
+        assert form["params"].keys() == published.FIELD_FORMATS[form["id"]], name
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
@@ -139,10 +139,12 @@ def test_links_lead_to_every_dashboard(board):
     assert len(inner["links"]) == len(BOARDS)
 
 
+def layers_of(panel):
+    return panel["embeddableConfig"]["attributes"]["state"]["datasourceStates"]["formBased"]["layers"]
+
+
 def layer_of(panel):
-    attributes = panel["embeddableConfig"]["attributes"]
-    (result,) = attributes["state"]["datasourceStates"]["formBased"]["layers"].items()
-    return result
+    return layers_of(panel)["layer"]
 
 
 @pytest.mark.parametrize(("board", "panel"), LENS)
@@ -150,37 +152,45 @@ def test_lens_columns_have_the_published_shape(board, panel):
     attributes = panel["embeddableConfig"]["attributes"]
     keys(attributes, published.LENS)
     keys(attributes["state"], published.STATE)
-    name, layer = layer_of(panel)
-    keys(layer, published.LAYER)
-    assert [reference["name"] for reference in attributes["references"]] == [f"indexpattern-datasource-layer-{name}"]
-    columns = layer["columns"]
-    assert sorted(layer["columnOrder"]) == sorted(columns)
-    buckets = [columns[one]["isBucketed"] for one in layer["columnOrder"]]
-    assert buckets == sorted(buckets, reverse=True), "buckets first"
-    for column in columns.values():
-        bucket, kinds, scale, also, params = published.COLUMNS[column["operationType"]]
-        keys(column, published.COMMON | also, set() if bucket else {"filter"})
-        assert (column["isBucketed"], column["scale"]) == (bucket, scale)
-        assert column["dataType"] in kinds
-        assert params <= column["params"].keys()
-        if "format" in column["params"]:
-            assert column["params"]["format"]["id"] in published.FORMATS
-        if column["operationType"] == "date_histogram":
-            assert column["params"]["interval"] in published.INTERVALS
-        if column["operationType"] == "terms":
-            ordered = column["params"]["orderBy"]
-            if ordered["type"] == "column":
-                by = columns[ordered["columnId"]]
-                assert not by["isBucketed"]
-                assert by["operationType"] not in ("formula", "math", "percentile", "median")
-            else:
-                assert ordered == {"type": "alphabetical", "fallback": False}
+    names = [f"indexpattern-datasource-layer-{name}" for name in layers_of(panel)]
+    assert [reference["name"] for reference in attributes["references"]] == names
+    for layer in layers_of(panel).values():
+        keys(layer, published.LAYER)
+        columns = layer["columns"]
+        assert sorted(layer["columnOrder"]) == sorted(columns)
+        buckets = [columns[one]["isBucketed"] for one in layer["columnOrder"]]
+        assert buckets == sorted(buckets, reverse=True), "buckets first"
+        for column in columns.values():
+            _check_column(column, columns)
+
+
+def _check_column(column, columns):
+    bucket, kinds, scale, also, params = published.COLUMNS[column["operationType"]]
+    keys(column, published.COMMON | also, set() if bucket else {"filter", "timeShift"})
+    assert (column["isBucketed"], column["scale"]) == (bucket, scale)
+    assert column["dataType"] in kinds
+    assert params <= column["params"].keys()
+    if "format" in column["params"]:
+        assert column["params"]["format"]["id"] in published.FORMATS
+    if column["operationType"] == "date_histogram":
+        assert column["params"]["interval"] in published.INTERVALS
+    if column["operationType"] == "terms":
+        ordered = column["params"]["orderBy"]
+        if ordered["type"] == "column":
+            by = columns[ordered["columnId"]]
+            assert not by["isBucketed"]
+            assert by["operationType"] not in ("formula", "math", "percentile", "median")
+        else:
+            assert ordered == {"type": "alphabetical", "fallback": False}
 
 
 @pytest.mark.parametrize(("board", "panel"), LENS)
 def test_formulas_are_stored_expanded(board, panel):
-    _, layer = layer_of(panel)
-    columns = layer["columns"]
+    for layer in layers_of(panel).values():
+        _check_formulas(layer["columns"])
+
+
+def _check_formulas(columns):
     inner = {one for column in columns.values() for one in column.get("references", [])}
     for name, column in columns.items():
         if column["operationType"] == "formula":
@@ -217,24 +227,28 @@ def _leaves(tree, text):
 def test_visualisations_use_declared_columns(board, panel):
     attributes = panel["embeddableConfig"]["attributes"]
     picture, kind = attributes["state"]["visualization"], attributes["visualizationType"]
-    name, layer = layer_of(panel)
+    layers = layers_of(panel)
     assert published.PICTURES[kind] <= picture.keys()
     shown = [picture.get(key) for key in ("metricAccessor", "xAccessor", "yAccessor", "valueAccessor")]
     shown += [column["columnId"] for column in picture.get("columns", [])]
     shown.append(picture.get("sorting", {}).get("columnId"))
     for one in picture.get("layers", []):
-        keys(one, *published.XY_LAYER)
-        assert one["seriesType"] in published.SERIES
-        assert one["layerId"] == name
-        shown += [*one["accessors"], one["xAccessor"], one.get("splitAccessor")]
+        reference = one["layerType"] == "referenceLine"
+        keys(one, *(published.REFERENCE_LAYER if reference else published.XY_LAYER))
+        assert reference or one["seriesType"] in published.SERIES
+        names = {*one["accessors"], one.get("xAccessor"), one.get("splitAccessor")} - {None}
+        assert names <= layers[one["layerId"]]["columns"].keys()
         assert {part["forAccessor"] for part in one.get("yConfig", [])} <= set(one["accessors"])
-    if kind != "lnsXY":
-        assert picture["layerId"] == name
-    shown = [one for one in shown if one is not None]
-    assert set(shown) <= layer["columns"].keys()
-    helpers = {one for column in layer["columns"].values() for one in column.get("references", [])}
-    helpers |= {one for help_of in helpers for one in layer["columns"][help_of].get("references", [])}
-    assert set(shown) == layer["columns"].keys() - helpers, "what is computed is shown"
+        shown += names
+    if kind == "lnsXY":
+        assert [one["layerId"] for one in picture["layers"]] == list(layers)
+    else:
+        assert picture["layerId"] in layers
+    shown = {one for one in shown if one is not None}
+    columns = {name: column for layer in layers.values() for name, column in layer["columns"].items()}
+    assert sum(len(layer["columns"]) for layer in layers.values()) == len(columns), "ids are unique in a panel"
+    helpers = {one for column in columns.values() for one in column.get("references", [])}
+    assert shown == columns.keys() - helpers, "what is computed is shown"
 
 
 def test_objects_need_no_script_and_no_optional_query_language():
@@ -245,10 +259,10 @@ def test_objects_need_no_script_and_no_optional_query_language():
 def test_panel_that_ignores_filters_has_its_own_conditions_in_its_columns():
     for board in BOARDS:
         for panel in panels(board):
-            if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]:
+            if panel["type"] == "lens" and layer_of(panel)["ignoreGlobalFilters"]:
                 assert panel["embeddableConfig"]["attributes"]["state"]["query"]["query"] == ""
     (forecast,) = (p for b in BOARDS for p in panels(b) if p["panelIndex"] == "revenue-forecast")
-    assert layer_of(forecast)[1]["columns"]["m0"]["filter"]["query"] == 'level : "total"'
+    assert layer_of(forecast)["columns"]["m0"]["filter"]["query"] == 'level : "total"'
     assert forecast["embeddableConfig"]["timeRange"] == {"from": "now-90d", "to": "now+60d"}
 
 
@@ -258,14 +272,14 @@ def test_only_panels_of_the_whole_shop_ignore_filters():
         panel["panelIndex"]
         for board in BOARDS
         for panel in panels(board)
-        if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]
+        if panel["type"] == "lens" and layer_of(panel)["ignoreGlobalFilters"]
     }
     assert ignoring == whole != set()
 
 
 def test_time_chart_is_split_by_value_before_time_buckets():
     (clicks,) = (panel for board in BOARDS for panel in panels(board) if panel["panelIndex"] == "now-clicks")
-    _, layer = layer_of(clicks)
+    layer = layer_of(clicks)
     operations = [layer["columns"][name]["operationType"] for name in layer["columnOrder"]]
     assert operations == ["terms", "date_histogram", "count"]
 
