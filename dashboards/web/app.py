@@ -40,6 +40,7 @@ from dashboards.web import workspace as workspace_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
 from dashboards.web.csv import csv_text
+from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
 from dashboards.web.posting import check_origin, parse_body, read_body, response_status
 from dashboards.web.request_queue import DEFAULT_LIMITS, Abandoned, Limits, RequestQueue, Result, ServerBusyError
@@ -171,7 +172,7 @@ class _Handlers:
     def declaration(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
         calendar = self._calendar()
         return {
-            **board_routes.declaration(self._source.dashboards, self._source.run, self._source.money),
+            **declaration(self._source.dashboards, self._source.run, self._source.money),
             **customer_routes.declaration(),
             "actions": dict(self._source.actions),
             "read_only": self._read_only(),
@@ -228,13 +229,12 @@ class _Handlers:
     def panel_csv(self, parameters: Parameters, search: Searches) -> Csv:
         board, panel = self._panel(single_value(parameters, "id"))
         query = parse_query(board, _without(parameters, "id"))
-        calendar, money = self._calendar(), self._source.money
+        calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         single = _single_panel(board, panel)
-        data = board_routes.board_data(single, query, search, 0, calendar, money)["panels"][panel.id]
+        data = board_routes.board_data(single, query, search, now_ms, calendar, money)["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
-        units = [board_routes.unit_of(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, data["rows"], units, money, calendar.time_zone)
+        return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)

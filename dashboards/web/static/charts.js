@@ -99,12 +99,12 @@ function frame(panel, size, model, ...children) {
 
 const linked = (address, shape) => (address ? s("a", { href: address, class: "into", tabindex: -1 }, shape) : shape);
 
-/** Returns round numbers from `low` to at least `high`. */
-export function ticks(low, high, most = 5) {
+/** Returns round numbers from `low` to at least `high`, at least `least` apart. */
+export function ticks(low, high, most = 5, least = 0) {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / most;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((one) => rough <= one * power * 1.0000001);
+  const step = Math.max(least, power * [1, 2, 5, 10].find((one) => rough <= one * power * 1.0000001));
   const marks = [];
   for (let at = Math.floor(low / step) * step; marks.length < 12; at += step) {
     marks.push(Math.abs(at) < step / 1e6 ? 0 : at);
@@ -156,9 +156,9 @@ function plane(panel, data, size, linkTo, { hidden, notes = [] }) {
   const sums = (sign) => positions.map((p) => solid.reduce((sum, one) => sum + Math.max(0, sign * (one.at(p) ?? 0)), 0) * sign);
   const all = [...(stacked ? [...sums(1), ...sums(-1)] : solid.flatMap((one) => positions.map(one.at))), ...lines.flatMap((one) => positions.map(one.at)),
     ...bands.flatMap((one) => [...positions.map(one.at), ...positions.map(one.high.at)]), ...previous.flat(), ...(panel.reference_lines ?? []).map((one) => one.value)].map((value) => value ?? 0);
-  const scale = ticks(Math.min(0, ...all), Math.max(0, ...all) || 1);
+  const { unit } = panel.measures[0];
+  const scale = ticks(Math.min(0, ...all), Math.max(0, ...all) || 1, 5, unit === "count" ? 1 : 0);
   const [bottom, high] = [scale[0], scale.at(-1)];
-  const unit = panel.measures[0].unit;
   const form = formOf(scale, unit, true);
   const labels = scale.map(form);
   const left = 10 + Math.max(...labels.map((text) => text.length)) * CHAR;
@@ -211,7 +211,7 @@ function axis(data, size, left) {
   const every = aslant ? 1 : Math.max(1, Math.ceil(wide / slot));
   const height = aslant ? Math.min(80, wide * 0.5 + 14) : 22;
   const y = size.height - (aslant ? height - 12 : 8);
-  const one = (x, label) => aslant ? words(label, x + 4, y, { "text-anchor": "end", transform: `rotate(-30 ${round(x + 4)} ${round(y)})` }) : words(label, x, y, { "text-anchor": "middle" });
+  const one = (x, label) => aslant ? words(clip(label, Math.floor(x / 5.8)), x + 4, y, { "text-anchor": "end", transform: `rotate(-30 ${round(x + 4)} ${round(y)})` }) : words(label, x, y, { "text-anchor": "middle" });
   const fits = (x) => aslant || x + wide / 2 - 6 <= size.width;
   let before;
   return { height, at: (x) => positions.map((position, n) => {
@@ -293,7 +293,7 @@ function bars(panel, data, { width, height }, linkTo, { hidden }) {
   const steps = panel.dimensions[0].kind === "steps" && visible.length === 1 && values[0].every((value, n) => n === 0 || value <= values[0][n - 1]) && values[0][0] > 0 ? values[0] : null;
   const end = (one, m, n) => {
     const [value, was] = [values[m][n], one.was(positions[n])];
-    const lost = steps && n ? ` · ${share(value / steps[0])} of all, ${formOf(steps, one.unit)(value - steps[n - 1])} (${share(steps[n - 1] ? value / steps[n - 1] - 1 : 0)})` : "";
+    const lost = steps && n && size.width < 560 ? ` · ${share(steps[n - 1] ? value / steps[n - 1] - 1 : 0)}` : steps && n ? ` · ${share(value / steps[0])} of all, ${formOf(steps, one.unit)(value - steps[n - 1])} (${share(steps[n - 1] ? value / steps[n - 1] - 1 : 0)})` : "";
     return `${forms[m](value)}${lost}${data.compared ? ` ${change(value, was, one.unit)?.text ?? ""}` : ""}`;
   };
   const ends = positions.map((_, n) => visible.map((one, m) => end(one, m, n)));

@@ -61,6 +61,18 @@ const OTHERS = {
       };
     },
   },
+  worklist: {
+    title: "Contact today",
+    async draw(signal) {
+      const worklist = await import("./worklist.js");
+      const response = await worklist.load(signal);
+      return () => {
+        put(bar, controls.refresh());
+        worklist.draw(main, declared, response);
+        return {};
+      };
+    },
+  },
   segments: {
     title: "Segments",
     async draw(signal) {
@@ -78,7 +90,8 @@ const OTHERS = {
 function navigation() {
   const now = view() === "customer" ? "customers" : view();
   const last = declared.boards.filter((one) => one.id === "pipeline");
-  const ids = [...declared.boards.filter((one) => !last.includes(one)), ...["worklist", "customers", "segments"].map((id) => ({ id, ...OTHERS[id] })), ...last];
+  const other = (...ids) => ids.map((id) => ({ id, title: OTHERS[id].title }));
+  const ids = [...declared.boards.flatMap((one) => one.id === "churn" ? [one, ...other("worklist")] : last.includes(one) ? [] : [one]), ...other("customers", "segments"), ...last];
   const lasting = controls.lasting(Object.keys(filters));
   put(element("boards"), ids.map(({ id, title }) => h("a", { href: link({ ...lasting, view: id }), "aria-current": id === now ? "page" : null, "data-key": id }, title)));
   document.title = `${ids.find(({ id }) => id === now)?.title ?? "Shopstream"} – Shopstream`;

@@ -9,7 +9,7 @@ const sortings = new Map();
 /**
  * Creates a table.
  *
- * columns: label, unit, and optionally id, field (whose values have words), help, title(row), value(row), link(row) -> address, and
+ * columns: label, unit, and optionally id, field (whose values have words), help, title(row), node(row) -> element, value(row), link(row) -> address, and
  * mark(value, row) -> text after the value. key: key of the order of rows, which is part of the address if `kept`;
  * server: { by, rising, turn(column) } if the server sorts.
  */
@@ -54,7 +54,7 @@ const isNumber = (column) => column.unit && column.unit !== "text" && column.uni
 function cell(column, row, value, n, form) {
   const text = form(value) + (column.mark?.(value, row) ?? "");
   const address = value === null ? null : column.link?.(row);
-  const inner = h(address ? "a" : "bdi", address ? { href: address, "data-key": `${n} ${address}` } : {}, text);
+  const inner = column.node ? column.node(row) : h(address ? "a" : "bdi", address ? { href: address, "data-key": `${n} ${address}` } : {}, text);
   return h("td", { class: isNumber(column) ? "number" : null, title: column.title?.(row) }, inner);
 }
 
