@@ -564,7 +564,7 @@ def _number(value: Any) -> Any:
 def fields_of(panel: Panel) -> dict[str, set[str]]:
     """Return each field that a panel uses, with its uses: an `op`, `terms`, `time`, or `where`."""
     measures = [measure for figure in panel.measures for measure in plain(figure)]
-    uses = [(measure.field, str(measure.op)) for measure in measures if measure.field]
+    uses: list[tuple[str, str]] = [(measure.field, str(measure.op)) for measure in measures if measure.field]
     conditions = [panel.where, *(measure.where for measure in measures)]
     for dimension in panel.dimensions:
         if isinstance(dimension, Steps):

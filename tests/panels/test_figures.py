@@ -107,4 +107,4 @@ def test_filters_select_the_documents_with_the_value(filled, made):
     span = Span.ending(NOW, 30)
     (row,) = rows(panel, filled[1]("sessions", query(panel, span, {"country": ["DE", "FR"], "device": []})))
     here = [d for d in made["sessions"] if span.from_ms <= (d["start_ts"] or 0) < span.to_ms]
-    assert row == {"Sessions": sum(d["country"] in ("DE", "FR") for d in here)}
+    assert row == {"Visits": sum(d["country"] in ("DE", "FR") for d in here)}
