@@ -61,7 +61,9 @@ def assert_charts_have_labels(reader):
     """Every picture has a label, and a button that shows its figures."""
     pictures = "return [...document.querySelectorAll('main .panel svg.chart')]"
     assert reader.js(f"{pictures}.every((one) => one.getAttribute('aria-label').length > 20)")
-    show = "one.closest('.panel').querySelector('.tools button')?.getAttribute('aria-label').startsWith('Show as table: ')"
+    show = (
+        "one.closest('.panel').querySelector('.tools button')?.getAttribute('aria-label').startsWith('Show as table: ')"
+    )
     assert reader.js(f"{pictures}.every((one) => {show})")
 
 
@@ -166,7 +168,9 @@ def test_days_and_periods_are_those_of_the_shop_zone(reader, shop, made, no_cust
         assert reader.js("return document.querySelector('select[data-key=Period]').value") == "this_month"
         reader.open(view="funnel", period="this_month")
         days = [row[0] for row in reader.as_table("funnel-abandoned")]
-        dates = [date.fromisoformat(day) for day in day_names(range(calendar.day_at(month), calendar.day_at(today) + 1))]
+        dates = [
+            date.fromisoformat(day) for day in day_names(range(calendar.day_at(month), calendar.day_at(today) + 1))
+        ]
         assert days[-1] == f"{dates[-1]:%-d %b %Y} (incomplete)"
         assert days[:-1] == [f"{day:%-d %b %Y}" for day in dates[:-1]]
         assert reader.js("return document.querySelectorAll('#now .partial, svg .partial').length") >= 1
