@@ -19,6 +19,7 @@ Json = dict[str, Any]
 FILLED_BY: Final = {
     "segments-daily": "`shopstream rollup` fills it from an archive.",
     "cohorts": "`shopstream rollup` fills it from an archive.",
+    "second-orders": "`shopstream rollup` fills it from an archive.",
     "movement": "`shopstream rollup` fills it from an archive.",
     "forecast": "`shopstream forecast --index` fills it.",
     "alerts": "Alerts are written when a customer's churn risk rises; `shopstream train` creates the scores.",

@@ -118,6 +118,12 @@ class RequestQueue:
         self._slots = asyncio.Semaphore(self._limits.computing)
         self._pending: dict[Hashable, _Computation] = {}
         self._results: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+        self._writes = 0
+
+    def forget(self) -> None:
+        """Share no result whose computation began before: something was written."""
+        self._writes += 1
+        self._results.clear()
 
     @property
     def queued(self) -> int:
@@ -137,6 +143,7 @@ class RequestQueue:
             ServerBusyError: too many requests wait.
             ShopstreamError: the error of `compute`.
         """
+        key = (self._writes, key)
         known = self._results.get(key)
         if known is not None and self._timer() - known[0] <= self._limits.fresh_s:
             return Result(known[1])

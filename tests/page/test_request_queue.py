@@ -220,6 +220,21 @@ def test_error_reaches_every_client_and_is_not_remembered(clock):
     run(story())
 
 
+def test_request_after_a_write_is_computed_again_even_if_an_older_one_still_runs(clock):
+    async def story():
+        queue, gate = RequestQueue(Searches(), clock), Gate()
+        before = asyncio.create_task(queue.result("board", gate, forever))
+        await until(lambda: gate.running == 1)
+        queue.forget()
+        after = asyncio.create_task(queue.result("board", gate, forever))
+        await until(lambda: gate.running == 2)
+        gate.open.set()
+        await asyncio.gather(before, after)
+        assert gate.runs == 2
+
+    run(story())
+
+
 def test_number_of_remembered_results_is_bounded(clock):
     async def story():
         queue = RequestQueue(Searches(), clock, Limits(remembered=5))

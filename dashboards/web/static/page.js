@@ -25,6 +25,18 @@ const dashboard = () => declared.boards.find((one) => one.id === view());
 
 /** Other views; their scripts are loaded when they are opened. */
 const OTHERS = {
+  worklist: {
+    title: "Contact today",
+    async draw(signal) {
+      const worklist = await import("./worklist.js");
+      const response = await worklist.load(signal);
+      return () => {
+        put(bar, controls.refresh());
+        worklist.draw(main, declared, response);
+        return {};
+      };
+    },
+  },
   customers: {
     title: "Customers",
     async draw(signal) {
@@ -45,7 +57,7 @@ const OTHERS = {
       return () => {
         put(bar, controls.refresh());
         customer.draw(main, declared, response);
-        return { newest: response.row.as_of, clock: response.now_ms };
+        return { newest: response.newest_ms, clock: response.now_ms };
       };
     },
   },
