@@ -1,4 +1,4 @@
-"""Defines the indices of a run: those that consumers write, and the trends computed from an archive."""
+"""Defines the indices of a run: of its consumers, of the trends of an archive, and of the readers of the page."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from features.schema import (
     MOVEMENT_FIELDS,
     ORDER_FIELDS,
     ORDER_ITEM_FIELDS,
+    SECOND_ORDER_FIELDS,
     SEGMENT_DAY_FIELDS,
     SESSION_FIELDS,
     Customer,
@@ -23,6 +24,7 @@ from features.schema import (
 )
 from features.scores.alerts import ALERT_FIELDS
 from features.scores.score import SCORED_ROW_FIELDS
+from features.workspace import WORKSPACE_FIELDS
 
 
 def index_definitions(customer_columns: Sequence[Field], *, contact: bool = False) -> tuple[IndexDefinition, ...]:
@@ -48,19 +50,28 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
 
 
 def trend_definitions() -> tuple[IndexDefinition, ...]:
-    """Return the indices of a run that are computed from an archive on demand; no consumer writes them."""
+    """Return the indices of a run that are computed from an archive; no consumer writes them."""
     return (
-        IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, on_demand=True),
-        IndexDefinition("cohorts", COHORT_FIELDS, on_demand=True),
-        IndexDefinition("movement", MOVEMENT_FIELDS, on_demand=True),
-        IndexDefinition("forecast", FORECAST_FIELDS, on_demand=True),
+        IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, trend=True),
+        IndexDefinition("cohorts", COHORT_FIELDS, trend=True),
+        IndexDefinition("second-orders", SECOND_ORDER_FIELDS, trend=True),
+        IndexDefinition("movement", MOVEMENT_FIELDS, trend=True),
+        IndexDefinition("forecast", FORECAST_FIELDS, trend=True),
     )
 
 
+def workspace_definitions() -> tuple[IndexDefinition, ...]:
+    """Return the indices that readers of the page write: states of the work list, notes, saved views.
+
+    They exist from the run's start, so that the page needs no permission to create an index.
+    """
+    return tuple(IndexDefinition(name, fields) for name, fields in WORKSPACE_FIELDS.items())
+
+
 def run_definitions(*, contact: bool) -> tuple[IndexDefinition, ...]:
-    """Return every index of a run: those that the consumers write, and the trends of an archive."""
+    """Return every index of a run: of its consumers, of the trends of an archive, and of the readers of the page."""
     written = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
-    return (*written, *trend_definitions())
+    return (*written, *trend_definitions(), *workspace_definitions())
 
 
 INDICES: Final = ("events", "customers", "sessions", "orders", "order-items")

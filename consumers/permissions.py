@@ -22,6 +22,7 @@ from features.schema import (
     topic_name,
     transaction_prefix,
 )
+from features.workspace import WORKSPACE_FIELDS
 
 Resource = Literal["topic", "group", "transactional-id"]
 WORKERS: Final = ("features", "index", "archive", "ends", "spark")
@@ -115,17 +116,18 @@ KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaPermission, ..
 `watch`: status. `admin`: creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
 """
 
-ElasticDuty = Literal["write", "read", "admin"]
+ElasticDuty = Literal["write", "read", "page", "admin"]
 
 
 def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
     """Return the Elasticsearch role for a duty, in the format of `PUT /_security/role/NAME` and `roles.yml`.
 
     Args:
-        duty: `write` is for the consumers, `read` for dashboards and reports, `admin` for all commands.
+        duty: `write` is for the consumers, `read` for dashboards and reports, `page` for the live page, `admin` for
+            all commands.
         run: name of the run; `*` is every run.
     """
-    cluster = {"write": ["monitor", "manage_index_templates"], "read": ["monitor"]}
+    cluster = {"write": ["monitor", "manage_index_templates"], "read": ["monitor"], "page": ["monitor"]}
     cluster["admin"] = cluster["write"]
     privileges = {
         # two single actions instead of `manage`, which could delete and close indices
@@ -138,12 +140,16 @@ def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
             "indices:admin/mapping/put",
         ],
         "read": ["read", "view_index_metadata"],
+        "page": ["read", "view_index_metadata"],
         "admin": ["all"],
     }
     indices = [{"names": _index_names(run), "privileges": privileges[duty]}]
     if duty == "write":
         # a consumer deletes only expired measurements
         indices.append({"names": _index_names(run, ("pipeline",)), "privileges": ["delete"]})
+    if duty == "page":
+        # documents only: the indices exist from the run's start
+        indices.append({"names": _index_names(run, tuple(WORKSPACE_FIELDS)), "privileges": ["index", "delete"]})
     return {"cluster": cluster[duty], "indices": indices}
 
 
@@ -151,13 +157,9 @@ def _index_names(run: str, only: tuple[str, ...] = ()) -> list[str]:
     """Return aliases, and concrete names or patterns that match no index of another run."""
     # slow imports, and `up` imports this module
     from connectors.elasticsearch.mappings import alias, index_pattern, write_index  # noqa: PLC0415
-    from consumers.index_definitions import index_definitions, trend_definitions  # noqa: PLC0415
+    from consumers.index_definitions import run_definitions  # noqa: PLC0415
 
-    definitions = [
-        definition
-        for definition in (*index_definitions(()), *trend_definitions())
-        if not only or definition.name in only
-    ]
+    definitions = [one for one in run_definitions(contact=False) if not only or one.name in only]
     return [
         name
         for definition in definitions
@@ -168,7 +170,7 @@ def _index_names(run: str, only: tuple[str, ...] = ()) -> list[str]:
     ]
 
 
-ELASTIC_DUTIES: Final[tuple[ElasticDuty, ...]] = ("write", "read", "admin")
+ELASTIC_DUTIES: Final[tuple[ElasticDuty, ...]] = ("write", "read", "page", "admin")
 
 
 def acl_commands(duty: KafkaDuty, run: str, principal: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
+from dashboards.boards.data import EVENTS, ORDERS, SESSIONS
 from dashboards.panels import Dashboard, Data, Panel, Span
 from dashboards.queries import fields_of, query, rows
 from features.calendar import UTC_CALENDAR, Calendar
@@ -65,24 +66,44 @@ class CheckResult:
     why: str = ""
 
 
-def newest(search: Search, data: Data) -> int | None:
-    """Return the newest time in a set of documents, epoch ms; None if there is none."""
-    body = {"size": 0, "aggs": {"newest": {"max": {"field": data.time_field}}}}
-    value = search(data.index, body).get("aggregations", {}).get("newest", {}).get("value")
+def newest_search(data: Data, field: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the index and the body of the search for the newest time of a set of documents."""
+    return data.index, {"size": 0, "aggs": {"newest": {"max": {"field": field}}}}
+
+
+def newest_of(response: Mapping[str, Any]) -> int | None:
+    """Return the newest time of a set of documents from the response, epoch ms; None if there is none."""
+    value = response.get("aggregations", {}).get("newest", {}).get("value")
     return None if value is None else int(value)
 
 
-def ends(search: Search, stream: Sequence[Data], wall: Data) -> Clock:
+def end_searches() -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the searches for the newest event times, as index without the run and body."""
+    return [newest_search(EVENTS, "ts"), newest_search(SESSIONS, "last_ts"), newest_search(ORDERS, "ts")]
+
+
+def stream_end(responses: Sequence[Mapping[str, Any]]) -> int:
+    """Return the end of event times, exclusive, epoch ms, from the responses to `end_searches`.
+
+    Sessions and events are written by different workers from the same records. So the time ranges end with the index
+    that is behind. Orders are rarer: their newest time counts only if it is the newest of all.
+    """
+    events, sessions, orders = (newest_of(response) for response in responses)
+    clicks = min((time for time in (events, sessions) if time is not None), default=0)
+    return max(clicks, orders or 0) + 1
+
+
+def ends(search: Search, wall: Data) -> Clock:
     """Return a clock whose time ranges end just after the newest document.
 
-    Event times end with the documents of `stream`, wall-clock times with those of `wall`. A shop whose history ends in
-    the past is therefore shown as of its end.
+    Event times end as in `stream_end`, wall-clock times with the documents of `wall`. A shop whose history ends in the
+    past is therefore shown as of its end.
     """
-    seen = [time for time in (newest(search, data) for data in stream) if time is not None]
-    stream_end, wall_end = max(seen, default=0) + 1, (newest(search, wall) or 0) + 1
+    stream_end_ms = stream_end([search(*one) for one in end_searches()])
+    wall_end_ms = (newest_of(search(*newest_search(wall, str(wall.time_field)))) or 0) + 1
 
     def end(data: Data) -> int:
-        return wall_end if data.wall else stream_end
+        return wall_end_ms if data.wall else stream_end_ms
 
     return end
 

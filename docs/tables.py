@@ -17,14 +17,14 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from connectors.kafka.topic_settings import topic_configs
-from consumers.index_definitions import index_definitions, trend_definitions
+from consumers.index_definitions import run_definitions
 from consumers.metrics.definitions import METRICS, PREFIXED_METRICS, Metric
 from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
 from dashboards.boards import DASHBOARDS
 from dashboards.markdown import explained
 from features.definitions import FEATURES
-from features.schema import DEFAULT_RUN, Field
-from features.scores.score import SCORED_ROW_FIELDS, SCORES
+from features.schema import DEFAULT_RUN
+from features.scores.score import SCORES
 from shopstream import settings
 from shopstream.cli import app as cli
 
@@ -51,8 +51,12 @@ INDEX_HOLDS = {
     "pipeline": "metrics of each worker, every few seconds; retained for 7 days",
     "segments-daily": "from `rollup`: customers, revenue and churn by day, segment, country and channel",
     "cohorts": "from `rollup`: active customers and revenue by month of the first order and month",
-    "movement": "from `rollup`: new, returning, reactivated, lost and active customers by week",
+    "second-orders": "from `rollup`: second orders, with the days since the first order; no customer id",
+    "movement": "from `rollup`: new, returning, reactivated, lost and active customers by week, and their net change",
     "forecast": "from `forecast --index`: revenue by day, actual or forecast, in total and by category",
+    "contacts": "from the page: state of a customer on the work list, done or snoozed; id = customer_id",
+    "notes": "from `note add`: events of the shop for the time axis of charts",
+    "views": "from the page: saved views, a name and an address; id = name",
 }
 
 
@@ -165,9 +169,9 @@ def _days(config: dict[str, str]) -> str:
 def indices() -> str:
     """Return the indices of a run."""
     rows = []
-    for index in (*index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))), *trend_definitions()):
+    for index in run_definitions(contact=False):
         name = f"`{DEFAULT_RUN}-{index.name}`"
-        number = "by month" if index.monthly else "one, created with its first document" if index.on_demand else "one"
+        number = "by month" if index.monthly else "one"
         rows.append((name, number, INDEX_HOLDS[index.name]))
     return table(("alias", "indices", "contents"), rows)
 

@@ -69,6 +69,48 @@ FEATURE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Feature -> its name in words. A test requires one for each feature."""
 
+SCORE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "r_score": "Recency score",
+        "f_score": "Frequency score",
+        "m_score": "Monetary score",
+        "rfm_code": "RFM scores",
+        "segment": "Segment",
+        "churn_probability": "Churn probability",
+        "churn_risk": "Churn risk",
+        "churn_reasons": "Churn drivers",
+        "purchase_probability_30d": "Probability of an order, next 30 days",
+        "expected_days_to_purchase": "Expected days to next order",
+        "expected_revenue_90d": "Expected revenue, next 90 days",
+        "recommended_action": "Recommended action",
+    }
+)
+"""Score of a customer -> its name in words. A test requires one for each score."""
+
+MODEL_INPUT_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bgnbd_alive": "Probability that the customer is active (BG/NBD)",
+        "bgnbd_churn": "Churn probability from purchase rhythm (BG/NBD)",
+        "bgnbd_orders": "Expected orders from purchase rhythm (BG/NBD)",
+        "expected_orders": "Expected orders",
+        "expected_orders_of_last_month": "Orders last month against usual",
+        "visit_pause_ratio": "Time since last visit, in typical visit gaps",
+    }
+)
+"""Input that a model computes from features -> its name in words; further inputs are written in sentence case."""
+
+PROFILE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "customer_id": "Customer",
+        "acquisition_channel": "Acquisition channel",
+        "age": "Age",
+        "country": "Country",
+        "gender": "Gender",
+        "premium": "Premium",
+        "signup_ts": "Sign-up",
+    }
+)
+
 DRIVER_LABELS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "tenure_days": "Time as a customer",
@@ -143,6 +185,14 @@ def value_label(field: str, value: str) -> str:
     if field in {"churn_reasons", "feature"} and value in FEATURE_LABELS:
         return FEATURE_LABELS[value]
     return sentence_case(value) if field in _IDENTIFIERS else value
+
+
+def column_label(column: str) -> str:
+    """Return the words for a column of customers: a feature, a score, an input of a model, or a part of the profile."""
+    for labels in (FEATURE_LABELS, SCORE_LABELS, MODEL_INPUT_LABELS, PROFILE_LABELS):
+        if column in labels:
+            return labels[column]
+    return sentence_case(column)
 
 
 def sentence_case(identifier: str) -> str:

@@ -15,6 +15,7 @@ from connectors.elasticsearch.mappings import write_index
 from features.definitions import ROW_FIELDS
 from features.errors import ShopstreamError
 from features.schema import Customer, record_fields
+from features.workspace import CONTACTS
 
 TRIES: Final = 10
 HITS_MAX: Final = 1_000
@@ -90,15 +91,31 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
     raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Try again.")
 
 
+def forget_contact(client: Elasticsearch, run: str, customer_id: str) -> bool:
+    """Delete the customer's state on the work list; return whether there was one.
+
+    An index that is missing holds nothing.
+
+    Raises:
+        ShopstreamError: the server does not answer or refuses.
+    """
+    index = write_index(run, CONTACTS)
+    try:
+        answer = client.options(ignore_status=404).delete(index=index, id=document_id(customer_id), refresh=True)
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise readable_error(error, f"The index {index}") from error
+    return bool(answer.get("result") == "deleted")
+
+
 def purge(client: Elasticsearch, run: str) -> None:
-    """Force-merge the segments of customers and alerts, which drops the old versions of documents.
+    """Force-merge the segments of customers, alerts and contacts, which drops the old versions of documents.
 
     An index that is missing, or is deleted meanwhile, holds nothing.
 
     Raises:
         ShopstreamError: the server does not answer or refuses.
     """
-    for index in (write_index(run, "customers"), write_index(run, "alerts")):
+    for index in (write_index(run, name) for name in ("customers", "alerts", CONTACTS)):
         try:
             client.options(request_timeout=PURGE_TIMEOUT_S).indices.forcemerge(
                 index=index, max_num_segments=1, flush=True

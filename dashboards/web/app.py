@@ -1,19 +1,23 @@
-"""Serves the page: routes, headers and errors as JSON. It accepts only GET and writes nothing.
+"""Serves the page: routes, headers and errors as JSON. Only three addresses write, and only what readers note.
 
 /                      the page          /static/...         its script and style
 /api/declaration       every panel       /api/board?id=      rows of a dashboard's panels
 /api/choices?id=       values of filters /api/panel.csv?id=  one panel as CSV
 /api/customers[.csv]   customers         /api/customer?id=   history of one customer
-/api/groups[.csv]      the explorer
+/api/groups[.csv]      the explorer          /api/notes          notes on the time axis
+/api/worklist[.csv]    customers to contact  /api/views          saved views
+
+POST /api/contact, /api/views and /api/views/delete write the state of a customer, and saved views.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -27,16 +31,22 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from dashboards.panels import Dashboard, Panel
+from dashboards.panels import Dashboard, Panel, Span
 from dashboards.web import boards as board_routes
 from dashboards.web import customers as customer_routes
 from dashboards.web import segments as segment_routes
+from dashboards.web import work_list as work_list_routes
+from dashboards.web import workspace as workspace_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
 from dashboards.web.csv import csv_text
+from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
+from dashboards.web.posting import check_origin, parse_body, read_body, response_status
+from dashboards.web.request_queue import DEFAULT_LIMITS, Abandoned, Limits, RequestQueue, Result, ServerBusyError
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
+from features.schema import TS_MAX
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -55,7 +65,18 @@ HEADERS: Final = {
 CALENDAR_LIFETIME_S: Final = 30.0
 """Longest time until the page follows trends that were computed by another calendar."""
 
+CLIENT_CLOSED: Final = 499
+"""Status for a client that has gone, which nobody receives."""
+
+PERMISSIONS_LIFETIME_S: Final = 10.0
+"""Longest time until the page notices that it may write, or may no longer."""
+
+T = TypeVar("T")
 Parameters = Mapping[str, Sequence[str]]
+Handler = Callable[[Parameters, Searches], T]
+Respond = Callable[[Request], Awaitable[Response]]
+Csv = tuple[str, str]
+"""Name of the file, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +92,9 @@ class Source:
         timer: seconds since an arbitrary start.
         calendar: function that returns the calendar of the run's figures.
         money: format of amounts.
+        actions: recommended action -> its text.
+        workspace: writer of what readers note; None: the page is read-only.
+        limits: bounds of the requests that are computed at once.
     """
 
     dashboards: Sequence[Dashboard]
@@ -81,6 +105,9 @@ class Source:
     timer: Callable[[], float]
     calendar: Callable[[], Calendar] = lambda: UTC_CALENDAR
     money: MoneyFormat = PLAIN_MONEY
+    actions: Mapping[str, str] = field(default_factory=dict)
+    workspace: workspace_routes.Writer | None = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -92,6 +119,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
             name that resolves to it.
     """
     handlers = _Handlers(source)
+    queue = RequestQueue(source.search, source.timer, source.limits)
     json_routes = {
         "/api/declaration": handlers.declaration,
         "/api/board": handlers.board,
@@ -99,17 +127,27 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
         "/api/customers": handlers.customers,
         "/api/customer": handlers.customer,
         "/api/groups": handlers.groups,
+        "/api/worklist": handlers.work_list,
+        "/api/notes": handlers.notes,
+        "/api/views": handlers.views,
     }
     csv_routes = {
         "/api/panel.csv": handlers.panel_csv,
         "/api/customers.csv": handlers.customers_csv,
         "/api/groups.csv": handlers.groups_csv,
+        "/api/worklist.csv": handlers.work_list_csv,
+    }
+    post_routes: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Json]]] = {
+        "/api/contact": (workspace_routes.ContactRequest, handlers.change_contact),
+        "/api/views": (workspace_routes.ViewRequest, handlers.save_view),
+        "/api/views/delete": (workspace_routes.ViewDeletion, handlers.delete_view),
     }
     return Starlette(
         routes=[
             Route("/", _page),
-            *(Route(path, _as_json(handler)) for path, handler in json_routes.items()),
-            *(Route(path, _as_csv(handler)) for path, handler in csv_routes.items()),
+            *(Route(path, _as_json(path, handler, queue)) for path, handler in json_routes.items()),
+            *(Route(path, _as_csv(path, handler, queue)) for path, handler in csv_routes.items()),
+            *(Route(path, _accepting(*accepted, queue), methods=["POST"]) for path, accepted in post_routes.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -117,7 +155,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
-        exception_handlers={ShopstreamError: _error_response},
+        exception_handlers={ShopstreamError: _error_response, Abandoned: _gone},
     )
 
 
@@ -128,63 +166,93 @@ class _Handlers:
         self._source = source
         self._boards = {board.id: board for board in source.dashboards}
         self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
-        self._recent = RecentCache(source.timer)
         self._calendars = RecentCache(source.timer, CALENDAR_LIFETIME_S)
+        self._permissions = RecentCache(source.timer, PERMISSIONS_LIFETIME_S)
 
-    def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
+    def declaration(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
         calendar = self._calendar()
         return {
-            **board_routes.declaration(self._source.dashboards, self._source.run, self._source.money),
+            **declaration(self._source.dashboards, self._source.run, self._source.money),
             **customer_routes.declaration(),
+            "actions": dict(self._source.actions),
+            "read_only": self._read_only(),
+            "writable": not self._read_only(),
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
 
-    def board(self, parameters: Parameters) -> Json:
+    def board(self, parameters: Parameters, search: Searches) -> Json:
         board = self._board(parameters)
-        query = parse_query(board, _without(parameters, "id"))
-        return self._recent.get(
-            ("board", board.id, _key(parameters)),
-            lambda: board_routes.board_data(
-                board, query, self._source.search, self._source.now_ms(), self._calendar(), self._source.money
-            ),
-        )
-
-    def choices(self, parameters: Parameters) -> Json:
-        board = self._board(parameters)
-        return self._recent.get(("choices", board.id), lambda: board_routes.choices(board, self._source.search))
-
-    def customers(self, parameters: Parameters) -> Json:
-        return customer_routes.customers(parameters, self._source.search, self._source.money)
-
-    def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.history(
-            parameters, self._source.search, self._source.now_ms(), self._source.money, self._calendar()
-        )
-
-    def groups(self, parameters: Parameters) -> Json:
-        return self._recent.get(
-            ("groups", _key(parameters)),
-            lambda: segment_routes.groups(
-                parameters, self._source.search, self._source.table_folder, self._source.money
-            ),
-        )
-
-    def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
-        board, panel = self._panel(single_value(parameters, "id"))
         query = parse_query(board, _without(parameters, "id"))
         calendar, money = self._calendar(), self._source.money
+        data = board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
+        return data | {"notes": workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))}
+
+    def choices(self, parameters: Parameters, search: Searches) -> Json:
+        return board_routes.choices(self._board(parameters), search)
+
+    def customers(self, parameters: Parameters, search: Searches) -> Json:
+        return customer_routes.customers(parameters, search, self._source.money)
+
+    def customer(self, parameters: Parameters, search: Searches) -> Json:
+        source = self._source
+        return customer_routes.history(
+            parameters, search, source.now_ms(), source.money, self._calendar(), source.actions
+        )
+
+    def work_list(self, parameters: Parameters, search: Searches) -> Json:
+        source = self._source
+        return work_list_routes.work_list_data(parameters, search, source.now_ms(), source.money, source.actions)
+
+    def work_list_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "worklist", work_list_routes.work_list_csv(self.work_list(parameters, search), self._source.money)
+
+    def notes(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
+        return {"notes": workspace_routes.notes_between(search, Span(0, TS_MAX))}
+
+    def views(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
+        return {"views": workspace_routes.saved_views(search)}
+
+    def change_contact(self, request: workspace_routes.ContactRequest) -> Json:
+        source = self._source
+        return workspace_routes.change_contact(request, self._writer(), source.search, source.now_ms())
+
+    def save_view(self, request: workspace_routes.ViewRequest) -> Json:
+        source = self._source
+        return workspace_routes.save_view(request, self._writer(), source.search, source.now_ms())
+
+    def delete_view(self, request: workspace_routes.ViewDeletion) -> Json:
+        return workspace_routes.delete_view(request, self._writer(), self._source.search)
+
+    def groups(self, parameters: Parameters, search: Searches) -> Json:
+        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money)
+
+    def panel_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        board, panel = self._panel(single_value(parameters, "id"))
+        query = parse_query(board, _without(parameters, "id"))
+        calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         single = _single_panel(board, panel)
-        data = board_routes.board_data(single, query, self._source.search, 0, calendar, money)["panels"][panel.id]
+        data = board_routes.board_data(single, query, search, now_ms, calendar, money)["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
-        units = [board_routes.unit_of(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, data["rows"], units, money, calendar.time_zone)
+        return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
 
-    def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "customers", customer_routes.customers_csv(self.customers(parameters), self._source.money)
+    def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)
 
-    def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "groups", segment_routes.groups_csv(self.groups(parameters), self._source.money)
+    def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)
+
+    def _read_only(self) -> str:
+        """Return why the page cannot write; empty if it can."""
+        reason: str = self._permissions.get(
+            "read only", lambda: workspace_routes.read_only_reason(self._source.workspace)
+        )
+        return reason
+
+    def _writer(self) -> workspace_routes.Writer:
+        workspace_routes.check_writable(self._read_only())
+        assert self._source.workspace is not None
+        return self._source.workspace
 
     def _calendar(self) -> Calendar:
         calendar: Calendar = self._calendars.get("calendar", self._source.calendar)
@@ -221,20 +289,45 @@ def _parameters(request: Request) -> Parameters:
     return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
-def _as_json(handler: Callable[[Parameters], Json]) -> Callable[[Request], Any]:
+def _as_json(path: str, handler: Handler[Json], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        data = await run_in_threadpool(handler, _parameters(request))
-        return JSONResponse(data, headers={"Cache-Control": "no-store"})
+        result = await _result(path, handler, queue, request)
+        stale = {} if result.age_s is None else {"stale_ms": round(result.age_s * 1_000)}
+        return JSONResponse(result.value | stale, headers={"Cache-Control": "no-store"})
 
     return respond
 
 
-def _as_csv(handler: Callable[[Parameters], tuple[str, str]]) -> Callable[[Request], Any]:
+def _as_csv(path: str, handler: Handler[Csv], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        name, text = await run_in_threadpool(handler, _parameters(request))
+        name, text = (await _result(path, handler, queue, request)).value
         disposition = f'attachment; filename="{name}.csv"'
         headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
         return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
+
+    return respond
+
+
+async def _result(path: str, handler: Handler[Any], queue: RequestQueue, request: Request) -> Result:
+    """Compute a response, or take it from an equal request. Raises as `RequestQueue.result`."""
+    parameters = _parameters(request)
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return await queue.result((path, _key(parameters)), lambda search: handler(parameters, search), disconnected)
+
+
+def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue: RequestQueue) -> Respond:
+    async def respond(request: Request) -> Response:
+        check_origin(request.headers)
+        body = parse_body(await read_body(request), kind)
+        try:
+            data = await run_in_threadpool(handler, body)
+        finally:
+            queue.forget()  # the writer sees what was written
+        return JSONResponse(data, headers={"Cache-Control": "no-store"})
 
     return respond
 
@@ -245,8 +338,12 @@ async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette ca
 
 async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
     assert isinstance(error, ShopstreamError)
-    status = 400 if isinstance(error, UsageError) else 503
-    return JSONResponse({"problem": error.message, "remedy": error.remedy}, status)
+    headers = {"Retry-After": "2"} if isinstance(error, ServerBusyError) else None
+    return JSONResponse({"problem": error.message, "remedy": error.remedy}, response_status(error), headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    return Response(status_code=CLIENT_CLOSED)
 
 
 class _SecurityHeaders:

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.formats.money_format import MoneyFormat
+from dashboards.checks import end_searches, stream_end
 from dashboards.conditions import any_of
+from dashboards.customer_summary import customer_summary
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
+from dashboards.reasons import reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
 from features.calendar import Calendar
-from features.definitions import FEATURES, MONEY_FIELDS
+from features.definitions import FEATURES, MONEY_FIELDS, Feature
 from features.errors import UsageError
-from features.schema import CONTACT_FIELDS, VOID_STATUS, record_fields
+from features.labels import FEATURE_LABELS, labels_of_values
+from features.schema import CONTACT_FIELDS, DAY_MS, VOID_STATUS, record_fields
 from features.schema import Customer as Profile
-from features.scores.score import SCORE_FIELDS
+from features.scores.score import SCORE_FIELDS, SCORES
 
 PAGE: Final = 50
 PAGE_MAX: Final = 500
@@ -32,6 +37,8 @@ HISTORY_MAX: Final = 50
 """Most sessions, and most orders, of a customer's history: the newest ones."""
 ALERTS_MAX: Final = 100
 WEEKS: Final = 53
+NEXT_ORDER_DAYS_MAX: Final = 90.0
+"""Expected days to the next order that mean: none within the horizon of the model."""
 _REVENUE: Final = {"v": {"sum": {"field": "total"}}}
 
 
@@ -52,27 +59,33 @@ class Column:
     help: str = ""
 
 
-_HELP: Final = {feature.name: feature.help for feature in FEATURES}
+_HELP: Final = {feature.name: feature.help for feature in FEATURES} | {score.name: score.help for score in SCORES}
+
+
+def _feature_column(name: str, unit: Unit) -> Column:
+    return Column(name, FEATURE_LABELS[name], unit, _HELP[name])
+
 
 COLUMNS: Final = (
     Column("customer_id", "Customer"),
     Column("segment", "Segment"),
     Column("churn_risk", "Risk"),
-    Column("churn_probability", "Churn probability", "percent"),
-    Column("revenue_365d", "Revenue of a year", "money", _HELP["revenue_365d"]),
-    Column("orders_365d", "Orders in a year", "count", _HELP["orders_365d"]),
-    Column("recency_days", "Days since order", "days", _HELP["recency_days"]),
-    Column("days_since_visit", "Days since visit", "days", _HELP["days_since_visit"]),
-    Column("purchase_probability_30d", "Buys within 30 days", "percent"),
+    Column("churn_probability", "Churn probability (90 days)", "percent", _HELP["churn_probability"]),
+    Column("churn_reasons", "Why", help=_HELP["churn_reasons"]),
+    Column("recommended_action", "Recommended action"),
+    _feature_column("revenue_365d", "money"),
+    _feature_column("recency_days", "days"),
+    _feature_column("days_since_visit", "days"),
+    _feature_column("orders_365d", "count"),
+    Column("purchase_probability_30d", "P(order in 30 days)", "percent", _HELP["purchase_probability_30d"]),
     Column("country", "Country"),
-    Column("churn_reasons", "Reasons"),
-    Column("recommended_action", "Action"),
 )
+"""Columns of the list: why and what to do come before the figures."""
 FILTERS: Final = (
     Column("segment", "Segment"),
     Column("churn_risk", "Risk"),
     Column("recommended_action", "Action"),
-    Column("churn_reasons", "Reason"),
+    Column("churn_reasons", "Why"),
     Column("country", "Country"),
     Column("acquisition_channel", "Channel"),
     Column("top_category_90d", "Category"),
@@ -99,8 +112,7 @@ def declaration() -> Json:
             "filters": [{"field": c.field, "label": c.label} for c in FILTERS],
             "page": PAGE,
         },
-        "features": {feature.name: feature.help for feature in FEATURES},
-        "amounts": sorted(MONEY_FIELDS),
+        "labels": labels_of_values(),
     }
 
 
@@ -171,16 +183,25 @@ def customers_csv(data: Json, money: MoneyFormat) -> str:
 
 
 def history(
-    parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int, money: MoneyFormat, calendar: Calendar
+    parameters: Mapping[str, Sequence[str]],
+    search: Searches,
+    now_ms: int,
+    money: MoneyFormat,
+    calendar: Calendar,
+    actions: Mapping[str, str] = MappingProxyType({}),
 ) -> Json:
-    """Return the history of a customer: newest row, sessions, orders without void ones, alerts, weeks of the last year.
+    """Return the history of a customer up to the newest time of the data.
+
+    It has the sentence about the customer, the reasons in words, the newest row, its figures with their definitions,
+    visits, orders without void ones, and alerts. `days` and `weeks` are those of the last year, weeks without gaps.
 
     Args:
         parameters: parameter `id`.
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms.
         money: format of amounts.
-        calendar: calendar of the weeks.
+        calendar: calendar of the days and weeks.
+        actions: recommended action -> its text.
 
     Raises:
         UsageError: the customer does not exist.
@@ -202,20 +223,60 @@ def history(
     rows = _sources(known)
     if not rows and not _sources(sessions) and not _sources(orders):
         raise UsageError(f"There is no customer {customer_id[:100]!r}.", "Use an id from the list of customers.")
+    row = rows[0] if rows else {}
+    end_ms = stream_end(complete(search.many(end_searches()))) - 1
+    newest_ms = max(end_ms, row.get("as_of") or 0, *(one["ts"] for one in _sources(alerts)))
+    days = {"sessions": _days(sessions, "doc_count"), "revenue": _days(orders, "v")}
+    weeks = {name: _weeks(figures, newest_ms, calendar) for name, figures in days.items()}
+    since_ms = calendar.floor_ms("week", [newest_ms], 1 - WEEKS).tolist()[0]
     return {
         "id": customer_id,
         "now_ms": now_ms,
-        "row": _rounded(rows[0], money) if rows else {},
+        "newest_ms": newest_ms,
+        "summary": customer_summary(row, newest_ms, calendar) if row else "",
+        "why": reasons(row, money),
+        "action_text": actions.get(row.get("recommended_action") or "", ""),
+        "next_order_ms": _next_order(row),
+        "inputs": _inputs(row, money),
+        "row": _rounded(row, money),
         "sessions": _sources(sessions),
         "sessions_total": _total(sessions),
         "orders": _sources(orders),
         "orders_total": _total(orders),
         "alerts": _sources(alerts)[::-1],
-        "weeks": {
-            "sessions": _weeks(sessions, "doc_count", calendar),
-            "revenue": [[start, money.number(amount)] for start, amount in _weeks(orders, "v", calendar)],
-        },
+        "since_ms": since_ms,
+        "days": {name: [day for day, _ in figures if day >= since_ms] for name, figures in days.items()},
+        "weeks": weeks | {"revenue": [[start, money.number(amount)] for start, amount in weeks["revenue"]]},
     }
+
+
+def _next_order(row: Json) -> int | None:
+    """Return the expected time of the next order, epoch ms; None without its model, or if none is expected."""
+    wait = row.get("expected_days_to_purchase")
+    return None if wait is None or wait >= NEXT_ORDER_DAYS_MAX else round(row["as_of"] + wait * DAY_MS)
+
+
+def _inputs(row: Json, money: MoneyFormat) -> list[list[Any]]:
+    """Return label, value, unit and definition of every known feature."""
+    return [
+        [FEATURE_LABELS[one.name], _value(row[one.name], unit, money), unit, one.help]
+        for one in FEATURES
+        if row.get(one.name) is not None
+        for unit in [_unit(one)]
+    ]
+
+
+def _unit(feature: Feature) -> str:
+    if feature.name in MONEY_FIELDS:
+        return "money"
+    if feature.kind in ("time", "int"):
+        return "time" if feature.kind == "time" else "count"
+    if feature.kind == "string":
+        return "text"
+    words = feature.name.split("_")
+    if "days" in words:
+        return "days"
+    return "percent" if "rate" in words or "share" in words else "seconds" if "duration" in words else "number"
 
 
 def _rounded(row: Json, money: MoneyFormat) -> Json:
@@ -238,22 +299,25 @@ def _daily(field: str, inner: dict[str, Any], calendar: Calendar) -> dict[str, A
     return {"aggs": {"days": {"date_histogram": {"field": field, **how}, "aggs": inner}}}
 
 
-def _weeks(response: Mapping[str, Any], name: str, calendar: Calendar) -> list[list[float]]:
-    """Return the start (epoch ms) and figure of each of the newest weeks that have documents.
+def _days(response: Mapping[str, Any], name: str) -> list[tuple[int, float]]:
+    """Return the start (epoch ms) and figure of each local day that has documents."""
+    buckets = response.get("aggregations", {}).get("days", {}).get("buckets", ())
+    return [(one["key"], one[name] if name == "doc_count" else one[name]["value"]) for one in buckets]
+
+
+def _weeks(days: Sequence[tuple[int, float]], newest_ms: int, calendar: Calendar) -> list[list[float]]:
+    """Return the start (epoch ms) and figure of each of the last weeks, the newest one with `newest_ms`.
 
     Elasticsearch has weeks from Monday only, so its days are added up.
     """
-    buckets = response.get("aggregations", {}).get("days", {}).get("buckets", ())
-    weeks: dict[int, float] = {}
-    for bucket, day in zip(buckets, calendar.day_of([bucket["key"] for bucket in buckets]).tolist(), strict=True):
-        week = calendar.week_of(day)
-        weeks[week] = weeks.get(week, 0) + (bucket[name] if name == "doc_count" else bucket[name]["value"])
-    last = max(weeks, default=0)
-    return [
-        [calendar.day_start_ms(calendar.week_day(week)), figure]
-        for week, figure in weeks.items()
-        if week > last - WEEKS
-    ]
+    last = calendar.week_of(calendar.day_at(newest_ms))
+    figures = dict.fromkeys(range(last - WEEKS + 1, last + 1), 0.0)
+    numbers = calendar.day_of([start for start, _ in days]).tolist()
+    for (_, figure), day in zip(days, numbers, strict=True):
+        if (week := calendar.week_of(day)) in figures:
+            figures[week] += figure
+    starts = calendar.start_ms([calendar.week_day(week) for week in figures]).tolist()
+    return [[start, figure] for start, figure in zip(starts, figures.values(), strict=True)]
 
 
 def _sources(response: Mapping[str, Any]) -> list[dict[str, Any]]:

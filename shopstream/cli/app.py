@@ -72,6 +72,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "dashboards check": "dashboards.check",
         "dashboards import": "dashboards.import_objects",
         "dashboards serve": "dashboards.serve",
+        "note add": "note.add",
+        "note list": "note.list_notes",
+        "note delete": "note.delete",
     },
 }
 """Panel of `--help` -> name of a command, with its group -> module of `shopstream.cli` and function.
@@ -85,6 +88,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "dead-letters": "List, show and replay dead letters: the records that consumers rejected.",
     "spark": "Run backfill, stream and training on a Spark cluster (extra `[spark]`).",
     "dashboards": "Build, check, import and serve dashboards.",
+    "note": "Add, list and delete notes on the time axis of charts.",
 }
 """Group of commands -> its help."""
 

@@ -193,13 +193,17 @@ def serve(
     from connectors.elasticsearch.admin import quiet_client_logs
     from shopstream.jobs import serve_dashboards
     from shopstream.jobs.produce import stop_on_signal
-    from shopstream.jobs.runs import check_visible
+    from shopstream.jobs.runs import check_visible, other_runs
     from shopstream.settings import load_settings
 
     quiet_client_logs()
     settings = load_settings(run=run)
     if run is not None:
         check_visible(settings)
+    elif others := other_runs(settings):
+        Console(stderr=True).print(
+            f"there is no run {settings.run} yet; --run selects one of: {', '.join(others)}", highlight=False
+        )
     listening = serve_dashboards.Listening(host, port, tuple(names or ()))
     with stop_on_signal() as stopped, serve_dashboards.serve_in_thread(settings, segments, listening) as address:
         typer.echo(address)

@@ -18,8 +18,8 @@ def setup(
     """Create a run's topics, index templates and indices, and Elasticsearch's users; a second call changes nothing.
 
     The command creates a user, with the permissions of docs/security.md, for each of the variables WRITER_PASSWORD,
-    READER_PASSWORD, TRAINER_PASSWORD and ANALYST_PASSWORD that is set. KIBANA_PASSWORD becomes the password of
-    kibana_system. Creating users needs Elasticsearch's superuser; the other commands never do.
+    READER_PASSWORD, PAGE_PASSWORD, TRAINER_PASSWORD and ANALYST_PASSWORD that is set. KIBANA_PASSWORD becomes the
+    password of kibana_system. Creating users needs Elasticsearch's superuser; the other commands never do.
 
     Example: `shopstream setup --run shop`
     """

@@ -6,6 +6,7 @@ import filecmp
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from features.errors import ShopstreamError
 from shopstream.embedded import artifacts, certificates, ports
 from shopstream.embedded.account import ServerAccount, give, reachable_folder
 from shopstream.embedded.certificates import Certificates
-from shopstream.embedded.elastic_users import ADMIN, READER, has_admin, write_users
+from shopstream.embedded.elastic_users import ADMIN, PAGE, READER, has_admin, write_limited_user, write_users
 from shopstream.embedded.java import java_home, java_version, readable
 from shopstream.embedded.process import Launch, run
 from shopstream.settings import Settings
@@ -44,6 +45,8 @@ logger.roles.level = error
 """
 
 
+USER_TIMEOUT_S: Final = 20.0
+"""Longest wait until a running server accepts a new user; it reads its files every 5 s."""
 KEYSTORE: Final = "server.p12"
 KEYSTORE_SETTING: Final = "xpack.security.http.ssl.keystore.secure_password"
 PATH_ARGUMENT: Final = "-Des.path.conf="
@@ -132,6 +135,11 @@ class ElasticsearchServer:
         """File with the password of the read-only user, readable by the current user only."""
         return self.settings.home / "secrets" / "elastic-reader-password"
 
+    @property
+    def page_file(self) -> Path:
+        """File with the password of the live page's user, readable by the current user only."""
+        return self.settings.home / "secrets" / "elastic-page-password"
+
     def needed(self) -> tuple[artifacts.Artifact, ...]:
         """Return the files to download: none once the archive is unpacked; `prepare` checks the tree."""
         return () if artifacts.tree_path(self.artifact, self.settings.cache).is_dir() else (self.artifact,)
@@ -182,7 +190,8 @@ class ElasticsearchServer:
         tool = str(tree / "bin" / "elasticsearch-keystore")
         if (config / "elasticsearch.keystore").is_file() and not has_admin(config):
             _forget_password(tool, launch)
-        write_users(config, certificates.secret_file(self.password_file), certificates.secret_file(self.reader_file))
+        secrets = (certificates.secret_file(file) for file in (self.password_file, self.reader_file, self.page_file))
+        write_users(config, *secrets)
         held = Certificates.of(self.settings.home) if self.secure else None
         if held is not None and not _same(held.keystore, config / KEYSTORE):
             run([tool, "add", "--stdin", "--force", KEYSTORE_SETTING], launch, stdin=f"{held.password}\n")
@@ -202,17 +211,36 @@ class ElasticsearchServer:
         lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
 
-    def endpoint(self, port: int, *, read_only: bool = False) -> ElasticEndpoint:
+    def complete_users(self, port: int) -> None:
+        """Add the page's user to a running server that a former version started, and wait until it is accepted."""
+        if self.page_file.is_file():
+            return
+        from connectors.elasticsearch.admin import is_ready  # noqa: PLC0415 - loads the client
+
+        config = self.folder / "config"
+        # the reader's role of a former version lacks the newest indices
+        write_limited_user(config, READER, certificates.secret_file(self.reader_file))
+        write_limited_user(config, PAGE, certificates.secret_file(self.page_file))
+        give(config, self.account)
+        end_s = time.monotonic() + USER_TIMEOUT_S
+        while not is_ready(self.endpoint(port, PAGE)) and time.monotonic() < end_s:
+            time.sleep(0.5)
+
+    def endpoint(self, port: int, username: str = ADMIN) -> ElasticEndpoint:
         """Return address and credentials for clients.
 
         Args:
             port: HTTP port of the server.
-            read_only: whether to return the read-only user instead of `elastic`.
+            username: user of the server: ADMIN, READER or PAGE. A server that a former version started has no PAGE;
+                READER is returned instead.
 
         Raises:
             ShopstreamError: the password file is missing or not readable.
         """
-        username, password_file = (READER, self.reader_file) if read_only else (ADMIN, self.password_file)
+        if username == PAGE and not self.page_file.is_file():
+            username = READER
+        files = {ADMIN: self.password_file, READER: self.reader_file, PAGE: self.page_file}
+        password_file = files[username]
         try:
             password = certificates.read_secret(password_file)
         except OSError as error:

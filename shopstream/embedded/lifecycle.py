@@ -29,6 +29,8 @@ from shopstream.embedded import (
     process_identity,
     state_file,
 )
+from shopstream.embedded.elastic_users import ADMIN, PAGE, READER
+from shopstream.embedded.elasticsearch import ElasticsearchServer
 from shopstream.embedded.process_identity import Identity
 from shopstream.embedded.servers import EmbeddedServer, Servers, with_tls_mode
 from shopstream.embedded.state_file import Record, ServerRecord
@@ -89,7 +91,15 @@ def up(settings: Settings, console: Console) -> Endpoints:
         _start_all(stopped, records, settings, console)
         ended = [server for server in running_now if not _await_running(server, records, settings, console)]
         _start_all(ended, records, settings, console)
+        if servers.elasticsearch in running_now and servers.elasticsearch not in ended:
+            _complete_users(servers.elasticsearch, records)
     return _checked_endpoints(replace(servers, known=records.known))
+
+
+def _complete_users(server: ElasticsearchServer | None, records: _ServerRecords) -> None:
+    entry = records.of("elasticsearch")
+    if server is not None and entry is not None:
+        server.complete_users(entry.port)
 
 
 def _runs(server: EmbeddedServer, records: _ServerRecords, console: Console) -> bool:
@@ -278,7 +288,18 @@ def elastic_endpoint(settings: Settings, *, read_only: bool = False) -> ElasticE
     Raises:
         ShopstreamError: the embedded server does not run.
     """
-    return _running_servers(settings, "elasticsearch").elastic_endpoint(read_only=read_only)
+    return _running_servers(settings, "elasticsearch").elastic_endpoint(READER if read_only else ADMIN)
+
+
+def page_endpoint(settings: Settings) -> ElasticEndpoint:
+    """Return Elasticsearch's endpoint for the live page, without a request to it.
+
+    The embedded server has a user for it, who may also write what readers note. An external one has one user only.
+
+    Raises:
+        ShopstreamError: the embedded server does not run.
+    """
+    return _running_servers(settings, "elasticsearch").elastic_endpoint(PAGE)
 
 
 def _running_servers(settings: Settings, name: Literal["kafka", "elasticsearch"]) -> Servers:

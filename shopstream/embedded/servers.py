@@ -15,6 +15,7 @@ from features.errors import ShopstreamError
 from shopstream.embedded import artifacts, process
 from shopstream.embedded.account import server_account
 from shopstream.embedded.certificates import Certificates
+from shopstream.embedded.elastic_users import ADMIN
 from shopstream.embedded.elasticsearch import ElasticsearchServer
 from shopstream.embedded.kafka import KafkaServer
 from shopstream.embedded.state_file import Record, ServerRecord
@@ -85,17 +86,17 @@ class Servers:
         assert self.known.kafka is not None
         return self.kafka.endpoint(self.known.kafka.port)
 
-    def elastic_endpoint(self, *, read_only: bool = False) -> ElasticEndpoint:
+    def elastic_endpoint(self, username: str = ADMIN) -> ElasticEndpoint:
         """Return Elasticsearch's endpoint; the embedded one must have been started before.
 
         Args:
-            read_only: whether to log in to the embedded one as the read-only user.
+            username: user of the embedded one.
         """
         if (external := external_elasticsearch(self.settings.elasticsearch)) is not None:
             return external
         assert self.elasticsearch is not None
         assert self.known.elasticsearch is not None
-        return self.elasticsearch.endpoint(self.known.elasticsearch.port, read_only=read_only)
+        return self.elasticsearch.endpoint(self.known.elasticsearch.port, username)
 
     def elastic_authority(self) -> Path | None:
         """Return the file of the authority that clients of Elasticsearch trust; None without one."""

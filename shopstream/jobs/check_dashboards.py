@@ -10,7 +10,7 @@ from connectors.elasticsearch.search import Searcher
 from consumers.index_definitions import run_definitions
 from dashboards import checks
 from dashboards.boards import DASHBOARDS
-from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
+from dashboards.boards.data import PIPELINE
 from dashboards.kibana.saved_objects import saved_objects, used
 from dashboards.panels import Data
 from dashboards.validation import faults
@@ -48,7 +48,7 @@ def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[
         check(client)
         search = Searcher(client, settings.run)
         types = {data.index: search.types(data.index) for data in used(DASHBOARDS)}
-        end = _fixed(as_of_ms) if as_of_ms is not None else checks.ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
+        end = _fixed(as_of_ms) if as_of_ms is not None else checks.ends(search, PIPELINE)
         calendar = run_calendar(client, settings.run, settings.shop)
         return checks.check(DASHBOARDS, search, end, time.perf_counter, types, declared_kinds(), repeat, calendar)
 

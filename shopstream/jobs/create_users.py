@@ -16,7 +16,7 @@ from elasticsearch import ApiError, AuthenticationException, Elasticsearch
 from connectors.elasticsearch.client import ElasticConnection, open_client, readable_error
 from consumers.permissions import ElasticDuty, elastic_role
 from features.errors import ShopstreamError
-from shopstream.embedded.elastic_users import READER
+from shopstream.embedded.elastic_users import PAGE, READER
 
 KIBANA_USER: Final = "kibana_system"
 """Built-in user; it has a role but no password."""
@@ -45,11 +45,13 @@ class ElasticUser:
 USERS: Final = (
     ElasticUser("shopstream-writer", "WRITER_PASSWORD", "write"),
     ElasticUser(READER, "READER_PASSWORD", "read"),
+    ElasticUser(PAGE, "PAGE_PASSWORD", "page"),
     ElasticUser("shopstream-trainer", "TRAINER_PASSWORD", "admin"),
     ElasticUser("shopstream-analyst", "ANALYST_PASSWORD", "read", (VIEWER,)),
     ElasticUser(KIBANA_USER, "KIBANA_PASSWORD", None),
 )
-"""Users for the consumers, the live page, trends and forecasts, people in Kibana, and Kibana itself."""
+"""Users for the consumers, readers such as reports, the live page, trends and forecasts, people in Kibana, and Kibana
+itself."""
 
 PASSWORD_CHARS_MIN: Final = 6
 """Minimum length that Elasticsearch accepts."""

@@ -31,11 +31,12 @@ from consumers.archive.files import PARTS_FOLDER
 from consumers.erasure import dead_letters as dead_letter_erasure
 from consumers.erasure import profile_topic
 from consumers.erasure.files import FileCounts, forget_in_archive, forget_in_checkpoints
-from consumers.erasure.indices import forget_in_alerts, forget_in_index, purge
+from consumers.erasure.indices import forget_contact, forget_in_alerts, forget_in_index, purge
 from consumers.erasure.lock import BUSY_REMEDY, WAIT_S, Lock, erasure_lock
 from consumers.erasure.profile_topic import Tombstones
 from features.errors import ShopstreamError, UsageError
 from features.schema import CUSTOMERS_FILE, topic_name
+from features.workspace import CONTACTS
 from shopstream import embedded
 from shopstream.jobs import consume as consume_job
 from shopstream.jobs import runs as runs_job
@@ -150,7 +151,7 @@ class Erasure:
         if tombstones is not None:
             self._attempt(f"consumers of {name}", lambda: self._await_consumers(kafka, name, tombstones))
         self._attempt(f"checkpoints of {name}", lambda: self._in_checkpoints(name))
-        if run is None or any(index.name in ("customers", "alerts") for index in run.indices):
+        if run is None or any(index.name in ("customers", "alerts", CONTACTS) for index in run.indices):
             self._attempt(f"indices of {name}", lambda: self._in_indices(name))
         if tombstones is not None and lock is not None:
             self._attempt(f"dead letters of {name}", lambda: self._in_dead_letters(kafka, name, tombstones, lock))
@@ -214,9 +215,11 @@ class Erasure:
         with open_client(elastic_connection(endpoint), connections=1) as client:
             changed = forget_in_index(client, name, self.customer_id)
             alerts = forget_in_alerts(client, name, self.customer_id)
+            contacted = forget_contact(client, name, self.customer_id)
             if self.force_compaction:
                 purge(client, name)
         message = "the customer's document was rewritten without the profile" if changed else "no profile"
+        message += "; the state on the work list was deleted" if contacted else ""
         return f"{message}; {alerts} alerts held its fields and were rewritten" if alerts else message
 
     def _in_dead_letters(

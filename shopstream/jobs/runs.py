@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -325,9 +325,22 @@ def check_visible(settings: Settings) -> None:
     Raises:
         ShopstreamError: there is no such run, or Elasticsearch does not answer.
     """
+    existing = _visible_runs(settings)
+    if existing is not None:
+        raise _no_run(settings.run, "in Elasticsearch", existing)
+
+
+def other_runs(settings: Settings) -> list[str]:
+    """Return the runs that are in Elasticsearch if `settings.run` is not; else nothing. Raises as `check_visible`."""
+    return sorted(_visible_runs(settings) or ())
+
+
+def _visible_runs(settings: Settings) -> Collection[str] | None:
+    """Return the runs in Elasticsearch; None if `settings.run` is one of them."""
     with open_client(elastic_connection(embedded.elastic_endpoint(settings, read_only=True)), connections=1) as client:
-        if not aliases.is_visible(client, settings.run, run_definitions(contact=False)):
-            raise _no_run(settings.run, "in Elasticsearch", aliases.alias_sets(client))
+        if aliases.is_visible(client, settings.run, run_definitions(contact=False)):
+            return None
+        return aliases.alias_sets(client)
 
 
 def check_exists(settings: Settings, state: str | None = None) -> None:

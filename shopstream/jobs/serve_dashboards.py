@@ -13,6 +13,8 @@ from typing import Final
 
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
+from connectors.elasticsearch.workspace import Workspace
+from connectors.formats.rules_file import builtin_rules, default_rules, parse_rules
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source, build
 from features.calendar import Calendar
@@ -25,7 +27,7 @@ from shopstream.settings import Settings
 
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 CONNECTIONS: Final = 8
-REQUESTS_MAX: Final = 100
+REQUESTS_MAX: Final = 200
 """Maximum number of concurrent requests; further ones get status 503."""
 SEARCH_TIMEOUT_S: Final = 10.0
 
@@ -61,7 +63,7 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
     Raises:
         ShopstreamError: the embedded Elasticsearch does not run, or a setting is wrong.
     """
-    endpoint = embedded.elastic_endpoint(settings, read_only=True)
+    endpoint = embedded.page_endpoint(settings)
     clock = wall_clock()
     with open_client(elastic_connection(endpoint), connections=CONNECTIONS) as client:
         searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)
@@ -70,9 +72,25 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
             return run_calendar(client, settings.run, settings.shop)
 
         money = settings.shop.money
+        actions, workspace = action_texts(), Workspace(client, settings.run)
         yield Source(
-            DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic, calendar, money
+            DASHBOARDS,
+            settings.run,
+            searcher,
+            segments_folder,
+            clock.wall_ms,
+            time.monotonic,
+            calendar,
+            money,
+            actions,
+            workspace,
         )
+
+
+def action_texts() -> dict[str, str]:
+    """Return action -> its text, of all built-in rules files; texts of the default rules come first."""
+    texts = [parse_rules(text, name).document.actions for name, text in builtin_rules().items()]
+    return {action: text for actions in (*texts, default_rules().document.actions) for action, text in actions.items()}
 
 
 def listen(listening: Listening) -> socket.socket:

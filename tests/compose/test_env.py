@@ -23,10 +23,10 @@ def folder_with_example(tmp_path):
 def test_every_secret_is_generated_and_differs(env_tool):
     expected = {name for name, value in env_tool.settings(EXAMPLE).items() if value in env_tool.OPEN}
     one, other = (env_tool.settings(env_tool.filled(EXAMPLE, "")) for _ in range(2))
-    assert len(expected) == 9
+    assert len(expected) == 10
     for name in expected:
         assert re.fullmatch(r"[A-Za-z0-9_-]{32}", one[name])
-    assert len({made[name] for made in (one, other) for name in expected}) == 18
+    assert len({made[name] for made in (one, other) for name in expected}) == 20
 
 
 def test_values_that_are_not_secrets_equal_the_example(env_tool):

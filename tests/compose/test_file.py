@@ -200,7 +200,7 @@ def test_each_service_uses_the_user_of_its_duty(composed):
         "consumer": "shopstream-writer",
         "live": None,
         "trainer": "shopstream-trainer",
-        "web": "shopstream-reader",
+        "web": "shopstream-page",
     }
     made = {one.name for one in USERS}
     assert set(filter(None, users.values())) - {"elastic"} <= made

@@ -16,11 +16,12 @@ from selenium.webdriver.chrome.service import Service
 
 from connectors.elasticsearch.client import ElasticConnection, elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
+from connectors.elasticsearch.workspace import Workspace
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source
 from features.calendar import UTC_CALENDAR
 from shopstream import embedded as known_servers
-from shopstream.jobs.serve_dashboards import Listening, serve_source
+from shopstream.jobs.serve_dashboards import Listening, action_texts, serve_source
 
 HOSTILE = (
     "<script>window.hacked=1</script>",
@@ -96,15 +97,26 @@ def no_customer_table(tmp_path_factory):
     return tmp_path_factory.mktemp("mart")
 
 
-def source_of(run, search, customer_table, calendar=UTC_CALENDAR):
-    return Source(DASHBOARDS, run, search, customer_table, lambda: NOW + 60_000, time.monotonic, lambda: calendar)
+@pytest.fixture(scope="session")
+def page_client(server_settings, servers):
+    """A client with the permissions of the page."""
+    with open_client(elastic_connection(known_servers.page_endpoint(server_settings))) as client:
+        yield client
+
+
+def source_of(run, search, customer_table, calendar=UTC_CALENDAR, workspace=None):
+    return Source(
+        DASHBOARDS, run, search, customer_table, lambda: NOW + 60_000, time.monotonic, lambda: calendar,
+        actions=action_texts(), workspace=workspace,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def served(shop, no_customer_table):
+def served(shop, no_customer_table, page_client):
     """Address of the page."""
     run, _, _, search = shop
-    with serve_source(source_of(run, search, no_customer_table), Listening(port=0)) as address:
+    source = source_of(run, search, no_customer_table, workspace=Workspace(page_client, run))
+    with serve_source(source, Listening(port=0)) as address:
         yield address
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from connectors.formats.money_format import PLAIN_MONEY
 from dashboards.web import segments as segment_routes
-from dashboards.web.boards import COLOURS_OF
 from dashboards.web.cache import ENTRIES_MAX, RecentCache
 from dashboards.web.csv import csv_text
+from dashboards.web.declaration import COLOURS_OF
 from dashboards.web.segments import CUSTOMER_TABLE, FIGURES, GROUPS_MAX, groups
 from features.errors import ShopstreamError, UsageError
 from features.scores.score import RISKS

@@ -121,6 +121,25 @@ def test_unknown_run_is_refused_with_the_names_of_existing_runs(servers, server_
     assert run_name in message.partition("Runs:")[2]
 
 
+def test_missing_default_run_is_reported_with_the_names_of_existing_runs(servers, server_settings, run_name):
+    with open_client(connection(servers)) as client:
+        install(client, run_name, run_definitions(contact=False))
+    environment = {
+        **os.environ, "SHOPSTREAM_HOME": str(server_settings.home), "SHOPSTREAM_RUN": f"{run_name}-x",
+    }  # fmt: skip
+    code = "from shopstream.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0"]
+    serving = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert declared_run(serving.stdout.readline().strip()) == f"{run_name}-x"
+    finally:
+        serving.send_signal(signal.SIGINT)
+        _, errors = serving.communicate(timeout=30)
+    message = " ".join(errors.split())
+    assert f"there is no run {run_name}-x yet" in message
+    assert run_name in message.partition("selects one of:")[2]
+
+
 def test_serve_command_runs_until_it_is_interrupted(servers, server_settings, run_name):
     with open_client(connection(servers)) as client:
         install(client, run_name, run_definitions(contact=False))

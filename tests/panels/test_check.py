@@ -89,11 +89,19 @@ def test_fields_of_panels_are_compared_with_the_mapping(types, message):
 
 
 def test_time_ranges_end_after_the_newest_document_of_their_index():
-    newest = {"events": 70, "orders": 90, "sessions": None, "pipeline": 1_000}
-    end = checks.ends(
-        lambda index, _: {"aggregations": {"newest": {"value": newest[index]}}}, (EVENTS, ORDERS, SESSIONS), PIPELINE
-    )
+    end = checks.ends(newest_times({"events": 70, "orders": 90, "sessions": None, "pipeline": 1_000}), PIPELINE)
     assert (end(ORDERS), end(PIPELINE)) == (91, 1_001)
+
+
+def newest_times(newest):
+    return lambda index, _: {"aggregations": {"newest": {"value": newest[index]}}}
+
+
+def test_time_ranges_end_with_the_slower_index_of_the_same_clicks():
+    newest = {"events": 90, "orders": 20, "sessions": 70, "pipeline": None}
+    assert checks.ends(newest_times(newest), PIPELINE)(EVENTS) == 71
+    assert checks.ends(newest_times(newest | {"sessions": 95}), PIPELINE)(EVENTS) == 91
+    assert checks.ends(newest_times(dict.fromkeys(newest)), PIPELINE)(EVENTS) == 1
 
 
 # --- on the real Elasticsearch ---

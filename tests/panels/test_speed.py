@@ -26,7 +26,7 @@ DAY = 86_400_000
 NUMBERS = {
     "events": 1_000_000, "customers": 100_000, "sessions": 140_000, "orders": 15_000, "order-items": 25_000,
     "alerts": 5_000, "pipeline": 50_000, "segments-daily": 100_000, "cohorts": 20_000, "movement": 52,
-    "forecast": 2_000,
+    "second-orders": 5_000, "forecast": 2_000,
 }  # fmt: skip
 BULK = 10_000
 MS_MAX = 500

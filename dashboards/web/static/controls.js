@@ -1,12 +1,20 @@
-// The controls above the figures: time range, filters, refresh interval.
+// The controls above the figures: period, comparison, filters with chips, refresh interval.
 
-import { changed, go, state } from "./address.js";
+import { TIME, changed, go, state } from "./address.js";
 import { h } from "./dom.js";
-import { day } from "./format.js";
+import { day, label } from "./format.js";
 
-const RANGES = [["1h", "hour"], ["6h", "6 hours"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["180d", "180 days"], ["365d", "year"], ["730d", "2 years"]];
-const PERIODS = [["today", "today"], ["yesterday", "yesterday"], ["this_week", "this week"], ["last_week", "last week"], ["this_month", "this month"], ["last_month", "last month"], ["this_quarter", "this quarter"], ["last_quarter", "last quarter"], ["this_year", "year to date"], ["last_year", "last year"]];
-const REFRESHES = [["2", "2 s"], ["5", "5 s"], ["15", "15 s"], ["60", "minute"], ["0", "never"]];
+const RANGES = [["1h", "Last hour"], ["6h", "Last 6 hours"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"], ["90d", "Last 90 days"], ["180d", "Last 180 days"], ["365d", "Last 12 months"], ["730d", "Last 24 months"]];
+const PERIODS = [["today", "Today"], ["yesterday", "Yesterday"], ["this_week", "This week"], ["last_week", "Last week"], ["this_month", "This month"], ["last_month", "Last month"], ["this_quarter", "This quarter"], ["last_quarter", "Last quarter"], ["this_year", "This year"], ["last_year", "Last year"]];
+const COMPARISONS = [["", "None"], ["previous", "Previous period"], ["year", "Same period last year"], ["custom", "Custom dates…"]];
+const REFRESHES = [["2", "2 s"], ["5", "5 s"], ["15", "15 s"], ["60", "1 min"], ["0", "Off"]];
+
+let present = { from: Date.now() - 7 * 86400e3, to: Date.now(), compare: null };
+
+/** Takes the time range of the last response, with which custom dates open. */
+export function presentIs({ from_ms, to_ms, compare }) {
+  present = { from: from_ms, to: to_ms - 1, compare };
+}
 
 /** Creates a drop-down list; `change` receives the chosen value. */
 export function choice(label, values, chosen, change, more = {}) {
@@ -14,65 +22,85 @@ export function choice(label, values, chosen, change, more = {}) {
   return h("label", {}, `${label} `, h("select", { "data-key": label, onchange: (event) => change(event.target.value), ...more }, options));
 }
 
-/** Creates the time range: one that ends at the newest document, a period of the calendar, or a range of days. */
+function dated(text, name, value, others) {
+  return h("input", { type: "date", value, "aria-label": text, "data-key": name, max: "9999-12-31", onchange: (event) => event.target.value && go(changed({ ...others, [name]: event.target.value })) });
+}
+
+/** Creates the period: one that ends at the newest document, one of the calendar, or days; and what it is compared with. */
 export function range(board) {
   const address = state();
   const [from, to] = [address.get("from") ?? "", address.get("to") ?? ""];
-  const last = address.get("last") ?? board.last;
+  const last = (address.get("last") ?? board.last).replace(/^1d$/, "24h");
   const own = board.last === "1d" ? "24h" : board.last;
-  const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, last], ...RANGES];
-  const options = known.map(([value, text]) => [value, `last ${text}`]);
-  const period = address.get("period") ?? "";
-  const picked = from ? "days" : period || (last === "1d" ? "24h" : last);
+  const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, `Last ${last}`], ...RANGES];
+  const picked = from ? "days" : address.get("period") || last;
   const set = (value) => {
-    if (value === "days") return go(changed({ last: "", period: "", from: today(-7), to: today(0) }));
-    if (PERIODS.some(([name]) => name === value)) return go(changed({ last: "", from: "", to: "", period: value }));
-    return go(changed({ from: "", to: "", period: "", last: value === own ? "" : value }));
+    const none = { last: "", period: "", from: "", to: "" };
+    if (value === "days") return go(changed({ ...none, from: day(present.from), to: day(present.to) }));
+    if (PERIODS.some(([name]) => name === value)) return go(changed({ ...none, period: value }));
+    return go(changed({ ...none, last: value === own ? "" : value }));
   };
-  const dated = (name, value, other) => h("input", { type: "date", value, "aria-label": name, "data-key": name, max: "9999-12-31", onchange: (event) => event.target.value && go(changed({ last: "", [name]: event.target.value, ...other })) });
-  return [choice("Time", [...options, ...PERIODS, ["days", "from … to …"]], picked, set), ...(from ? [dated("from", from, { to }), dated("to", to, { from })] : [])];
+  return [choice("Period", [...known, ...PERIODS, ["days", "Custom dates…"]], picked, set),
+    ...(from ? [dated("Start date", "from", from, { to }), dated("End date", "to", to, { from })] : []), ...comparison(address)];
 }
 
-let newest = Date.now();
-
-/** Sets the time of the newest document, from which days are counted. */
-export function newestIs(ms) {
-  newest = ms ?? newest;
+function comparison(address) {
+  const kind = address.get("compare") ?? "";
+  const [from, to] = [address.get("compare_from") ?? "", address.get("compare_to") ?? ""];
+  const length = present.to + 1 - present.from;
+  const set = (value) => go(changed({ compare: value, compare_from: value === "custom" ? day(present.compare?.from_ms ?? present.from - length) : "", compare_to: value === "custom" ? day((present.compare?.to_ms ?? present.from) - 1) : "" }));
+  return [choice("Compare", COMPARISONS, kind, set), ...(kind === "custom" ? [dated("Compare from", "compare_from", from, { compare_to: to }), dated("Compare to", "compare_to", to, { compare_from: from })] : [])];
 }
-
-const today = (days) => day(newest + days * 86400e3);
 
 /** Creates a filter with several values, opened by mouse or keyboard. */
-export function filter(label, field, values) {
+export function filter(name, field, values) {
   const chosen = state().getAll(field);
   const all = [...values, ...chosen.filter((one) => !values.includes(one))];
-  const summary = chosen.length ? (chosen.length > 2 ? `${chosen.length} chosen` : chosen.join(", ")) : "all";
+  const summary = chosen.length ? (chosen.length > 2 ? `${chosen.length} selected` : chosen.map((one) => label(field, one)).join(", ")) : "All";
   // an open filter stays open when it is redrawn
   const open = document.querySelector(`details.filter[data-field="${CSS.escape(field)}"]`)?.open;
-  const box = h("details", { class: "filter", "data-field": field, open },
-    h("summary", { "data-key": field }, `${label}: ${summary}`),
-    h("fieldset", {}, h("legend", { class: "unseen" }, label), all.length ? all.map((value) => h("label", {},
+  return h("details", { class: "filter pop", "data-field": field, open },
+    h("summary", { "data-key": field }, `${name}: ${summary}`),
+    h("fieldset", {}, h("legend", { class: "unseen" }, name), all.length ? all.map((value) => h("label", {},
       h("input", { type: "checkbox", value, checked: chosen.includes(value), "data-key": `${field} ${value}`, onchange: (event) => {
         const left = state().getAll(field).filter((one) => one !== value);
         go(changed({ [field]: event.target.checked ? [...left, value] : left, first: "" }));
-      } }), ` ${value}`)) : h("p", {}, "no values")));
-  box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && box.open) {
-      box.open = false;
-      box.querySelector("summary").focus();
-    }
-  });
-  return box;
+      } }), ` ${label(field, value)}`)) : h("p", {}, "Nothing to filter by in this period")));
+}
+
+/**
+ * Creates a chip for each value of a filter, which removes it, and the link that clears all of them.
+ *
+ * names: field -> name of each filter; offered: fields of this view. The other ones are kept for other views.
+ */
+export function chips(names, offered) {
+  const address = state();
+  const made = Object.keys(names).flatMap((field) => address.getAll(field).map((value) => {
+    const applies = offered.includes(field);
+    return h("a", { class: applies ? "chip" : "chip idle", href: changed({ [field]: address.getAll(field).filter((one) => one !== value), first: "" }), "data-key": `chip ${field} ${value}`,
+      title: applies ? null : "Doesn't apply on this page", "aria-label": `Remove filter ${names[field]}: ${label(field, value)}` }, `${names[field]}: `, h("bdi", {}, label(field, value)), applies ? "" : " (not on this page)", " ✕");
+  }));
+  if (made.length) made.push(h("a", { class: "clear", href: changed(Object.fromEntries([...Object.keys(names).map((field) => [field, ""]), ["first", ""]])) }, "Clear all filters"));
+  return made;
+}
+
+/** Returns the seconds between two refreshes, 0 for none, and a hint if the address asks for an impossible interval. */
+export function interval() {
+  const text = state().get("refresh") ?? "5";
+  const number = text.trim() === "" ? NaN : Number(text);
+  const seconds = Number.isFinite(number) ? (number === 0 ? 0 : Math.min(3600, Math.max(2, number))) : 5;
+  return { seconds, hint: seconds === number ? "" : `Auto-refresh is between 2 and 3600 seconds: ${seconds} s is used.` };
 }
 
 /** Creates the choice of the refresh interval. */
 export function refresh() {
-  return choice("Refresh", REFRESHES, state().get("refresh") ?? "5", (value) => go(changed({ refresh: value === "5" ? "" : value })));
+  const now = String(interval().seconds);
+  const known = REFRESHES.some(([value]) => value === now) ? REFRESHES : [[now, `${now} s`], ...REFRESHES];
+  return choice("Auto-refresh", known, now, (value) => go(changed({ refresh: value === "5" ? "" : value })));
 }
 
-/** Creates the link that clears all filters. */
-export function without(fields) {
+/** Returns the parameters that hold on every view: period, comparison, filters and refresh interval. */
+export function lasting(fields) {
   const address = state();
-  return fields.some((field) => address.has(field)) ? h("a", { class: "clear", href: changed(Object.fromEntries(fields.map((field) => [field, ""]))) }, "clear filters") : null;
+  return Object.fromEntries([...TIME, "refresh", ...fields].map((name) => [name, address.getAll(name)]));
 }
-

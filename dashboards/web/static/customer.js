@@ -1,21 +1,22 @@
-// One customer: profile, scores with reasons, recommended action, and history.
+// One customer: a sentence, why and what to do, one time axis to today, and the rows behind them.
 
 import { ask, link, state } from "./address.js";
 import { chart } from "./charts.js";
-import { h, put } from "./dom.js";
-import { instant, shown, zoneName } from "./format.js";
+import { h, put, s } from "./dom.js";
+import { day, label, moment, shown } from "./format.js";
 import { table } from "./tables.js";
 
 const TILES = [
-  ["segment", "Segment", "text"], ["churn_risk", "Churn risk", "text"], ["churn_probability", "Churn probability", "percent"],
-  ["recommended_action", "What to do", "text"], ["revenue_365d", "Revenue of a year", "money"], ["orders_365d", "Orders in a year", "count"],
-  ["recency_days", "Since the last order", "days"], ["order_gap_mean_days", "Usual gap between orders", "days"],
-  ["purchase_probability_30d", "Buys within 30 days", "percent"], ["expected_days_to_purchase", "Days to the next order", "days"],
-  ["expected_revenue_90d", "Expected revenue, 90 days", "money"], ["rfm_code", "Recency, frequency, money", "text"],
+  ["segment", "Segment", "text"], ["churn_risk", "Churn risk", "text"], ["churn_probability", "Churn probability (90 days)", "percent"],
+  ["revenue_365d", "Revenue (12 mo)", "money"], ["orders_365d", "Orders (12 mo)", "count"],
+  ["recency_days", "Days since last order", "days"], ["order_gap_mean_days", "Typical order gap", "days"],
+  ["purchase_probability_30d", "P(order in 30 days)", "percent"], ["expected_days_to_purchase", "Expected days to next order", "days"],
+  ["expected_revenue_90d", "Expected revenue (90 days)", "money"], ["rfm_code", "RFM scores", "text"],
 ];
-const SESSIONS = [["start_ts", "Start", "time"], ["stage", "Stage reached", "text"], ["device", "Device", "text"], ["channel", "Channel", "text"], ["category", "Category", "text"], ["events", "Clicks", "count"], ["duration_s", "Length", "seconds"], ["session_id", "Session", "text"]];
-const ORDERS = [["ts", "Placed", "time"], ["status", "Status", "text"], ["total", "Total", "money"], ["items", "Lines", "count"], ["channel", "Channel", "text"], ["payment_method", "Payment", "text"], ["order_id", "Order", "text"]];
-const ALERTS = [["ts", "When", "time"], ["churn_risk", "Risk", "text"], ["churn_risk_before", "Before", "text"], ["churn_probability", "Churn probability", "percent"], ["churn_reasons", "Reasons", "text"], ["recommended_action", "Action", "text"]];
+const VISITS = [["start_ts", "Started", "time"], ["stage", "Reached"], ["device", "Device"], ["channel", "Channel"], ["category", "Category"], ["events", "Events", "count"], ["duration_s", "Duration", "seconds"], ["session_id", "Visit"]];
+const ORDERS = [["ts", "Placed", "time"], ["status", "Status"], ["total", "Total", "money"], ["items", "Items", "count"], ["channel", "Channel"], ["payment_method", "Payment"], ["order_id", "Order"]];
+const ALERTS = [["ts", "When", "time"], ["churn_risk", "Risk"], ["churn_risk_before", "Before"], ["churn_probability", "Churn probability (90 days)", "percent"], ["churn_reasons", "Why"], ["recommended_action", "Recommended action"]];
+const INPUTS = [{ label: "Input" }, { label: "Value" }, { label: "Definition" }];
 
 /** Loads the history of the customer in the address. */
 export function load(signal) {
@@ -26,70 +27,70 @@ export function load(signal) {
 export function draw(main, declared, data) {
   const { row } = data;
   const redraw = () => draw(main, declared, data);
+  const weekly = (title, name, unit) => part(title, drawn(title, "bar", data.weeks[name], unit, declared.palette));
   put(main,
-    h("h1", { class: "lead" }, `Customer ${data.id}`, h("span", {}, profile(row))),
-    h("p", { class: "crumbs" }, h("a", { href: link({ view: "customers", segment: row.segment }) }, row.segment ? `all of ${row.segment}` : "all customers")),
-    h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, label, unit]) => h("div", { "data-field": field }, h("p", {}, label), h("p", { class: "tile" }, shown(row[field], unit))))),
-    reasons(declared, row),
+    h("h1", { class: "lead" }, "Customer ", h("bdi", {}, data.id), h("span", {}, profile(row))),
+    h("p", {}, h("a", { href: link({ view: "customers", segment: row.segment }) }, row.segment ? `← Customers in "${row.segment}"` : "← All customers")),
+    h("p", { class: "summary" }, data.summary || "No profile data."),
+    data.why.length ? part("Why at risk", h("ol", { class: "reasons" }, data.why.map((text) => h("li", {}, text)))) : null,
+    row.recommended_action ? h("p", { "data-field": "recommended_action" }, "Recommended: ", h("strong", {}, label("recommended_action", row.recommended_action)), data.action_text ? ` — ${data.action_text}` : "") : null,
+    part("Orders, visits and alerts until today", timeline(data)),
+    h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, name, unit]) => h("div", { "data-field": field }, h("p", {}, name), h("p", { class: "tile" }, field === "rfm_code" ? [...row[field]].join(" – ") : unit === "text" ? label(field, row[field]) : shown(row[field], unit))))),
     h("div", { class: "charts" },
-      part("Churn probability over time", "At each alert, and now.", score(data, declared.palette)),
-      part("Revenue by week", "Placed, cancelled and refunded orders, by the week of placement.", weekly(data.weeks.revenue, "Revenue", "money", declared.palette)),
-      part("Visits by week", "Sessions, by their start.", weekly(data.weeks.sessions, "Visits", "count", declared.palette))),
-    part(`Orders: ${more(data.orders, data.orders_total)}`, "", listed(ORDERS, data.orders, "orders", redraw)),
-    part(`Visits: ${more(data.sessions, data.sessions_total)}`, "", listed(SESSIONS, data.sessions, "sessions", redraw)),
-    part("Alerts", "Each time the risk rose.", listed(ALERTS, data.alerts, "alerts", redraw)),
-    part("Every feature", row.as_of ? `As of ${instant(row.as_of)} ${zoneName()}.` : "", features(declared, row)));
+      part("Churn probability (at each alert, and now)", score(data, declared.palette)),
+      weekly("Weekly order value (all statuses)", "revenue", "money"),
+      weekly("Weekly visits", "sessions", "count")),
+    part(`Orders (${more(data.orders, data.orders_total)})`, listed(ORDERS, data.orders, "Orders", redraw)),
+    part(`Visits (${more(data.sessions, data.sessions_total)})`, listed(VISITS, data.sessions, "Visits", redraw)),
+    part("Churn alerts", listed(ALERTS, data.alerts, "Churn alerts", redraw)),
+    row.as_of ? part(`All model inputs — as of ${moment(row.as_of)}`, h("details", {}, h("summary", {}, `${data.inputs.length} inputs`),
+      h("div", { class: "wide" }, table(INPUTS, data.inputs.map(([name, value, unit, help]) => [name, shown(value, unit), help]), { key: "inputs", redraw })))) : null);
 }
 
 const known = (value) => value !== null && value !== undefined && value !== "";
-const more = (rows, total) => (rows.length < total ? `the newest ${rows.length} of ${total}` : String(total));
+const more = (rows, total) => (rows.length < total ? `latest ${rows.length} of ${total}` : total);
 
 function profile(row) {
-  const facts = [row.country, row.age && `${row.age} years`, row.gender, row.acquisition_channel && `came by ${row.acquisition_channel}`, row.premium && "premium", row.signup_ts && `signed up ${instant(row.signup_ts).slice(0, 10)}`, row.last_seen_ts && `last seen ${instant(row.last_seen_ts)}`];
-  return facts.filter(Boolean).join(", ") || "There is no profile.";
+  const facts = [row.country, row.age && `${row.age} years`, row.gender && label("gender", row.gender), row.acquisition_channel && `acquired via ${label("acquisition_channel", row.acquisition_channel)}`, row.premium && "premium", row.marketing_opt_in === false && "no marketing consent", row.signup_ts && `signed up ${day(row.signup_ts)}`, row.last_seen_ts && `last seen ${moment(row.last_seen_ts)}`];
+  return facts.filter(Boolean).join(", ");
 }
 
-function part(title, note, ...content) {
-  return h("section", { class: "part" }, h("h2", {}, title), note ? h("p", { class: "definition" }, note) : null, ...content);
+function part(title, ...content) {
+  return h("section", { class: "part" }, h("h2", {}, title), ...content);
 }
 
-function reasons(declared, row) {
-  if (!row.churn_reasons?.length) return null;
-  const lines = row.churn_reasons.map((name) => h("li", {}, h("strong", {}, name), known(row[name]) ? ` is ${shown(row[name], declared.amounts.includes(name) ? "money" : "number")}` : " (computed by the model)", declared.features[name] ? `: ${declared.features[name]}` : ""));
-  return part("Why", "The features that push the churn probability up most.", h("ol", { class: "reasons" }, lines));
+/** Draws orders, visits and alerts on one axis that ends today, or at the expected next order. */
+function timeline({ since_ms: from, newest_ms: today, next_order_ms: next, days, alerts }) {
+  const to = Math.max(today, next ?? 0) + 86400e3;
+  const x = (ms) => Math.round(70 + (Math.max(0, ms - from) / (to - from)) * 820);
+  const lanes = [["Orders", days.revenue], ["Visits", days.sessions], ["Alerts", alerts.map((one) => one.ts).filter((ms) => ms >= from)]];
+  const text = (at, y, words, anchor) => s("text", { x: at, y, "text-anchor": anchor }, words);
+  const ticks = Array.from({ length: 7 }, (_, n) => from + ((today - from) * n) / 6);
+  const ahead = next > today ? `, next order expected ${day(next)}` : "";
+  const name = `${lanes.map(([lane, times]) => `${lane} on ${times.length} days`).join(", ")} from ${day(from)} until today, ${day(today)}${ahead}.`;
+  return h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": name, viewBox: "0 0 900 118", width: 900, height: 118, class: "timeline" },
+    lanes.map(([lane, times], n) => [text(62, 24 + n * 28, lane, "end"), s("line", { class: "rule", x1: 70, x2: 890, y1: 20 + n * 28, y2: 20 + n * 28 }),
+      times.map((ms) => s("circle", { cx: x(ms), cy: 20 + n * 28, r: 4, fill: `var(--s${n})`, "data-lane": lane }, s("title", {}, `${lane}: ${day(ms)}`)))]).flat(2),
+    s("line", { class: "axis today", x1: x(today), x2: x(today), y1: 4, y2: 92 }),
+    ticks.map((ms, n) => text(x(ms), 110, n === 6 ? `Today, ${day(ms)}` : day(ms), n ? "middle" : "start")),
+    ahead ? s("g", { class: "next" }, s("circle", { cx: x(next), cy: 20, r: 5, fill: "none", stroke: "var(--s0)", "stroke-width": 2 }, s("title", {}, `Expected: ${day(next)}`)), x(next) - x(today) > 130 ? text(890, 110, day(next), "end") : null) : null));
 }
 
 function score(data, palette) {
   const points = data.alerts.map((one) => [one.ts, one.churn_probability]);
   if (known(data.row.churn_probability)) points.push([data.row.as_of, data.row.churn_probability]);
-  if (!points.length) return h("p", { class: "state" }, "No score yet. ", h("span", {}, "`shopstream train` creates a model; customers without an order have no score."));
-  return drawn("Churn probability over time", "line", points, "Churn probability", "percent", palette);
+  if (!points.length) return h("p", { class: "state" }, "Not scored: no order yet, or no model (`shopstream train`).");
+  return drawn("Churn probability", "line", points, "percent", palette);
 }
 
-function weekly(points, label, unit, palette) {
-  if (!points.length) return h("p", { class: "state" }, "Nothing here.");
-  const [first, last] = [points[0][0], points.at(-1)[0]];
-  const figures = new Map(points);
-  const filled = [];
-  for (let at = first; at <= last; at += 7 * 86400e3) filled.push([at, figures.get(at) ?? 0]);
-  return drawn(label, "bar", filled, label, unit, palette);
-}
-
-function drawn(title, kind, rows, label, unit, palette) {
-  const panel = { title, definition: "", chart: kind, dimensions: [{ kind: "time", label: "Time" }], measures: [{ label, unit }] };
+function drawn(title, kind, rows, unit, palette) {
+  const panel = { id: title, title, definition: "", chart: kind, dimensions: [{ kind: "time", label: "Time" }], measures: [{ label: title, unit }] };
   return h("div", { class: "scroll" }, chart(panel, rows, { width: 460, height: 170 }, palette, () => null));
 }
 
-function listed(fields, documents, key, redraw) {
-  if (!documents.length) return h("p", { class: "state" }, "None.");
-  const columns = fields.map(([, label, unit]) => ({ label, unit }));
+function listed(fields, documents, name, redraw) {
+  if (!documents.length) return h("p", { class: "state" }, "None yet.");
+  const columns = fields.map(([field, title, unit]) => ({ label: title, unit, field: unit ? undefined : field }));
   const rows = documents.map((one) => fields.map(([field]) => one[field] ?? null));
-  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": key }, table(columns, rows, { key: `customer `, redraw }));
+  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": name }, table(columns, rows, { key: name, redraw }));
 }
-
-function features(declared, row) {
-  const unit = (name) => (declared.amounts.includes(name) ? "money" : "number");
-  const rows = Object.entries(declared.features).filter(([name]) => known(row[name])).map(([name, help]) => [name, name.endsWith("_ts") ? instant(row[name]) : shown(row[name], unit(name)), help]);
-  return h("details", {}, h("summary", {}, `${rows.length} features`), h("div", { class: "wide" }, table([{ label: "Feature" }, { label: "Value", unit: "number" }, { label: "Definition" }], rows, { key: "features", redraw: () => {} })));
-}
-

@@ -1,7 +1,7 @@
 // The customers behind a segment: filtered, sorted and paged by the server.
 
 import { ask, changed, go, link, state } from "./address.js";
-import { filter, without } from "./controls.js";
+import { filter } from "./controls.js";
 import { h, put } from "./dom.js";
 import { shown } from "./format.js";
 import { table } from "./tables.js";
@@ -10,12 +10,8 @@ const OWN = ["find", "sort", "rising", "first", "size"];
 
 /** Creates the filters above the list. */
 export function controls(declared, choices) {
-  const find = h("input", { type: "search", "data-key": "find", placeholder: "beginning of an id", value: state().get("find") ?? "", onchange: (event) => go(changed({ find: event.target.value, first: "" })) });
-  return [
-    h("label", {}, "Customer ", find),
-    ...declared.customers.filters.map((one) => filter(one.label, one.field, choices[one.field] ?? [])),
-    without([...declared.customers.filters.map((one) => one.field), "find"]),
-  ];
+  const find = h("input", { type: "search", "data-key": "find", placeholder: "id starts with…", value: state().get("find") ?? "", onchange: (event) => go(changed({ find: event.target.value, first: "" })) });
+  return [h("label", {}, "Find customer ", find), ...declared.customers.filters.map((one) => filter(one.label, one.field, choices[one.field] ?? []))];
 }
 
 /** Loads the list that the address describes. */
@@ -38,13 +34,13 @@ export function draw(main, declared, { data, query }) {
   const page = declared.customers.page;
   const last = data.first + data.rows.length;
   const pages = h("p", { class: "pages" },
-    `${data.rows.length ? data.first + 1 : 0} to ${last} of ${shown(data.total, "count")} customers `,
-    data.first ? h("a", { href: changed({ first: Math.max(0, data.first - page) || "" }) }, "previous") : null, " ",
-    last < data.total ? h("a", { href: changed({ first: last }) }, "next") : null, " ",
-    h("a", { class: "csv", download: true, href: `api/customers.csv?${csv(query)}` }, "CSV of the first 500"));
+    `${data.rows.length ? data.first + 1 : 0}–${last} of ${shown(data.total, "count")} customers · `,
+    data.first ? h("a", { href: changed({ first: Math.max(0, data.first - page) || "" }) }, "Previous") : null, " ",
+    last < data.total ? h("a", { href: changed({ first: last }) }, "Next") : null, " ",
+    h("a", { class: "csv", download: true, href: `api/customers.csv?${csv(query)}` }, "Download CSV (first 500)"));
   const list = data.rows.length ? table(columns, data.rows, { server })
-    : h("p", { class: "state" }, "No customer matches these filters. ", h("span", {}, "Remove a filter, or run `shopstream consume` if the index is empty."));
-  put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, "Which customers are behind the figures, and which need action?")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Customers" }, list));
+    : h("p", { class: "state" }, "No customers match. ", h("span", {}, "Remove a filter. If the shop is empty, run `shopstream consume`."));
+  put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, "All customers")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "List of customers" }, list));
 }
 
 function csv(query) {
@@ -53,4 +49,3 @@ function csv(query) {
   first.set("size", "500");
   return first;
 }
-

@@ -1,56 +1,144 @@
 // The page: loads and draws the view of the address, and refreshes it while the page is visible.
 
-import { Problem, ask, follow, link, state } from "./address.js";
+import { Problem, ask, changed, follow, go, link, state, toggle } from "./address.js";
 import * as board from "./board.js";
 import * as controls from "./controls.js";
-import * as customers from "./customers.js";
 import { h, put } from "./dom.js";
-import * as explorer from "./explorer.js";
-import { ago, instant, writeNumbersOf, zoneIs, zoneName } from "./format.js";
-import * as customer from "./customer.js";
+import { ago, day, label, length, moment, wordsAre, writeNumbersOf, zoneIs, zoneName } from "./format.js";
+import { listen, say } from "./hover.js";
 
 const element = (id) => document.getElementById(id);
-const [main, bar, age, problem] = ["main", "controls", "age", "problem"].map(element);
+const [main, bar, age, problem, chips] = ["main", "controls", "age", "problem", "chips"].map(element);
+const PALETTE = Array.from({ length: 8 }, (_, n) => `var(--s${n})`);
 
 let declared = null;
+let filters = {}; // field -> name of every filter of any view
 let shownView = null;
 let opened = null;
 let lastLoad = null;
 let pending = null;
+let failed = null;
 let timer = 0;
 
-const OTHERS = { customers: "Customers", segments: "Segments" };
+const view = () => state().get("view") ?? declared.boards[0].id;
+const dashboard = () => declared.boards.find((one) => one.id === view());
 
-function view() {
-  return state().get("view") ?? declared.boards[0].id;
-}
+/** Other views; their scripts are loaded when they are opened. */
+const OTHERS = {
+  worklist: {
+    title: "Contact today",
+    async draw(signal) {
+      const worklist = await import("./worklist.js");
+      const response = await worklist.load(signal);
+      return () => {
+        put(bar, controls.refresh());
+        worklist.draw(main, declared, response);
+        return {};
+      };
+    },
+  },
+  customers: {
+    title: "Customers",
+    async draw(signal) {
+      const customers = await import("./customers.js");
+      const loaded = await customers.load(declared, signal);
+      return () => {
+        put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
+        customers.draw(main, declared, loaded);
+        return {};
+      };
+    },
+  },
+  customer: {
+    title: "Customer",
+    async draw(signal) {
+      const customer = await import("./customer.js");
+      const response = await customer.load(signal);
+      return () => {
+        put(bar, controls.refresh());
+        customer.draw(main, declared, response);
+        return { newest: response.newest_ms, clock: response.now_ms };
+      };
+    },
+  },
+  worklist: {
+    title: "Contact today",
+    async draw(signal) {
+      const worklist = await import("./worklist.js");
+      const response = await worklist.load(signal);
+      return () => {
+        put(bar, controls.refresh());
+        worklist.draw(main, declared, response);
+        return {};
+      };
+    },
+  },
+  segments: {
+    title: "Segments",
+    async draw(signal) {
+      const explorer = await import("./explorer.js");
+      const response = await explorer.load(signal);
+      return () => {
+        put(bar, ...explorer.controls(response), controls.refresh());
+        explorer.draw(main, declared, response);
+        return { newest: response.as_of };
+      };
+    },
+  },
+};
 
 function navigation() {
   const now = view() === "customer" ? "customers" : view();
-  const links = [...declared.boards.map((one) => [one.id, one.title]), ...Object.entries(OTHERS)];
-  element("boards").replaceChildren(...links.map(([id, title]) => h("a", { href: link({ view: id }), "aria-current": id === now ? "page" : null }, title)));
-  document.title = `${links.find(([id]) => id === now)?.[1] ?? "Shopstream"} – Shopstream`;
+  const last = declared.boards.filter((one) => one.id === "pipeline");
+  const other = (...ids) => ids.map((id) => ({ id, title: OTHERS[id].title }));
+  const ids = [...declared.boards.flatMap((one) => one.id === "churn" ? [one, ...other("worklist")] : last.includes(one) ? [] : [one]), ...other("customers", "segments"), ...last];
+  const lasting = controls.lasting(Object.keys(filters));
+  put(element("boards"), ids.map(({ id, title }) => h("a", { href: link({ ...lasting, view: id }), "aria-current": id === now ? "page" : null, "data-key": id }, title)));
+  document.title = `${ids.find(({ id }) => id === now)?.title ?? "Shopstream"} – Shopstream`;
 }
 
-async function load() {
+async function begin(signal) {
+  declared = await ask("declaration", "", signal);
+  declared.palette = PALETTE;
+  element("run").textContent = `· run: ${declared.run}`;
+  element("note").textContent = declared.money.note;
+  writeNumbersOf(declared.money);
+  zoneIs(declared.calendar.time_zone);
+  wordsAre(declared.labels);
+  for (const one of [...declared.boards.flatMap((one) => one.filters), ...declared.customers.filters]) filters[one.field] ??= one.label;
+  tools();
+}
+
+/** Creates the menus that hold for the whole page: saved views and export. */
+function tools() {
+  const views = h("details", { class: "pop", ontoggle: async () => {
+    if (!views.open) return;
+    try {
+      views.lastChild.replaceChildren(await (await import("./views.js")).saved(say));
+    } catch (error) {
+      views.lastChild.replaceChildren(h("p", { class: "wrong" }, error.message));
+    }
+  } }, h("summary", {}, "Saved views"), h("div", {}));
+  const copied = () => navigator.clipboard?.writeText(location.href).then(() => say("Link copied"), () => say("Copy the address of this page"));
+  element("tools").replaceChildren(declared.writable ? views : "", h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
+    h("a", { id: "csv", download: true, href: "", hidden: true }, "Download CSV of all panels"),
+    h("button", { type: "button", onclick: () => print() }, "Print or save as PDF"),
+    h("button", { type: "button", onclick: copied }, "Copy link"))));
+}
+
+async function load(moved) {
   clearTimeout(timer);
   pending?.abort();
   const request = (pending = new AbortController());
   const late = setTimeout(() => request.abort("late"), 20000);
   try {
-    if (!declared) {
-      declared = await ask("declaration", "", request.signal);
-      element("run").textContent = declared.run;
-      element("note").textContent = declared.money.note;
-      writeNumbersOf(declared.money);
-      zoneIs(declared.calendar.time_zone);
-    }
-    await draw(request.signal);
+    if (!declared) await begin(request.signal);
+    await draw(request.signal, moved);
     if (request !== pending) return;
     showProblem(null);
   } catch (error) {
     if (request !== pending) return;
-    if (request.signal.aborted) showProblem(new Problem("The server took longer than 20 seconds.", "Choose a shorter time range, or see the dashboard Pipeline."));
+    if (request.signal.aborted) showProblem(new Problem("This is taking longer than 20 s.", "Try a shorter period, or check Pipeline."));
     else if (error instanceof Problem) showProblem(error);
     else throw error;
   } finally {
@@ -59,89 +147,127 @@ async function load() {
   }
 }
 
-async function draw(signal) {
+async function draw(signal, moved) {
   const name = view();
   navigation();
   if (name !== shownView) {
     main.setAttribute("aria-busy", "true");
-    main.classList.remove("old");
-    opened = null;
-    lastLoad = null;
+    main.classList.toggle("old", shownView !== null);
   }
-  const dashboard = declared.boards.find((one) => one.id === name);
-  if (dashboard) await drawBoard(dashboard, signal);
-  else if (name === "customers") {
-    const loaded = await customers.load(declared, signal);
-    put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
-    customers.draw(main, declared, loaded);
-    lastLoad = { now: Date.now() };
-  } else if (name === "customer") {
-    const response = await customer.load(signal);
-    put(bar, controls.refresh());
-    customer.draw(main, declared, response);
-    lastLoad = { now: Date.now(), newest: response.row.as_of, clock: response.now_ms };
-  } else if (name === "segments") {
-    const response = await explorer.load(signal);
-    put(bar, ...explorer.controls(response), controls.refresh());
-    explorer.draw(main, declared, response);
-    lastLoad = { now: Date.now(), newest: response.as_of };
-  } else throw new Problem(`There is no page ${name.slice(0, 100)}.`, "Choose one of the links above.");
-  if (name !== shownView && shownView !== null) {
-    scrollTo(0, 0);
-    main.focus({ preventScroll: true });
-  }
+  const shows = dashboard() ? await drawBoard(dashboard(), signal) : Object.hasOwn(OTHERS, name) ? await OTHERS[name].draw(signal) : null;
+  if (!shows) throw new Problem(`Page "${name.slice(0, 100)}" doesn't exist.`, "Choose one from the menu.", true);
+  if (!dashboard()) opened = null;
+  lastLoad = { now: Date.now(), ...shows() };
+  const offered = (dashboard() ? dashboard().filters : name === "customers" ? declared.customers.filters : []).map((one) => one.field);
+  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []), ...hints());
+  element("csv").hidden = !dashboard();
+  document.documentElement.style.setProperty("--bar", `${getComputedStyle(element("bar")).position === "sticky" ? element("bar").offsetHeight : 0}px`);
+  main.classList.remove("old");
+  if (name !== shownView && shownView !== null) main.focus({ preventScroll: true });
+  if (moved) scrollTo(0, moved.detail ?? (name === shownView ? scrollY : 0));
+  else if (shownView === null && location.hash.length > 1) element(location.hash.slice(1))?.scrollIntoView();
   shownView = name;
   main.removeAttribute("aria-busy");
+  if (moved) say(`${document.title}. ${summary()}`);
   performance.mark("drawn");
 }
 
+/** Returns the period and the filters in words. */
+function summary() {
+  const { from, to } = lastLoad;
+  const span = from === undefined ? "" : `${day(from)} to ${day(to - 1)} ${zoneName()}`;
+  const chosen = Object.keys(filters).flatMap((field) => state().getAll(field).map((value) => `${filters[field]}: ${label(field, value)}`));
+  return [span, board.comparison() && `compared: ${board.comparison().toLowerCase()}`, ...chosen].filter(Boolean).join(", ");
+}
+
+function hints() {
+  const without = (name) => {
+    const query = state();
+    query.delete(name);
+    return h("a", { href: `?${query}`, "data-key": `without ${name}` }, "Remove");
+  };
+  const { hint } = controls.interval();
+  return [...(lastLoad.ignored ?? []).map((name) => h("span", { class: "hint" }, `Ignored unknown parameter "${name}". `, without(name))),
+    hint ? h("span", { class: "hint" }, `${hint} `, without("refresh")) : ""];
+}
+
 async function drawBoard(dashboard, signal) {
-  if (!opened || opened.id !== dashboard.id) {
-    opened = { id: dashboard.id, board: board.open(main, dashboard, declared.palette), choices: {} };
+  const fields = dashboard.filters.map((one) => one.field);
+  const absent = Object.keys(filters).filter((field) => !fields.includes(field));
+  const address = board.asked(dashboard.id, absent);
+  const first = () => {
+    opened = { id: dashboard.id, board: board.open(main, dashboard, PALETTE), choices: {} };
     boardControls(dashboard);
-  }
-  const address = state();
-  for (const name of ["view", "refresh"]) address.delete(name);
-  address.set("id", dashboard.id);
-  boardControls(dashboard);
+  };
+  if (!shownView && !opened) first();
+  else if (opened?.id === dashboard.id) boardControls(dashboard);
   const response = await ask("board", address, signal);
-  const current = opened;
-  controls.newestIs(response.newest_ms);
-  current.board.show(response);
-  lastLoad = { now: Date.now(), newest: response.newest_ms, clock: response.now_ms };
-  if (dashboard.filters.length && !current.choicesLoaded) {
-    current.choicesLoaded = true;
-    current.choices = await ask("choices", new URLSearchParams({ id: dashboard.id }), signal);
-    boardControls(dashboard);
+  controls.presentIs(response);
+  if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
+  if (opened?.id !== dashboard.id) first();
+  if (fields.length && !opened.choicesLoaded) {
+    opened.choicesLoaded = true;
+    const into = opened;
+    ask("choices", new URLSearchParams({ id: dashboard.id }), signal).then((choices) => {
+      into.choices = choices;
+      if (into === opened) boardControls(dashboard);
+    }, () => (into.choicesLoaded = false));
   }
+  return () => {
+    boardControls(dashboard);
+    opened.board.show(response, absent);
+    element("csv").setAttribute("href", `api/board.csv?${address}`);
+    element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
+    return { newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+  };
 }
 
 function boardControls(dashboard) {
-  put(bar, ...controls.range(dashboard), ...dashboard.filters.map((one) => controls.filter(one.label, one.field, opened.choices[one.field] ?? [])),
-    controls.without(dashboard.filters.map((one) => one.field)) ?? "", controls.refresh());
+  put(bar, ...controls.range(dashboard), ...dashboard.filters.map((one) => controls.filter(one.label, one.field, opened.choices[one.field] ?? [])), controls.refresh());
+}
+
+/** Shows how an empty run is filled, with a check mark for what is done. */
+async function start(signal) {
+  const { panels } = await ask("board", new URLSearchParams({ id: "pipeline" }), signal);
+  const consumes = Object.values(panels).some((one) => one.hits > 0);
+  const steps = [[true, "shopstream up", "starts Kafka and Elasticsearch. Elasticsearch answers."],
+    [false, "shopstream replay ARCHIVE", "sends events to Kafka. A sample archive comes from `shopstream generate`, your own logs from `shopstream import`."],
+    [consumes, "shopstream consume", consumes ? "writes what has been sent. It has run." : "writes what has been sent. It has not run yet."]];
+  return () => {
+    opened = null;
+    put(main, h("h1", { class: "lead" }, "Welcome to Shopstream", h("span", {}, `Run ${declared.run} has no events yet. This page fills by itself.`)),
+      h("ol", { class: "start part" }, steps.map(([done, command, text]) => h("li", {}, h("span", { role: "img", "aria-label": done ? "Done" : "To do" }, done ? "✓ " : "○ "), h("code", {}, command), ` ${text}`))));
+    return {};
+  };
 }
 
 function showProblem(error) {
+  failed = error;
   problem.hidden = !error;
   main.classList.toggle("old", Boolean(error) && Boolean(lastLoad));
   if (!error) return;
-  put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, " The figures below are from the previous refresh.") : "");
-  if (!lastLoad) main.replaceChildren(h("p", { class: "state" }, "Nothing can be shown yet. The page retries automatically."));
-  if (!lastLoad) opened = null;
+  put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, ` Showing the last figures received at ${moment(lastLoad.now).slice(-5)}.`) : "");
+  if (!lastLoad) {
+    main.replaceChildren(h("p", { class: "state" }, error.final ? h("a", { href: link({}) }, "Go to Today") : "No data yet — retrying automatically."));
+    opened = null;
+  }
   main.removeAttribute("aria-busy");
 }
 
 function schedule() {
-  const seconds = Number(state().get("refresh") ?? "5");
-  const wait = problem.hidden ? seconds : Math.max(3, seconds);
-  if (wait > 0 && !document.hidden) timer = setTimeout(load, wait * 1000);
+  const { seconds } = controls.interval();
+  const wait = failed ? Math.max(3, seconds) : seconds;
+  if (seconds > 0 && !document.hidden && !failed?.final) timer = setTimeout(load, wait * 1000);
 }
 
 function showAge() {
   if (!lastLoad) return put(age, "");
   const since = Date.now() - lastLoad.now;
-  const data = lastLoad.newest ? `Data until ${instant(lastLoad.newest)} ${zoneName()}${lastLoad.clock ? `, ${ago(lastLoad.clock + since - lastLoad.newest)}` : ""}. ` : "";
-  age.textContent = `${data}Refreshed ${ago(Math.round(since / 1000) * 1000)}.`;
+  const { newest, clock } = lastLoad;
+  const behind = clock ? clock + since - newest : 0;
+  age.classList.toggle("late", Boolean(newest) && behind > 300e3);
+  const data = newest ? `Data up to ${moment(newest)} ${zoneName()}${clock && behind > 1500 ? ` (${length(behind)} behind)` : ""} · updated ` : "Updated ";
+  age.textContent = data + ago(Math.round(since / 1000) * 1000);
 }
 
 let width = innerWidth;
@@ -152,8 +278,25 @@ addEventListener("resize", () => {
 });
 addEventListener("moved", load);
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : load()));
-document.addEventListener("click", (event) => {
-  for (const box of document.querySelectorAll("details.filter[open]")) if (!box.contains(event.target)) box.open = false;
+const close = (box) => {
+  const inside = box.contains(document.activeElement);
+  box.open = false;
+  if (inside) box.querySelector("summary").focus();
+};
+document.addEventListener("click", ({ target }) => {
+  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target)) box.open = false;
+  const fold = target.closest?.(".fold");
+  if (fold) fold.setAttribute("aria-expanded", fold.getAttribute("aria-expanded") === "false");
+  else if (target.closest?.("nav a")) document.querySelector("header .fold").setAttribute("aria-expanded", "false");
+});
+document.addEventListener("keydown", ({ key }) => key === "Escape" && document.querySelectorAll("details.pop[open]").forEach(close));
+listen((svg, series, only) => {
+  const panel = svg.closest(".panel")?.id;
+  const dimension = dashboard()?.panels.find((one) => one.id === panel)?.dimensions[1];
+  if (!panel) return;
+  if (only && dimension?.filter && !series.startsWith("(")) return go(changed({ [dimension.filter]: series }));
+  toggle("hide", `${panel}~${series}`);
+  opened.board.redraw(panel);
 });
 setInterval(showAge, 1000);
 follow();
