@@ -138,10 +138,11 @@ def has_spark(panel: Panel) -> bool:
 def nesting(panel: Panel) -> tuple[int, ...]:
     """Return the positions of the dimensions, the outermost bucket first.
 
-    A chart over time is split before it is divided into intervals, so that all intervals show the same values.
+    A chart over time is split before it is divided into intervals, so that all intervals show the same values. So are
+    the rows of a heat map, which all have the same columns.
     """
     positions = tuple(range(len(panel.dimensions)))
-    if len(positions) == 2 and isinstance(panel.dimensions[0], Time):
+    if len(positions) == 2 and (isinstance(panel.dimensions[0], Time) or panel.chart == "heatmap"):
         return positions[::-1]
     return positions
 

@@ -55,7 +55,7 @@ _SHAPES: Final[dict[Chart, tuple[int, int, int]]] = {
     "bar": (1, 2, 8),
     "bar_stacked": (1, 2, 8),
     "bar_horizontal": (1, 2, 8),
-    "heatmap": (2, 2, 1),
+    "heatmap": (2, 2, 2),
     "table": (1, 4, 12),
 }
 """Chart -> fewest dimensions, most dimensions, most measures."""

@@ -8,6 +8,7 @@ from dashboards.conditions import AtMost, Is, Not, Where
 from dashboards.panels import Control, Data, Measure, Ratio
 from features.schema import RETURNED_STATUSES, STAGES, STATUSES
 from features.scores.score import REASONED_RISKS
+from features.workspace import INACTIVE_AFTER_DAYS
 
 CUSTOMERS: Final = Data("customers", None, "the newest row of a customer")
 SESSIONS: Final = Data("sessions", "start_ts", "a visit, at its start")
@@ -20,11 +21,13 @@ SEGMENT_DAYS: Final = Data("segments-daily", "ts", "a segment, country and chann
 COHORTS: Final = Data(
     "cohorts", None, "the customers of a first-order month in a later month, by country and channel", whole=True
 )
+SECOND_ORDERS: Final = Data("second-orders", "ts", "the second order of a customer")
 MOVEMENT: Final = Data("movement", "ts", "a week", whole=True)
 FORECAST: Final = Data("forecast", "ts", "a day of sales, past or forecast", whole=True)
 
 DATA: Final = (
-    CUSTOMERS, SESSIONS, ORDERS, ORDER_ITEMS, EVENTS, ALERTS, PIPELINE, SEGMENT_DAYS, COHORTS, MOVEMENT, FORECAST,
+    CUSTOMERS, SESSIONS, ORDERS, ORDER_ITEMS, EVENTS, ALERTS, PIPELINE, SEGMENT_DAYS, COHORTS, SECOND_ORDERS, MOVEMENT,
+    FORECAST,
 )  # fmt: skip
 
 STANDING: Final = STATUSES[0]
@@ -36,7 +39,7 @@ ORDERED: Final[Where] = (Is("status", (STANDING, *RETURNED_STATUSES)),)
 CHURN_DAYS: Final = 90
 """Days of the default horizon of the churn model: a churn probability is that of no order within them."""
 CHURN_LABEL: Final = f"Churn probability, {CHURN_DAYS} days"
-SEEN_DAYS: Final = 60
+SEEN_DAYS: Final = INACTIVE_AFTER_DAYS
 """Days since the last visit up to which a customer is active."""
 HIGH_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
 """Customers of the two highest bands of churn risk."""

@@ -27,6 +27,7 @@ _RETURNED_SHARE: Final = Ratio(
     "Cancel & refund rate", Measure("Cancelled or refunded", "count", where=RETURNED), _ALL_ORDERS
 )
 _NET: Final = "Excluding cancelled and refunded orders."
+_FIRST: Final = (Is("months_since", (0,)),)
 _FORECAST_LAYER: Final = Layer(
     FORECAST,
     Time("Day", "ts", "day"),
@@ -94,11 +95,13 @@ REVENUE_BOARD: Final = Dashboard(
             (REVENUE,), (Terms("Country", "country", 12, by="Revenue", other=True),),
         ),
         Panel(
-            "revenue-new", "New vs. returning customers", "New customers have their first order in the month.",
+            "revenue-new", "New vs. returning customers",
+            "Revenue of customers by whether their first order is in the month. A history may begin after it.",
             COHORTS, "bar_stacked", Position(0, 44, 24, 12),
             (
-                Measure("New customers", "sum", "revenue", (Is("months_since", (0,)),), "money"),
+                Measure("New customers", "sum", "revenue", (*_FIRST, Is("known", (True,))), "money"),
                 Measure("Returning customers", "sum", "revenue", (AtLeast("months_since", 1),), "money"),
+                Measure("Not known", "sum", "revenue", (*_FIRST, Is("known", (False,))), "money"),
             ),
             (Time("Month", "ts", "month"),),
         ),

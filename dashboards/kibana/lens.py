@@ -155,7 +155,9 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
     """Return the layers of a panel: its documents first, then lines over bars, other documents, and fixed values."""
     style = FigureStyle(money, panel.where if _in_columns(panel) else ())
-    figures = dict(zip(measure_ids(panel.measures), panel.measures, strict=True))
+    # a heat map of Lens has one figure: it cannot show the sizes of its rows
+    measures = panel.measures[:1] if panel.chart == "heatmap" else panel.measures
+    figures = dict(zip(measure_ids(measures), measures, strict=True))
     lines = {name: figure for name, figure in figures.items() if isinstance(figure, Measure) and figure.line}
     main = {name: figure for name, figure in figures.items() if name not in lines}
     layers = [_main_layer(panel, main, style)]
