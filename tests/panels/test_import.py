@@ -257,3 +257,13 @@ def test_build_and_import_take_the_currency_of_the_settings_and_say_once_that_th
         without = str(played.imported)
         assert NO_CURRENCY not in run("import", "--url", played.url, "--overwrite", env=yen).output
     assert (" JPY" in without, " JPY" in str(played.imported)) == (False, True)
+
+
+def test_build_and_import_take_the_address_of_the_page(tmp_path):
+    out = tmp_path / "shop.ndjson"
+    assert run("build", "--out", str(out), "--page", "http://localhost:8050").exit_code == 0
+    assert out.read_text("utf-8") == ndjson(DASHBOARDS, page="http://localhost:8050") != CONTENT
+    with PlayedKibana() as played:
+        assert run("import", "--url", played.url, "--page", "http://localhost:8050").exit_code == 0
+    assert "http://localhost:8050/?view=customer&id={{value}}" in str(played.imported)
+    assert isinstance(run("build", "--out", str(out), "--page", "localhost").exception, UsageError)
