@@ -283,11 +283,18 @@ const close = (box) => {
   if (inside) box.querySelector("summary").focus();
 };
 document.addEventListener("click", ({ target }) => {
-  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target)) box.open = false;
+  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target) || target.closest("a")) box.open = false;
   const fold = target.closest?.(".fold");
   if (fold) fold.setAttribute("aria-expanded", fold.getAttribute("aria-expanded") === "false");
   else if (target.closest?.("nav a")) document.querySelector("header .fold").setAttribute("aria-expanded", "false");
 });
+document.addEventListener("toggle", ({ target }) => {
+  const box = target.matches(".pop[open]") && target.lastElementChild;
+  if (!box) return;
+  // inside the window
+  box.style.left = "0px";
+  box.style.left = `${Math.min(0, innerWidth - 12 - box.getBoundingClientRect().right)}px`;
+}, true);
 document.addEventListener("keydown", ({ key }) => key === "Escape" && document.querySelectorAll("details.pop[open]").forEach(close));
 listen((svg, series, only) => {
   const panel = svg.closest(".panel")?.id;
