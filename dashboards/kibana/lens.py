@@ -12,12 +12,13 @@ Properties of the format that this file does not show:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.formats.money_format import MoneyFormat
-from dashboards.conditions import kql
+from dashboards.conditions import Ago, kql
 from dashboards.kibana.columns import (
+    PREVIOUS,
     FigureStyle,
     dimension_column,
     figure_columns,
@@ -26,7 +27,7 @@ from dashboards.kibana.columns import (
     static_column,
 )
 from dashboards.kibana.formats import Json
-from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Window
+from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Time, Window, plain
 from dashboards.queries import nesting
 
 LAYER: Final = "layer"
@@ -36,6 +37,13 @@ LINE_LAYER: Final = "line"
 OVERLAY_LAYER: Final = "overlay"
 """Layer of other documents."""
 REFERENCE_LAYER: Final = "reference"
+TREND_LAYER: Final = "trend"
+"""Layer of the small chart of a tile."""
+PREVIOUS_ID: Final = "p0"
+"""Column of the figure of a tile in the previous period."""
+TREND_ID: Final = "t0"
+TREND_AXIS: Final = "d0trend"
+VS_PREVIOUS: Final = "vs previous period"
 TABLE_ROWS: Final = 10
 """Rows per page of a table."""
 
@@ -48,6 +56,8 @@ _SERIES: Final[dict[Chart, str]] = {
 }  # fmt: skip
 _KINDS: Final[dict[Chart, str]] = {"metric": "lnsMetric", "table": "lnsDatatable", "heatmap": "lnsHeatmap"}
 _REFERENCE_COLOUR: Final = "#666666"
+_LEVELS: Final = ("#009E73", "#E69F00", "#D55E00")
+"""Colours of a figure below, between and above thresholds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +69,14 @@ class LensLayer:
         data: document set.
         columns: columns in the order of `columnOrder`.
         drawn: entry of the layer in the visualization of a chart; empty for other visualizations.
+        linked: id of the layer whose filters this layer takes over.
     """
 
     id: str
     data: Data
     columns: dict[str, Json]
     drawn: Json
+    linked: str = ""
 
 
 def attributes(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
@@ -104,13 +116,14 @@ def attributes(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 
 
 def _layer(layer: LensLayer, panel: Panel) -> Json:
-    return {
+    content = {
         "columns": layer.columns,
         "columnOrder": list(layer.columns),
         "incompleteColumns": {},
         "sampling": 1,
         "ignoreGlobalFilters": panel.whole_shop,
     }
+    return content | ({"linkToLayers": [layer.linked]} if layer.linked else {})
 
 
 def _in_columns(panel: Panel) -> bool:
@@ -142,7 +155,9 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
     """Return the layers of a panel: its documents first, then lines over bars, other documents, and fixed values."""
     style = FigureStyle(money, panel.where if _in_columns(panel) else ())
-    figures = dict(zip(measure_ids(panel.measures), panel.measures, strict=True))
+    # a heat map of Lens has one figure: it cannot show the sizes of its rows
+    measures = panel.measures[:1] if panel.chart == "heatmap" else panel.measures
+    figures = dict(zip(measure_ids(measures), measures, strict=True))
     lines = {name: figure for name, figure in figures.items() if isinstance(figure, Measure) and figure.line}
     main = {name: figure for name, figure in figures.items() if name not in lines}
     layers = [_main_layer(panel, main, style)]
@@ -152,9 +167,34 @@ def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
         layers.append(LensLayer(LINE_LAYER, panel.data, columns, drawn))
     if panel.layer is not None:
         layers.append(_overlay(panel.layer, money, len(figures)))
-    if panel.reference_lines:
+    if panel.reference_lines and panel.chart in _SERIES:
         layers.append(_reference(panel))
+    if is_compared(panel):
+        layers[0].columns.update(_previous(panel, style))
+        layers.append(_trend(panel, style))
     return layers
+
+
+def is_compared(panel: Panel) -> bool:
+    """Return whether a tile shows the change since the previous period and a small chart over time.
+
+    A figure of the last minutes has no previous period: the conditions of a shifted figure still count from now.
+    """
+    if panel.chart != "metric" or panel.data.time_field is None or panel.window is not None:
+        return False
+    conditions = [*panel.where, *(condition for one in plain(panel.measures[0]) for condition in one.where)]
+    recent = any(isinstance(condition, Ago) and condition.after_ms is not None for condition in conditions)
+    return not recent and panel.measures[0].unit != "time"
+
+
+def _previous(panel: Panel, style: FigureStyle) -> dict[str, Json]:
+    return figure_columns(PREVIOUS_ID, panel.measures[0], replace(style, shift=PREVIOUS), VS_PREVIOUS)
+
+
+def _trend(panel: Panel, style: FigureStyle) -> LensLayer:
+    axis = Time("Time", panel.data.time_field or "")
+    columns = _columns({TREND_AXIS: axis}, panel.data, {TREND_ID: panel.measures[0]}, style, panel.title)
+    return LensLayer(TREND_LAYER, panel.data, columns, {}, LAYER)
 
 
 def _main_layer(panel: Panel, figures: Mapping[str, Figure], style: FigureStyle) -> LensLayer:
@@ -243,7 +283,40 @@ def _visualization(panel: Panel, layers: Sequence[LensLayer]) -> Json:
 def _metric(panel: Panel) -> Json:
     """Return a tile: its title is the label of its column, its figure is named below only if the name differs."""
     label = panel.measures[0].label
-    return {"metricAccessor": "m0"} | ({"subtitle": label} if label != panel.title else {})
+    tile: Json = {"metricAccessor": "m0"}
+    if label != panel.title:
+        tile["subtitle"] = label
+    if panel.reference_lines:
+        tile |= {"palette": _thresholds([line.value for line in panel.reference_lines]), "applyColorTo": "value"}
+    if is_compared(panel):
+        # the badge shows the difference from the main figure; its colours do not judge whether more is better
+        dynamic = {"type": "dynamic", "visuals": "both", "paletteId": "complementary", "reversed": False}
+        tile |= {
+            "secondaryMetricAccessor": PREVIOUS_ID,
+            "secondaryPrefix": VS_PREVIOUS,
+            "secondaryTrend": {**dynamic, "baselineValue": "primary"},
+            "trendlineLayerId": TREND_LAYER,
+            "trendlineLayerType": "metricTrendline",
+            "trendlineTimeAccessor": TREND_AXIS,
+            "trendlineMetricAccessor": TREND_ID,
+        }
+    return tile
+
+
+def _thresholds(values: Sequence[float]) -> Json:
+    """Return a palette with one more colour than thresholds, from good to bad."""
+    colours = _LEVELS[-len(values) - 1 :]
+    floors = [0, *values]
+    ceilings = [*values, 10 * values[-1]]
+    stops = {
+        "stops": [{"color": colour, "stop": stop} for colour, stop in zip(colours, ceilings, strict=True)],
+        "colorStops": [{"color": colour, "stop": stop} for colour, stop in zip(colours, floors, strict=True)],
+    }
+    params = {
+        "name": "custom", "reverse": False, "rangeType": "number", "rangeMin": 0, "rangeMax": ceilings[-1],
+        "progression": "fixed", "continuity": "all", "steps": len(colours), "maxSteps": 5, **stops,
+    }  # fmt: skip
+    return {"type": "palette", "name": "custom", "params": params}
 
 
 def _table(panel: Panel) -> Json:
