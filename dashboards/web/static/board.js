@@ -160,7 +160,7 @@ function tile(panel, data) {
   const against = data.compare && change(value, was, unit);
   return h("div", {},
     h("p", { class: "tile", "data-value": value ?? "", title: shown(value, unit) }, shown(value, unit, true)),
-    data.silent_ms ? h("p", { class: "wrong" }, `Silent for ${duration(data.silent_ms)}`) : null,
+    data.silent_ms ? h("p", { class: "silent" }, `Silent for ${duration(data.silent_ms)}`) : null,
     data.compare ? h("p", { class: "change", title: `${data.compare.name}: ${shown(was, unit)}` }, against ? [h("b", {}, against.text), ` vs ${shown(was, unit, true)}`] : `${data.compare.name}: no data`) : null,
     data.spark?.filter(([, one]) => one !== null).length > 2 ? spark(data.spark, new Set(data.spark_partial)) : null);
 }

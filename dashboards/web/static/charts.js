@@ -70,7 +70,7 @@ function shaped(panel, rows, palette, { compare, layer, partial = [], hidden }) 
 }
 
 /** Returns the colour of a series; series beyond the palette have its colours again, nearer to that of text. */
-const colour = (palette, name, n) => name === OTHER ? "var(--other)" : n < palette.length ? palette[n] : `color-mix(in srgb, ${palette[n % palette.length]} 55%, var(--ink))`;
+const colour = (palette, name, n) => name === OTHER ? "var(--other)" : n < palette.length ? palette[n] : `color-mix(in srgb, ${palette[n % palette.length]} 70%, var(--ink))`;
 
 /** Joins "80 % from" and "80 % to", the edges of one band, to one series. */
 function joinBands(series) {

@@ -157,8 +157,10 @@ async function draw(signal, moved) {
   if (!shows) throw new Problem(`Page "${name.slice(0, 100)}" doesn't exist.`, "Choose one from the menu.", true);
   if (!dashboard()) opened = null;
   lastLoad = { now: Date.now(), ...shows() };
+  const people = Object.fromEntries(declared.customers.filters.map(({ field }) => [field, state().getAll(field)]).filter(([, values]) => values.length));
   const offered = (dashboard() ? dashboard().filters : name === "customers" ? declared.customers.filters : []).map((one) => one.field);
-  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []), ...hints());
+  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []),
+    dashboard() && Object.keys(people).length ? h("a", { href: link({ ...controls.lasting(Object.keys(filters)), view: "customers" }), "data-key": "people" }, "Show these customers") : "", ...hints());
   element("csv").hidden = !dashboard();
   document.documentElement.style.setProperty("--bar", `${getComputedStyle(element("bar")).position === "sticky" ? element("bar").offsetHeight : 0}px`);
   main.classList.remove("old");
