@@ -77,6 +77,11 @@ def newest_of(response: Mapping[str, Any]) -> int | None:
     return None if value is None else int(value)
 
 
+def newest(search: Search, data: Data) -> int | None:
+    """Return the newest time in a set of documents, epoch ms; None if there is none."""
+    return newest_of(search(*newest_search(data, str(data.time_field))))
+
+
 def end_searches() -> list[tuple[str, Mapping[str, Any]]]:
     """Return the searches for the newest event times, as index without the run and body."""
     return [newest_search(EVENTS, "ts"), newest_search(SESSIONS, "last_ts"), newest_search(ORDERS, "ts")]
@@ -100,7 +105,7 @@ def ends(search: Search, wall: Data) -> Clock:
     past is therefore shown as of its end.
     """
     stream_end_ms = stream_end([search(*one) for one in end_searches()])
-    wall_end_ms = (newest_of(search(*newest_search(wall, str(wall.time_field)))) or 0) + 1
+    wall_end_ms = (newest(search, wall) or 0) + 1
 
     def end(data: Data) -> int:
         return wall_end_ms if data.wall else stream_end_ms

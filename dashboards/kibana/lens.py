@@ -58,7 +58,7 @@ _SERIES: Final[dict[Chart, str]] = {
 }  # fmt: skip
 _KINDS: Final[dict[Chart, str]] = {"metric": "lnsMetric", "table": "lnsDatatable", "heatmap": "lnsHeatmap"}
 _REFERENCE_COLOUR: Final = "#666666"
-_RISK_COLOURS: Final = dict(zip(RISKS, ("#808a94", "#8f6b00", "#d95f02", "#b00020"), strict=True))
+_RISK_COLOURS: Final = dict(zip(RISKS, ("#8a939c", "#8f6d00", "#963500", "#6b0012"), strict=True))
 """Colours of the bands of churn risk, those of the live page in its light theme."""
 _LEVELS: Final = ("#009E73", "#E69F00", "#D55E00")
 """Colours of a figure below, between and above thresholds."""
@@ -177,7 +177,9 @@ def _drill_downs(panel: Panel) -> Json:
 def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
     """Return the layers of a panel: its documents first, then lines over bars, other documents, and fixed values."""
     style = FigureStyle(money, panel.where if _in_columns(panel) else ())
-    figures = dict(zip(measure_ids(panel.measures), panel.measures, strict=True))
+    # a heat map of Lens has one figure: it cannot show the sizes of its rows
+    measures = panel.measures[:1] if panel.chart == "heatmap" else panel.measures
+    figures = dict(zip(measure_ids(measures), measures, strict=True))
     lines = {name: figure for name, figure in figures.items() if isinstance(figure, Measure) and figure.line}
     main = {name: figure for name, figure in figures.items() if name not in lines}
     layers = [_main_layer(panel, main, style)]

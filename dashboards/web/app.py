@@ -133,6 +133,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     }
     csv_routes = {
         "/api/panel.csv": handlers.panel_csv,
+        "/api/board.csv": handlers.board_csv,
         "/api/customers.csv": handlers.customers_csv,
         "/api/groups.csv": handlers.groups_csv,
         "/api/worklist.csv": handlers.work_list_csv,
@@ -235,6 +236,20 @@ class _Handlers:
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
         return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
+
+    def board_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        board = self._board(parameters)
+        query = parse_query(board, _without(parameters, "id"))
+        calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
+        panels = board_routes.board_data(board, query, search, now_ms, calendar, money)["panels"]
+        sections = []
+        for panel in board.panels:
+            data = panels[panel.id]
+            if "problem" in data:
+                raise ShopstreamError(f"{panel.title}: {data['problem']}", data["remedy"])
+            title = csv_text((panel.title,), (), ("text",), money)
+            sections.append(title + csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone))
+        return board.id, "\r\n".join(sections)
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)

@@ -87,7 +87,7 @@ def test_page_knows_the_currency_and_says_once_that_there_is_none(in_euros, serv
 def test_customers_and_groups_have_rounded_amounts_and_name_the_currency(in_euros, made):
     columns = [one.unit == "money" for one in COLUMNS]
     head, *rows = table(in_euros, "customers.csv", sort="customer_id", rising="1")
-    assert [name for name, is_money in zip(head, columns, strict=True) if is_money] == ["Revenue of a year (EUR)"]
+    assert [name for name, is_money in zip(head, columns, strict=True) if is_money] == ["Revenue, last 12 months (EUR)"]
     assert all(
         len(cell.split(".")[1]) == 2
         for row in rows

@@ -100,6 +100,8 @@ def test_figures_of_search_saved_objects_and_documents_agree(dashboard, panel, z
             assert is_nothing(values), key
             continue
         for figure, value, expected in zip(panel.measures, values, by_hand[key], strict=True):
+            if panel.chart == "heatmap" and figure is not panel.measures[0]:
+                continue  # a heat map of Lens has one figure
             tolerance = 0.1 if getattr(figure, "op", "") == "percentile" else 1e-9
             assert same(value, expected, tolerance), (key, figure.label, value, expected)
 
@@ -148,4 +150,4 @@ def test_filters_select_the_documents_with_the_value(filled, made):
     span = Span.ending(NOW, 30)
     (row,) = rows(panel, filled[1]("sessions", query(panel, span, {"country": ["DE", "FR"], "device": []})))
     here = [d for d in made["sessions"] if span.from_ms <= (d["start_ts"] or 0) < span.to_ms]
-    assert row == {"Sessions": sum(d["country"] in ("DE", "FR") for d in here)}
+    assert row == {"Visits": sum(d["country"] in ("DE", "FR") for d in here)}

@@ -89,7 +89,7 @@ def test_panel_that_ignores_filters_has_its_own_conditions_in_its_columns():
             if panel["type"] == "lens" and layer_of(panel)["ignoreGlobalFilters"]:
                 assert panel["embeddableConfig"]["attributes"]["state"]["query"]["query"] == ""
     (forecast,) = (p for b in BOARDS for p in panels(b) if p["panelIndex"] == "revenue-forecast")
-    assert layer_of(forecast)["columns"]["m0"]["filter"]["query"] == 'level : "total"'
+    assert layers_of(forecast)["overlay"]["columns"]["f0"]["filter"]["query"] == 'level : "total"'
     assert forecast["embeddableConfig"]["timeRange"] == {"from": "now-90d", "to": "now+60d"}
 
 

@@ -4,7 +4,7 @@ import { OWN, TIME, changed, link, state, toggle } from "./address.js";
 import { OTHER, chart } from "./charts.js";
 import { h, put, s } from "./dom.js";
 import { NOTHING, NOT_WHOLE, change, duration, interval, shown, stepOf } from "./format.js";
-import { restore } from "./hover.js";
+import { copy, restore } from "./hover.js";
 import { oneStop, table } from "./tables.js";
 
 const DRILL_FIELDS = { customers: ["segment", "churn_risk", "recommended_action", "churn_reasons", "country", "acquisition_channel", "top_category_90d"], alerts: ["segment", "churn_risk", "recommended_action"] };
@@ -100,14 +100,8 @@ function menu(panel, again) {
     }, { "aria-pressed": isTable(panel) }) : null,
     h("a", { class: "csv", download: true, href: "", "aria-label": `Download CSV: ${title}` }, "Download CSV"),
     isDrawn(panel) ? act("Download SVG", "Download SVG", () => picture(panel)) : null,
-    act("Copy link", "Copy link", () => copy(panel)),
+    act("Copy link", "Copy link", () => copy(`${location.href.split("#")[0]}#${panel.id}`)),
     panel.definition ? act("Definition", "Definition", (event) => (event.target.closest(".tools").querySelector(".about").open = true)) : null));
-}
-
-/** Copies the address of a panel; it also becomes the address of the page, since a browser may forbid the copy. */
-function copy(panel) {
-  history.replaceState(history.state, "", `${location.search}#${panel.id}`);
-  navigator.clipboard?.writeText(location.href).catch(() => {});
 }
 
 const LOOKS = ["fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity", "font", "opacity", "text-anchor"];

@@ -5,7 +5,7 @@ import * as board from "./board.js";
 import * as controls from "./controls.js";
 import { h, put } from "./dom.js";
 import { ago, day, label, length, moment, wordsAre, writeNumbersOf, zoneIs, zoneName } from "./format.js";
-import { listen, say } from "./hover.js";
+import { copy, listen, say } from "./hover.js";
 
 const element = (id) => document.getElementById(id);
 const [main, bar, age, problem, chips] = ["main", "controls", "age", "problem", "chips"].map(element);
@@ -114,16 +114,15 @@ function tools() {
   const views = h("details", { class: "pop", ontoggle: async () => {
     if (!views.open) return;
     try {
-      views.lastChild.replaceChildren(await (await import("./views.js")).saved(say));
+      views.lastChild.replaceChildren(await (await import("./views.js")).saved((text) => say(text, true)));
     } catch (error) {
       views.lastChild.replaceChildren(h("p", { class: "wrong" }, error.message));
     }
   } }, h("summary", {}, "Saved views"), h("div", {}));
-  const copied = () => navigator.clipboard?.writeText(location.href).then(() => say("Link copied"), () => say("Copy the address of this page"));
   element("tools").replaceChildren(declared.writable ? views : "", h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
     h("a", { id: "csv", download: true, href: "", hidden: true }, "Download CSV of all panels"),
     h("button", { type: "button", onclick: () => print() }, "Print or save as PDF"),
-    h("button", { type: "button", onclick: copied }, "Copy link"))));
+    h("button", { type: "button", onclick: () => copy(location.href) }, "Copy link"))));
 }
 
 async function load(moved) {
@@ -218,7 +217,7 @@ async function drawBoard(dashboard, signal) {
     opened.board.show(response, absent);
     element("csv").setAttribute("href", `api/board.csv?${address}`);
     element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
-    return { newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+    return { now: Date.now() - (response.stale_ms ?? 0), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
   };
 }
 
