@@ -131,19 +131,27 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
         ),
     ] = False,
     page: Page = "",
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help="Create alert rules: revenue, a silent or slow pipeline, rejections, churn risk."),
+    ] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until Kibana is ready.")] = 180.0,
 ) -> None:
     """Import the dashboards into a Kibana of version 8.19, 9.1 or later.
 
     Waits until Kibana is ready. Objects have fixed ids, so another import with --overwrite replaces them.
     Kibana shows days of the browser's zone unless the space has one: --calendar sets that of the shop.
+    --rules creates alert rules that do not exist; connectors are added in Kibana (Stack Management, Rules).
 
     Example: `shopstream dashboards import --url http://localhost:5601 --overwrite`
 
     Example: `shopstream dashboards import --url http://localhost:5601 --calendar`
+
+    Example: `shopstream dashboards import --url http://localhost:5601 --rules --page http://localhost:8050`
     """
     from dashboards.boards import DASHBOARDS
     from dashboards.kibana import client as kibana
+    from dashboards.kibana.rules import alert_rules
     from dashboards.kibana.saved_objects import ndjson
     from features.schema import DEFAULT_RUN, check_run
     from shopstream.jobs.shop_calendar import chosen_calendar
@@ -176,6 +184,10 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
         chosen = chosen_calendar(shop)
         kibana.set_calendar(target, chosen)
         console.print(f"calendar of the space: {chosen}", highlight=False)
+    if rules:
+        declared = alert_rules(check_run(run or DEFAULT_RUN), space)
+        created = kibana.create_rules(target, declared)
+        console.print(f"{created} alert rules created, {len(declared) - created} exist", highlight=False)
     typer.echo(imported.address)
 
 
