@@ -70,7 +70,7 @@ function shaped(panel, rows, palette, { compare, layer, partial = [], hidden }) 
 }
 
 /** Returns the colour of a series; series beyond the palette have its colours again, nearer to that of text. */
-const colour = (palette, name, n) => name === OTHER ? "var(--other)" : n < palette.length ? palette[n] : `color-mix(in srgb, ${palette[n % palette.length]} 55%, var(--ink))`;
+const colour = (palette, name, n) => name === OTHER ? "var(--other)" : n < palette.length ? palette[n] : `color-mix(in srgb, ${palette[n % palette.length]} 70%, var(--ink))`;
 
 /** Joins "80 % from" and "80 % to", the edges of one band, to one series. */
 function joinBands(series) {
@@ -97,7 +97,7 @@ function frame(panel, size, model, ...children) {
   return svg;
 }
 
-const linked = (address, shape) => (address ? s("a", { href: address, class: "into", tabindex: -1 }, shape) : shape);
+const linked = (address, shape, name) => (address ? s("a", { href: address, class: "into", tabindex: -1, "aria-label": name }, shape) : shape);
 
 /** Returns round numbers from `low` to at least `high`, at least `least` apart. */
 export function ticks(low, high, most = 5, least = 0) {
@@ -275,7 +275,7 @@ function columns(panel, solid, data, stacked, { x, y, slot }, linkTo) {
       const to = (ends[value > 0] = from + value);
       const begin = stacked || solid.length === 1 ? x(n) - wide / 2 : x(n) - slot * 0.4 + wide * m;
       const bar = s("rect", { x: round(begin), width: round(wide), y: y(Math.max(from, to)), height: Math.max(0.5, round(Math.abs(y(from) - y(to)))), fill: one.paint, stroke: one.paint, class: data.partial.has(position) ? "partial" : "edge", "data-series": one.name });
-      return [linked(linkTo(panel.dimensions.length > 1 ? [position, one.name] : [position]), bar)];
+      return [linked(linkTo(panel.dimensions.length > 1 ? [position, one.name] : [position]), bar, `${data.text(position)}, ${one.label}: ${shown(value, one.unit)}`)];
     });
   });
 }
