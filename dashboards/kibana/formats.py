@@ -79,3 +79,15 @@ def _actions() -> frozenset[str]:
 def money_label(field: str, money: MoneyFormat) -> str:
     """Return the label of a field with amounts: `Revenue (EUR)`."""
     return f"{sentence_case(field)} ({money.currency})"
+
+
+def customer_format(page: str) -> Json:
+    """Return the format that links the id of a customer to the customer's page.
+
+    A drill-down to a URL would need a gold licence of Elastic.
+
+    Args:
+        page: address of the live page: `http://localhost:8050/`.
+    """
+    address = f"{page.rstrip('/')}/?view=customer&id={{{{value}}}}"
+    return {"id": "url", "params": {"type": "a", "urlTemplate": address, "labelTemplate": "{{rawValue}}"}}

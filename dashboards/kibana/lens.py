@@ -27,8 +27,10 @@ from dashboards.kibana.columns import (
     static_column,
 )
 from dashboards.kibana.formats import Json
-from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Time, Window, plain
+from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Terms, Time, Window, plain
 from dashboards.queries import nesting
+from dashboards.web.declaration import ORDERS_OF
+from features.scores.score import RISKS
 
 LAYER: Final = "layer"
 """Layer of the documents of a panel."""
@@ -56,6 +58,8 @@ _SERIES: Final[dict[Chart, str]] = {
 }  # fmt: skip
 _KINDS: Final[dict[Chart, str]] = {"metric": "lnsMetric", "table": "lnsDatatable", "heatmap": "lnsHeatmap"}
 _REFERENCE_COLOUR: Final = "#666666"
+_RISK_COLOURS: Final = dict(zip(RISKS, ("#8a939c", "#8f6d00", "#963500", "#6b0012"), strict=True))
+"""Colours of the bands of churn risk, those of the live page in its light theme."""
 _LEVELS: Final = ("#009E73", "#E69F00", "#D55E00")
 """Colours of a figure below, between and above thresholds."""
 
@@ -142,11 +146,29 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
     config: Json = {
         "title": panel.title,
         "description": panel.definition,
-        "enhancements": {},
+        "enhancements": _drill_downs(panel),
         "hidePanelTitles": panel.chart == "metric",
         "attributes": attributes(panel, data_view, money),
     }
     return config | ({"timeRange": time_range(panel.window)} if panel.window else {})
+
+
+def _drill_downs(panel: Panel) -> Json:
+    """Return the drill-down of a click on a value to its documents in Discover, which takes only one layer."""
+    valued = any(isinstance(dimension, Terms) for dimension in panel.dimensions)
+    lines = any(isinstance(figure, Measure) and figure.line for figure in panel.measures)
+    if not valued or lines or panel.layer is not None or panel.reference_lines:
+        return {}
+    event = {
+        "eventId": f"{panel.id}-discover",
+        "triggers": ["FILTER_TRIGGER"],
+        "action": {
+            "factoryId": "OPEN_IN_DISCOVER_DRILLDOWN",
+            "name": "Show documents in Discover",
+            "config": {"openInNewTab": False},
+        },
+    }
+    return {"dynamicActions": {"events": [event]}}
 
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -178,13 +200,13 @@ def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
 def is_compared(panel: Panel) -> bool:
     """Return whether a tile shows the change since the previous period and a small chart over time.
 
-    A figure of the last minutes has no previous period: the conditions of a shifted figure still count from now.
+    Without those whose conditions have an age: Lens shifts the time range, and ages still count from now.
     """
     if panel.chart != "metric" or panel.data.time_field is None or panel.window is not None:
         return False
     conditions = [*panel.where, *(condition for one in plain(panel.measures[0]) for condition in one.where)]
-    recent = any(isinstance(condition, Ago) and condition.after_ms is not None for condition in conditions)
-    return not recent and panel.measures[0].unit != "time"
+    aged = any(isinstance(condition, Ago) for condition in conditions)
+    return not aged and panel.measures[0].unit != "time"
 
 
 def _previous(panel: Panel, style: FigureStyle) -> dict[str, Json]:
@@ -205,7 +227,7 @@ def _main_layer(panel: Panel, figures: Mapping[str, Figure], style: FigureStyle)
     drawn = _drawn(LAYER, _SERIES[panel.chart], figures, "d0")
     if len(panel.dimensions) > 1:
         del drawn["yConfig"]
-        drawn |= {"splitAccessor": "d1", "palette": {"type": "palette", "name": "default"}}
+        drawn |= {"splitAccessor": "d1", **_split_colours(panel.dimensions[1])}
     return LensLayer(LAYER, panel.data, columns, drawn)
 
 
@@ -261,6 +283,29 @@ def _drawn(layer: str, series: str, figures: Iterable[str], axis: str, coloured:
         "xAccessor": axis,
         "position": "top",
         "yConfig": [{"forAccessor": name, "color": colour} for name, colour in colours],
+    }
+
+
+def _split_colours(split: Dimension) -> Json:
+    """Return the colours of the series of a split: fixed ones for fields with a fixed set of values."""
+    values = ORDERS_OF.get(split.field, ()) if isinstance(split, Terms) else ()
+    if not values:
+        return {"palette": {"type": "palette", "name": "default"}}
+    colours = _RISK_COLOURS if values == RISKS else dict(zip(values, PALETTE, strict=False))
+    return {
+        "colorMapping": {
+            "assignments": [
+                {
+                    "rules": [{"type": "raw", "value": value}],
+                    "color": {"type": "colorCode", "colorCode": colour},
+                    "touched": True,
+                }
+                for value, colour in colours.items()
+            ],
+            "specialAssignments": [{"rules": [{"type": "other"}], "color": {"type": "loop"}, "touched": False}],
+            "paletteId": "default",
+            "colorMode": {"type": "categorical"},
+        }
     }
 
 
