@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import email.utils
 import hashlib
 import hmac
@@ -23,6 +24,7 @@ from features.errors import UsageError
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 15.0
+ANSWER_BYTES_MAX: Final = 4_096
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - a prefix
 SECRET_BYTES_MIN: Final = 24
 _RETRIED: Final = frozenset({408, 425, 429})
@@ -111,7 +113,9 @@ class WebhookSender:
             )
         except exceptions.HTTPError as error:
             return Outcome("retry", _reason(error))
-        # the body is not read: a receiver must not delay the next notification by it
+        # one read, so that a short body leaves the connection usable; a slow or endless one is cut off
+        with contextlib.suppress(exceptions.HTTPError):
+            response.read1(ANSWER_BYTES_MAX)
         response.close()
         return _outcome(response.status, response.headers)
 

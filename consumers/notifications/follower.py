@@ -81,6 +81,7 @@ class Follower:
     Attributes:
         properties: librdkafka properties.
         run: name of the run.
+        instance_id: id of this member of the group, the same after a restart, which then gets its partitions at once.
         targets: targets of alerts, at least one.
         give_up_after_s: time of unsuccessful attempts after which an alert is set aside, seconds.
         compose: function that makes a notification of an alert.
@@ -90,6 +91,7 @@ class Follower:
 
     properties: Mapping[str, Any]
     run: str
+    instance_id: str
     targets: Sequence[Target]
     give_up_after_s: float
     compose: Compose
@@ -113,7 +115,7 @@ class Follower:
         Raises:
             ShopstreamError: Kafka refuses or does not answer, or a note cannot be written.
         """
-        consumer = open_consumer(consumer_config(self.properties, group_name(self.run, GROUP)))
+        consumer = open_consumer(consumer_config(self.properties, group_name(self.run, GROUP), self.instance_id))
         begin(consumer, self.run, self.on_message)
         self._source = source = Source(consumer, self.run, [ALERT_TOPIC])
         self._queues = {target.name: SimpleQueue() for target in self.targets}

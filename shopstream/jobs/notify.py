@@ -7,7 +7,9 @@ message.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import platform
 import stat
 import time
 import tomllib
@@ -167,12 +169,17 @@ def follow_alerts(settings: Settings, stopped: Callable[[], bool], on_message: O
     kafka = embedded.kafka_endpoint(settings).client_properties()
     with exclusive(settings):
         follower = Follower(
-            kafka, settings.run, receivers, settings.notify.give_up_after_s, composer(settings),
+            kafka, settings.run, _instance_id(settings), receivers, settings.notify.give_up_after_s, composer(settings),
             set_aside_file(settings), on_message,
         )  # fmt: skip
         on_message(f"following the alerts of {settings.run}: {', '.join(one.name for one in receivers)}")
         follower.follow(stopped, time.monotonic, time.sleep)
     return {courier.target.name: courier.counts for courier in follower.couriers}
+
+
+def _instance_id(settings: Settings) -> str:
+    digest = hashlib.sha256(f"{platform.node()}\0{settings.home.resolve()}".encode()).hexdigest()[:12]
+    return f"{settings.run}-notify-{digest}"
 
 
 def set_aside_file(settings: Settings) -> SetAside:

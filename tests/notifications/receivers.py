@@ -14,6 +14,15 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+class Server(ThreadingHTTPServer):
+    """A client that goes away is no error of these tests."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 class WebReceiver:
     """Answers each POST by the next of `answers`, or 200: a status, (status, headers), "hang", "close" or "cut".
 
@@ -49,8 +58,7 @@ class WebReceiver:
                 pass
 
         self.released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/services/s3cret-token"
 
