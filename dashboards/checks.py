@@ -226,19 +226,3 @@ def _wrong_types(panel: Panel, types: Mapping[str, str] | None, kinds: Mapping[s
         if types[field] not in TYPES.get(kinds[field], frozenset()):
             return f"{field} of {panel.data.index} is a {types[field]}, where {kinds[field]} was declared"
     return ""
-
-
-# --- the file for Kibana ----------------------------------------------------------------------------------------------
-
-
-def unresolved(saved: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return references of saved objects with no target in the same file, and duplicate ids."""
-    ids = [(item["type"], item["id"]) for item in saved]
-    errors = [f"{kind} {name} appears twice" for kind, name in sorted({key for key in ids if ids.count(key) > 1})]
-    for item in saved:
-        errors += [
-            f"{item['type']} {item['id']}: there is no {reference['type']} {reference['id']} ({reference['name']})"
-            for reference in item["references"]
-            if (reference["type"], reference["id"]) not in ids
-        ]
-    return errors

@@ -141,7 +141,7 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
 
     Waits until Kibana is ready. Objects have fixed ids, so another import with --overwrite replaces them.
     Kibana shows days of the browser's zone unless the space has one: --calendar sets that of the shop.
-    --rules creates alert rules that do not exist; connectors are added in Kibana (Stack Management, Rules).
+    With --rules, alert rules that do not exist are created. Connectors are added in Kibana (Stack Management, Rules).
 
     Example: `shopstream dashboards import --url http://localhost:5601 --overwrite`
 

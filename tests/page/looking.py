@@ -55,6 +55,12 @@ class Reader:
 
     def press(self, selector):
         """A click by the mouse, which needs a visible element that nothing covers."""
+        try:
+            self._press(selector)
+        except StaleElementReferenceException:  # drawn again in between
+            self._press(selector)
+
+    def _press(self, selector):
         element = self.element(selector)
         self.js("arguments[0].scrollIntoView({ block: 'center' })", element)
         element.click()

@@ -201,7 +201,7 @@ def test_click_on_a_value_filters_the_board_and_the_chip_removes_it(reader):
     assert "channel" not in reader.parameters()
 
 
-def test_period_comparison_filters_and_refresh_are_kept_on_other_views(reader):
+def test_period_comparison_filters_and_refresh_hold_on_other_views(reader):
     reader.open(view="revenue", refresh="0", last="7d", compare="previous", country="DE", channel="mail")
     reader.visit(TITLES["churn"])
     expected = {"last": ["7d"], "compare": ["previous"], "refresh": ["0"], "country": ["DE"], "channel": ["mail"]}

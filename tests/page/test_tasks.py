@@ -30,7 +30,7 @@ def revenue(orders):
     return sum(one["total"] or 0 for one in orders if one["status"] == "placed")
 
 
-def test_country_that_lost_most_revenue_against_last_month_is_found(reader, made):
+def test_country_that_lost_most_revenue_against_last_month_is_first(reader, made):
     reader.open()
     reader.visit(TITLES["revenue"])
     reader.choose("Period", "Last month")
