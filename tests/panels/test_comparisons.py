@@ -185,6 +185,21 @@ def test_intervals_are_aligned_by_position_and_shorter_periods_have_none_behind_
     assert table[5][2:] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("every", "main", "end"),
+    [
+        ("day", ("2026-05-18", "2026-05-21"), "2025-03-04"),
+        ("week", ("2026-05-18", "2026-05-26"), "2025-03-10"),
+        ("month", ("2026-05-18", "2026-06-02"), "2025-05-01"),
+        ("hour", ("2026-05-18", "2026-05-18T03:00"), "2025-03-01T04:00"),
+    ],
+)
+def test_search_over_a_longer_range_ends_with_the_main_intervals(every, main, end):
+    bars = Panel("p", "P", "", SESSIONS, "bar", Position(0, 0, 1, 1), (COUNT,), (Time("T", "start_ts", every),))
+    body = comparison_query(bars, span(*main), span("2025-03-01", "2026-03-01"), [], None, BERLIN)
+    assert body["query"]["bool"]["filter"] == [{"range": {"start_ts": {"gte": at("2025-03-01"), "lt": at(end)}}}]
+
+
 def test_longer_range_is_searched_to_the_end_of_the_main_intervals(filled, made):
     days = Panel("p", "P", "", SESSIONS, "bar", Position(0, 0, 1, 1), (COUNT,), (Time("Day", "start_ts", "day"),))
     data, _ = compared_panel(
