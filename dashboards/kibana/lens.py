@@ -205,8 +205,8 @@ def is_compared(panel: Panel) -> bool:
     if panel.chart != "metric" or panel.data.time_field is None or panel.window is not None:
         return False
     conditions = [*panel.where, *(condition for one in plain(panel.measures[0]) for condition in one.where)]
-    aged = any(isinstance(condition, Ago) for condition in conditions)
-    return not aged and panel.measures[0].unit != "time"
+    with_age = any(isinstance(condition, Ago) for condition in conditions)
+    return not with_age and panel.measures[0].unit != "time"
 
 
 def _previous(panel: Panel, style: FigureStyle) -> dict[str, Json]:

@@ -252,8 +252,8 @@ def _tree(tree: Json, text: str) -> Iterator[str]:
     if tree.get("type") != "function" or tree.get("name") not in _MATH or len(tree.get("args", ())) != 2:
         yield f"{tree.get('name')} is not a function of two arguments"
         return
-    place = tree.get("location", {})
-    if text[place.get("min", 0) : place.get("max", 0)] != tree.get("text"):
+    location = tree.get("location", {})
+    if text[location.get("min", 0) : location.get("max", 0)] != tree.get("text"):
         yield f"the location of {tree.get('text')!r} is wrong"
     for argument in tree["args"]:
         if isinstance(argument, Mapping):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from dashboards.kibana.formats import Json, customer_format, field_format, lookup_format, money_label
+from dashboards.kibana.formats import Json, customer_format, field_format, field_label, lookup_format
 from dashboards.kibana.help_panel import help_panel
 from dashboards.kibana.lens import lens_panel
 from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Data, Measure, Panel, Terms, plain
@@ -124,11 +124,12 @@ def data_view(data: Data, dashboards: Sequence[Dashboard], shop: Shop) -> Json:
 
 
 def _labels(data: Data, dashboards: Sequence[Dashboard], money: MoneyFormat) -> dict[str, Json]:
-    """Return field -> attributes: fields with amounts name the currency."""
-    if not money.currency:
-        return {}
-    fields = {measure.field for measure in _measures(data, dashboards) if measure.unit == "money" and measure.field}
-    return {field: {"customLabel": money_label(field, money)} for field in fields}
+    """Return field -> attributes: words for the fields that panels use. Fields with amounts name the currency."""
+    fields = dict.fromkeys(_valued(data, dashboards), "")
+    for measure in _measures(data, dashboards):
+        if measure.field:
+            fields[measure.field] = money.currency if measure.unit == "money" else ""
+    return {field: {"customLabel": field_label(field, currency)} for field, currency in fields.items()}
 
 
 def _formats(data: Data, dashboards: Sequence[Dashboard], shop: Shop) -> dict[str, Json]:

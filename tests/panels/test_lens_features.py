@@ -240,7 +240,8 @@ def test_fields_of_data_views_have_patterns_and_the_currency_in_their_label():
     assert formats["total"] == {"id": "number", "params": {"pattern": "0,0.00"}}
     assert formats["memory_bytes"] == {"id": "bytes", "params": {"pattern": "0,0.0b"}}
     attributes = objects["index-pattern", "shop-orders"]["attributes"]
-    assert json.loads(attributes["fieldAttrs"]) == {"total": {"customLabel": "Total (EUR)"}}
+    labels = json.loads(attributes["fieldAttrs"])
+    assert labels == {"total": {"customLabel": "Total (EUR)"}, "memory_bytes": {"customLabel": "Memory bytes"}}
     yen = saved(panel_of(data=ORDERS, measures=(REVENUE,), dimensions=()), money=money_format("JPY", None))
     assert formats_of(yen, "shop-orders")["total"]["params"] == {"pattern": "0,0"}
 
@@ -256,6 +257,8 @@ def test_values_of_fields_are_shown_in_words():
     assert words("churn_risk") == {"low": "Low", "medium": "Medium", "high": "High", "critical": "Critical"}
     assert words("recommended_action")["personal_contact"] == "Personal contact"
     assert "country" not in formats
+    labels = json.loads(objects["index-pattern", "shop-customers"]["attributes"]["fieldAttrs"])
+    assert labels["churn_risk"] == {"customLabel": "Churn risk"}
     trend = saved(panel_of(data=COHORTS, dimensions=(Terms("Country", "country"),)))
     entries = formats_of(trend, "shop-cohorts")["country"]["params"]["lookupEntries"]
     assert {"key": "(none)", "value": "Not set"} in entries
