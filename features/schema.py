@@ -186,7 +186,7 @@ def group_name(run: str, role: str) -> str:
 
 WeekStart = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 """First day of the shop's week."""
-GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget")
+GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget", "notify")
 """Names of a run's consumer groups, without the run: those of its roles and of commands that only read."""
 
 

@@ -66,7 +66,10 @@ PRODUCTS: Final = Dashboard(
                     Measure("All", "count", where=ORDERED),
                 ),
             ),
-            (Terms("Product", "product_id", 25, by="Revenue"), Terms("Category", "category", 1, by="Revenue")),
+            (
+                Terms("Product", "product_id", 25, by="Revenue"),
+                Terms("Category", "category", 1, by="Revenue", other=True),
+            ),
             where=(Exists("product_id"),),
             sort=("Revenue", True),
             note="The return rate is the share of order lines that were cancelled or refunded.",

@@ -5,6 +5,7 @@
 /api/choices?id=       values of filters /api/panel.csv?id=  one panel as CSV
 /api/customers[.csv]   customers         /api/customer?id=   history of one customer
 /api/groups[.csv]      the explorer          /api/notes          notes on the time axis
+/api/board.csv?id=     all panels of a dashboard
 /api/worklist[.csv]    customers to contact  /api/views          saved views
 
 POST /api/contact, /api/views and /api/views/delete write the state of a customer, and saved views.

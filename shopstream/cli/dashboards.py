@@ -77,7 +77,7 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the search of every panel against Elasticsearch and check the response, its data and the types of its fields.
+    """Run the searches of every panel against Elasticsearch: responses, data, types of fields, the previous period.
 
     Panels of trends need `shopstream rollup` and `shopstream forecast`. The exit code is 1 if a panel fails or is
     empty.
@@ -258,17 +258,19 @@ def _print(panels: Sequence[CheckResult], faults: Sequence[str]) -> None:
     rows = [
         (
             escape(panel.panel), escape(panel.index), f"[{STATE_STYLES[panel.state]}]{panel.state}[/]",
-            f"{panel.ms:.0f}", f"{panel.hits:,}", f"{panel.rows:,}", escape(panel.why),
+            f"{panel.ms:.0f}", f"{panel.compared_ms:.0f}" if panel.compared_ms else "",
+            f"{panel.hits:,}", f"{panel.rows:,}", escape(panel.why),
         )
         for panel in panels
     ]  # fmt: skip
     console = Console()
-    console.print(table(None, ("panel", "index", "state", "ms", "hits", "rows", "reason"), rows))
+    console.print(table(None, ("panel", "index", "state", "ms", "previous ms", "hits", "rows", "reason"), rows))
     for fault in faults:
         console.print(f"[bold red]declaration[/] {escape(fault)}", highlight=False)
     counts = {state: sum(panel.state == state for panel in panels) for state in STATE_STYLES}
-    slowest = max(panels, key=lambda panel: panel.ms)
+    slowest = max(panels, key=lambda panel: max(panel.ms, panel.compared_ms))
+    slowest_ms = max(slowest.ms, slowest.compared_ms)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    console.print(f"{len(panels)} panels: {summary}; slowest {slowest.panel}, {slowest.ms:.0f} ms", highlight=False)
+    console.print(f"{len(panels)} panels: {summary}; slowest {slowest.panel}, {slowest_ms:.0f} ms", highlight=False)
     if counts["EMPTY"]:
         console.print("empty panels need `shopstream rollup`, `shopstream forecast` or a trained bundle")

@@ -32,8 +32,10 @@ from shopstream.spark.checkpoint_registry import spark_checkpoints
 
 DEMO_FOLDER: Final = "demo"
 """Folder below the data folder: the demo's histories, and how much of them each run holds."""
-RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
-"""Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of demo and Spark."""
+NOTIFY_FOLDER: Final = "notify"
+"""Folder below the data folder: files `RUN.*` with what was set aside, and which digests were sent."""
+RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER, NOTIFY_FOLDER)
+"""Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of other commands."""
 LEAVE_TIMEOUT_S: Final = 12.0
 """Longer than the session time-out of the workers (8 s)."""
 
@@ -210,6 +212,9 @@ def _record_files(settings: Settings) -> Iterable[Path]:
 
 def run_of_file(path: Path) -> str | None:
     """Return the name of the run that a file of the data folder belongs to; None if it belongs to no run."""
+    if path.parent.name == NOTIFY_FOLDER:
+        name = path.name.partition(".")[0]
+        return name if _is_run(name) else None
     suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
     if suffix is not None:
         # RUN.json is format 1 of the demo's progress

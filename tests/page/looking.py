@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import urllib.parse
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -54,18 +55,26 @@ class Reader:
 
     def press(self, selector):
         """A click by the mouse, which needs a visible element that nothing covers."""
+        try:
+            self._press(selector)
+        except StaleElementReferenceException:  # drawn again in between
+            self._press(selector)
+
+    def _press(self, selector):
         element = self.element(selector)
         self.js("arguments[0].scrollIntoView({ block: 'center' })", element)
         element.click()
 
     def press_text(self, selector, text):
         """A click on the element that shows this text."""
-        self.wait(
-            "return window.aim = [...document.querySelectorAll(arguments[0])]"
-            ".find((one) => one.checkVisibility() && one.textContent.trim().startsWith(arguments[1]))",
-            selector,
-            text,
-        ).click()
+        find = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".find((one) => one.checkVisibility() && one.textContent.trim().startsWith(arguments[1]))"
+        )
+        try:
+            self.wait(find, selector, text).click()
+        except StaleElementReferenceException:  # drawn again in between
+            self.wait(find, selector, text).click()
 
     def element(self, selector):
         return self.wait("return document.querySelector(arguments[0])", selector)
@@ -81,7 +90,7 @@ class Reader:
         self.drawn()
 
     def date(self, label, day):
-        """Type a day, 2026-05-20, into a date field as somebody with an American browser does, and wait for the page."""
+        """Type a day, 2026-05-20, into a date field as in an American browser, and wait for the page."""
         before = self.js("return performance.getEntriesByName('drawn').length")
         field = self.element(f"input[aria-label='{label}']")
         year, month, of_month = day.split("-")

@@ -154,7 +154,7 @@ def test_groups_of_the_customer_table_have_correct_counts(customer_table):
     churn = [one.column for one in FIGURES].index("churn_probability")
     assert {one["name"] for one in colours["groups"]} == {"(none)", "Loyal", "=1+1", "<b>New</b>"}
     for one in (*colours["groups"], colours["whole"]):
-        members = [row for row in rows if one["name"] in (row["segment"], "all customers")]
+        members = [row for row in rows if one["name"] in (row["segment"], "All customers")]
         known = [row["churn_probability"] for row in members if row["churn_probability"] is not None]
         assert one["customers"] == len(members)
         assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] for row in members))

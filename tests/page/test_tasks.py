@@ -30,7 +30,7 @@ def revenue(orders):
     return sum(one["total"] or 0 for one in orders if one["status"] == "placed")
 
 
-def test_country_that_lost_most_revenue_against_last_month_is_found(reader, made):
+def test_country_that_lost_most_revenue_against_last_month_is_first(reader, made):
     reader.open()
     reader.visit(TITLES["revenue"])
     reader.choose("Period", "Last month")
@@ -115,7 +115,10 @@ def test_view_is_shared_by_its_link(reader):
     reader.press_text("#tools button", "Copy link")
     reader.wait("return document.querySelector('#live').textContent === 'Link copied'")
     link = reader.js("return navigator.clipboard.readText()")
-    look = "return [...document.querySelectorAll('.tile, .change, #funnel-abandoned td, .chip')].map((one) => one.textContent)"
+    look = (
+        "return [...document.querySelectorAll('.tile, .change, #funnel-abandoned td, .chip')]"
+        ".map((one) => one.textContent)"
+    )
     shown = reader.js(look)
     reader.browser.get("about:blank")
     reader.browser.get(link)

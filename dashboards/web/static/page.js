@@ -157,8 +157,10 @@ async function draw(signal, moved) {
   if (!shows) throw new Problem(`Page "${name.slice(0, 100)}" doesn't exist.`, "Choose one from the menu.", true);
   if (!dashboard()) opened = null;
   lastLoad = { now: Date.now(), ...shows() };
+  const people = Object.fromEntries(declared.customers.filters.map(({ field }) => [field, state().getAll(field)]).filter(([, values]) => values.length));
   const offered = (dashboard() ? dashboard().filters : name === "customers" ? declared.customers.filters : []).map((one) => one.field);
-  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []), ...hints());
+  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []),
+    dashboard() && Object.keys(people).length ? h("a", { href: link({ ...controls.lasting(Object.keys(filters)), view: "customers" }), "data-key": "people" }, "Show these customers") : "", ...hints());
   element("csv").hidden = !dashboard();
   document.documentElement.style.setProperty("--bar", `${getComputedStyle(element("bar")).position === "sticky" ? element("bar").offsetHeight : 0}px`);
   main.classList.remove("old");
@@ -283,11 +285,18 @@ const close = (box) => {
   if (inside) box.querySelector("summary").focus();
 };
 document.addEventListener("click", ({ target }) => {
-  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target)) box.open = false;
+  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target) || target.closest("a")) box.open = false;
   const fold = target.closest?.(".fold");
   if (fold) fold.setAttribute("aria-expanded", fold.getAttribute("aria-expanded") === "false");
   else if (target.closest?.("nav a")) document.querySelector("header .fold").setAttribute("aria-expanded", "false");
 });
+document.addEventListener("toggle", ({ target }) => {
+  const box = target.matches(".pop[open]") && target.lastElementChild;
+  if (!box) return;
+  // inside the window
+  box.style.left = "0px";
+  box.style.left = `${Math.min(0, innerWidth - 12 - box.getBoundingClientRect().right)}px`;
+}, true);
 document.addEventListener("keydown", ({ key }) => key === "Escape" && document.querySelectorAll("details.pop[open]").forEach(close));
 listen((svg, series, only) => {
   const panel = svg.closest(".panel")?.id;
