@@ -154,7 +154,7 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 
 
 def _drill_downs(panel: Panel) -> Json:
-    """Return the drill-down of a click on a value to its documents in Discover, which takes only one layer of documents."""
+    """Return the drill-down of a click on a value to Discover, which takes only one layer of documents."""
     valued = any(isinstance(dimension, Terms) for dimension in panel.dimensions)
     lines = any(isinstance(figure, Measure) and figure.line for figure in panel.measures)
     if not valued or lines or panel.layer is not None:
