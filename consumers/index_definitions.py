@@ -14,6 +14,7 @@ from features.schema import (
     MOVEMENT_FIELDS,
     ORDER_FIELDS,
     ORDER_ITEM_FIELDS,
+    SECOND_ORDER_FIELDS,
     SEGMENT_DAY_FIELDS,
     SESSION_FIELDS,
     Customer,
@@ -49,12 +50,13 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
 
 
 def trend_definitions() -> tuple[IndexDefinition, ...]:
-    """Return the indices of a run that are computed from an archive on demand; no consumer writes them."""
+    """Return the indices of a run that are computed from an archive; no consumer writes them."""
     return (
-        IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, on_demand=True),
-        IndexDefinition("cohorts", COHORT_FIELDS, on_demand=True),
-        IndexDefinition("movement", MOVEMENT_FIELDS, on_demand=True),
-        IndexDefinition("forecast", FORECAST_FIELDS, on_demand=True),
+        IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, trend=True),
+        IndexDefinition("cohorts", COHORT_FIELDS, trend=True),
+        IndexDefinition("second-orders", SECOND_ORDER_FIELDS, trend=True),
+        IndexDefinition("movement", MOVEMENT_FIELDS, trend=True),
+        IndexDefinition("forecast", FORECAST_FIELDS, trend=True),
     )
 
 

@@ -92,6 +92,10 @@ def _consume(run: str) -> tuple[KafkaPermission, ...]:
     )
 
 
+def _notify(run: str) -> tuple[KafkaPermission, ...]:
+    return (*_each(run, (ALERT_TOPIC,), "Describe", "Read"), *_groups(run, ("notify",), "Read"))
+
+
 def _admin(run: str) -> tuple[KafkaPermission, ...]:
     return (
         _all_topics(run, "Create", "Delete", "Describe", "DescribeConfigs", "Alter", "AlterConfigs", "Read", "Write"),
@@ -104,16 +108,18 @@ def _watch(run: str) -> tuple[KafkaPermission, ...]:
     return (_all_topics(run, "Describe"), *_groups(run, GROUPS, "Describe"))
 
 
-KafkaDuty = Literal["produce", "map", "consume", "watch", "admin"]
+KafkaDuty = Literal["produce", "map", "consume", "notify", "watch", "admin"]
 KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaPermission, ...]]]] = {
     "produce": _produce,
     "map": _map,
     "consume": _consume,
+    "notify": _notify,
     "watch": _watch,
     "admin": _admin,
 }
 """Permissions of each duty, by the run's name. `produce`: replay, live. `map`: map run. `consume`: the consumers.
-`watch`: status. `admin`: creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
+`notify`: notify alerts. `watch`: status. `admin`: creates and deletes topics; for the first `replay`, `live` or
+`consume` of a run, and `demo`.
 """
 
 ElasticDuty = Literal["write", "read", "page", "admin"]

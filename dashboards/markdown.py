@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dashboards.conditions import kql
-from dashboards.kibana.lens import formula
+from dashboards.kibana.columns import formula
 from dashboards.panels import Dashboard, Dimension, Panel, Steps, Terms, Time, Window
 
 

@@ -9,24 +9,28 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
 
 from connectors.formats.money_format import DECIMALS_MAX, round_amount
-from dashboards.conditions import Where, any_of, dsl
-from dashboards.panels import Dimension, Every, Figure, Measure, Panel, Ratio, Span, Steps, Terms, Time, plain
+from dashboards.conditions import Ago, Where, any_of, dsl
+from dashboards.panels import OTHER, Dimension, Every, Figure, Measure, Panel, Ratio, Span, Steps, Terms, Time, plain
 from features.calendar import UTC_CALENDAR, Calendar, Unit
 from features.errors import ShopstreamError
-from features.schema import DAY_MS, HOUR_MS
+from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN
 
 TIMEOUT: Final = "5s"
 """Timeout of a search. A slower search returns a partial response, which `rows` rejects."""
 TIME_BUCKETS: Final = 100
 """Approximate number of intervals of `auto`."""
 TIME_BUCKETS_MAX: Final = 600
+SPARK_BUCKETS: Final = 30
+"""Approximate number of intervals of the small chart in a tile."""
+EXACT_VALUES: Final = 20_000
+"""Most distinct values that a search over a monthly index ranks exactly: each month returns that many."""
 ELASTIC_WEEK_START: Final = "monday"
 """First day of the weeks of a date_histogram."""
 BUCKETS_MAX: Final = 10_000
@@ -60,6 +64,9 @@ def query(
     span: Span,
     filters: Mapping[str, Sequence[str]] | None = None,
     calendar: Calendar = UTC_CALENDAR,
+    *,
+    spark: bool = False,
+    compared: Compared | None = None,
 ) -> dict[str, Any]:
     """Return the body of the search for a panel.
 
@@ -68,6 +75,8 @@ def query(
         span: time range of the dashboard. Its end is the anchor of age conditions.
         filters: field -> values selected on the dashboard; ignored by panels with `whole_shop`.
         calendar: calendar of time axes.
+        spark: whether the response also has the figures of a tile over time, see `sparks`.
+        compared: the search that this one is compared with.
 
     Returns:
         Body for `_search` on the panel's index.
@@ -79,28 +88,90 @@ def query(
     if not panel.whole_shop:
         clauses += any_of(filters or {})
     body = {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "query": {"bool": {"filter": clauses}}}
-    aggregations = _levels(panel, nesting(panel), _Axis(own, span.to_ms, calendar))
+    axis = _Axis(own, span.to_ms, calendar, compared.span if compared else own, compared.values if compared else {})
+    aggregations = _levels(panel, nesting(panel), axis)
+    time = time_position(panel)
+    if compared is not None and time is not None and f"d{time}" not in aggregations:
+        # the intervals, also where no value has a document
+        aggregations[f"d{time}"] = _bucket(panel, time, axis)
+    if spark:
+        level = _histogram_of(str(panel.data.time_field), spark_interval(own), axis, timed=True)
+        aggregations["spark"] = level | ({"aggs": inner} if (inner := _levels(panel, (), axis)) else {})
     return body | ({"aggs": aggregations} if aggregations else {})
+
+
+def time_position(panel: Panel) -> int | None:
+    """Return the position of the time axis among the dimensions of a panel; None without one."""
+    return next((n for n, dimension in enumerate(panel.dimensions) if isinstance(dimension, Time)), None)
+
+
+def layer_panel(panel: Panel) -> Panel | None:
+    """Return the layer of a panel as a panel of its own; None without a layer."""
+    layer = panel.layer
+    if layer is None:
+        return None
+    return replace(
+        panel, data=layer.data, measures=layer.measures, dimensions=(layer.time,), where=layer.where, layer=None
+    )
+
+
+def as_of_panel(panel: Panel) -> Panel | None:
+    """Return the time at which the layer of a panel was computed, as a tile over all times; None without one."""
+    layer = panel.layer
+    if layer is None or layer.as_of is None:
+        return None
+    data = replace(layer.data, time_field=None)
+    return replace(
+        panel, chart="metric", data=data, measures=(layer.as_of,), dimensions=(), where=layer.where, layer=None,
+        window=None,
+    )  # fmt: skip
+
+
+def has_spark(panel: Panel) -> bool:
+    """Return whether a tile can show its figures over time: none of them looks at the newest documents only."""
+    if panel.chart != "metric" or panel.data.time_field is None or panel.window is not None:
+        return False
+    conditions = [*panel.where, *(one for figure in panel.measures for part in plain(figure) for one in part.where)]
+    return not any(isinstance(one, Ago) and one.after_ms is not None for one in conditions)
 
 
 def nesting(panel: Panel) -> tuple[int, ...]:
     """Return the positions of the dimensions, the outermost bucket first.
 
-    A chart over time is split before it is divided into intervals, so that all intervals show the same values.
+    A chart over time is split before it is divided into intervals, so that all intervals show the same values. So are
+    the rows of a heat map, which all have the same columns.
     """
     positions = tuple(range(len(panel.dimensions)))
-    if len(positions) == 2 and isinstance(panel.dimensions[0], Time):
+    if len(positions) == 2 and (isinstance(panel.dimensions[0], Time) or panel.chart == "heatmap"):
         return positions[::-1]
     return positions
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Time range of a panel, anchor of its age conditions (epoch ms), and calendar of its time axis."""
+    """Time range of a panel, anchor of its age conditions (epoch ms), and calendar of its time axis.
+
+    `measured` is the time range that gives the axis its interval, `values` the only values of each dimension.
+    """
 
     span: Span
     anchor_ms: int
     calendar: Calendar
+    measured: Span
+    values: Mapping[int, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The search that another one is compared with, so that both have equal intervals and values.
+
+    Attributes:
+        span: time range of the panel in that search.
+        values: position of each terms dimension -> the values that it shows.
+    """
+
+    span: Span
+    values: Mapping[int, Sequence[Any]]
 
 
 def _levels(panel: Panel, positions: Sequence[int], axis: _Axis) -> dict[str, Any]:
@@ -110,14 +181,27 @@ def _levels(panel: Panel, positions: Sequence[int], axis: _Axis) -> dict[str, An
             aggregations |= _figure(position, figure, axis.anchor_ms)
         return aggregations
     position, *rest = positions
-    level = _bucket(panel, panel.dimensions[position], axis)
-    if "terms" in level and any(isinstance(panel.dimensions[one], Terms) for one in rest):
+    dimension = panel.dimensions[position]
+    level = _bucket(panel, position, axis)
+    if isinstance(dimension, Terms) and any(isinstance(panel.dimensions[one], Terms) for one in rest):
         # without the hint each value is a filter that recomputes all inner figures: ten times as slow for 2,000
         level["terms"]["execution_hint"] = "map"
     inner = _levels(panel, rest, axis)
     if rest:
-        inner |= _ranking(panel, panel.dimensions[position], axis.anchor_ms)
-    return {f"d{position}": level | ({"aggs": inner} if inner else {})}
+        inner |= _ranking(panel, dimension, axis.anchor_ms)
+    aggregations = {f"d{position}": level | ({"aggs": inner} if inner else {})}
+    if isinstance(dimension, Terms):
+        if dimension.other:
+            # the whole, from which the values shown are subtracted
+            aggregations |= _levels(panel, rest, axis)
+        if position == nesting(panel)[0] and position not in axis.values and _must_be_exact(panel, dimension):
+            aggregations[f"n{position}"] = {"cardinality": {"field": dimension.field, "precision_threshold": 40_000}}
+    return aggregations
+
+
+def _must_be_exact(panel: Panel, terms: Terms) -> bool:
+    """Return whether values are ranked by a figure over several indices, each with top values of its own."""
+    return panel.data.monthly and bool(terms.by)
 
 
 def _ranking(panel: Panel, dimension: Dimension, anchor_ms: int) -> dict[str, Any]:
@@ -132,25 +216,46 @@ def _ranked_by(panel: Panel, dimension: Dimension) -> int | None:
     return next(position for position, figure in enumerate(panel.measures) if figure.label == dimension.by)
 
 
-def _bucket(panel: Panel, dimension: Dimension, axis: _Axis) -> dict[str, Any]:
+def _bucket(panel: Panel, position: int, axis: _Axis) -> dict[str, Any]:
+    dimension = panel.dimensions[position]
     match dimension:
         case Steps(steps=steps):
             return {
                 "filters": {"filters": {f"s{n}": _all(where, axis.anchor_ms) for n, (_, where) in enumerate(steps)}}
             }
         case Time(field=field, every=every):
-            timed = panel.data.time_field == field
-            # future intervals appear only if documents exist for them, past intervals always
-            span = axis.span
-            ends = min(span.to_ms, max(span.from_ms + 1, axis.anchor_ms)) - 1
-            bounds = {"extended_bounds": {"min": span.from_ms, "max": ends}} if timed else {}
-            return _histogram(field, interval(every, span), span, axis.calendar, bounds)
-        case Terms(field=field, size=size, last_first=last_first):
-            position = _ranked_by(panel, dimension)
-            order = [{"_key": "desc" if last_first else "asc"}]
-            if position is not None:
-                order = [{_path(position, panel.measures[position]): "desc"}, *order]
-            return {"terms": {"field": field, "size": size, "order": order}}
+            return _histogram_of(field, interval(every, axis.measured), axis, timed=panel.data.time_field == field)
+        case Terms():
+            return {"terms": _terms(panel, position, dimension, axis)}
+
+
+def _terms(panel: Panel, position: int, dimension: Terms, axis: _Axis) -> dict[str, Any]:
+    level: dict[str, Any] = {"field": dimension.field, "size": dimension.size}
+    if dimension.other:
+        level["missing"] = NOT_KNOWN
+    if position in axis.values:
+        values = list(axis.values[position])
+        return level | {"include": values, "size": max(len(values), 1), "order": [{"_key": "asc"}]}
+    ranked_by = _ranked_by(panel, dimension)
+    order = [{"_key": "desc" if dimension.last_first else "asc"}]
+    if ranked_by is not None:
+        order = [{_path(ranked_by, panel.measures[ranked_by]): "desc"}, *order]
+    if _must_be_exact(panel, dimension):
+        level["shard_size"] = EXACT_VALUES
+    return level | {"order": order}
+
+
+def _histogram_of(field: str, step: Unit | int, axis: _Axis, *, timed: bool) -> dict[str, Any]:
+    span = axis.span
+    # future intervals appear only if documents exist for them, past intervals always
+    ends = min(span.to_ms, max(span.from_ms + 1, axis.anchor_ms)) - 1
+    bounds = {"extended_bounds": {"min": span.from_ms, "max": ends}} if timed else {}
+    return _histogram(field, step, span, axis.calendar, bounds)
+
+
+def spark_interval(span: Span) -> Unit | int:
+    """Return the interval of the small chart in a tile, see `interval`."""
+    return _fitting(span, SPARK_BUCKETS)
 
 
 def interval(every: Every, span: Span) -> Unit | int:
@@ -162,7 +267,12 @@ def interval(every: Every, span: Span) -> Unit | int:
     length = span.to_ms - span.from_ms
     if every != "auto" and length <= TIME_BUCKETS_MAX * _EVERY_MS[every]:
         return HOUR_MS if every == "hour" else every
-    return next((step for ms, step in _LADDER if length <= TIME_BUCKETS * ms), _LADDER[-1][1])
+    return _fitting(span, TIME_BUCKETS)
+
+
+def _fitting(span: Span, most: int) -> Unit | int:
+    length = span.to_ms - span.from_ms
+    return next((step for ms, step in _LADDER if length <= most * ms), _LADDER[-1][1])
 
 
 def _histogram(field: str, step: Unit | int, span: Span, calendar: Calendar, bounds: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +351,8 @@ def _size(dimension: Dimension, span: Span) -> int:
     match dimension:
         case Steps(steps=steps):
             return len(steps)
-        case Terms(size=size):
-            return size
+        case Terms(size=size, other=other):
+            return size + other
         case Time(every=every):
             if every == "auto":
                 return TIME_BUCKETS + 1
@@ -266,26 +376,124 @@ def rows(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
             f"Elasticsearch returned a partial response for {panel.title!r}.",
             "It is overloaded or a shard is missing: try again, or choose a shorter time range.",
         )
-    aggregations = response.get("aggregations", {})
-    total = response.get("hits", {}).get("total", {}).get("value", 0)
-    table = list(_rows(panel, nesting(panel), {**aggregations, "doc_count": total}, {}))
+    table = list(_rows(panel, nesting(panel), _whole(response), {}))
     if panel.sort is not None:
         label, descending = panel.sort
-        known = sorted((row for row in table if row[label] is not None), key=lambda row: row[label], reverse=descending)
-        table = known + [row for row in table if row[label] is None]
+        # the bucket of all further values is last, whatever its figures are
+        ranked = [row for row in table if not _is_other(panel, row)]
+        known = sorted((row for row in ranked if row[label] is not None), key=lambda r: r[label], reverse=descending)
+        rest = [row for row in ranked if row[label] is None]
+        table = [*known, *rest, *(row for row in table if _is_other(panel, row))]
     return table
+
+
+def _is_other(panel: Panel, row: Row) -> bool:
+    return any(isinstance(one, Terms) and one.other and row[one.label] == OTHER for one in panel.dimensions)
+
+
+def _whole(response: Mapping[str, Any]) -> dict[str, Any]:
+    total = response.get("hits", {}).get("total", {}).get("value", 0)
+    return {**response.get("aggregations", {}), "doc_count": total}
+
+
+def empty_figures(panel: Panel) -> Row:
+    """Return the figures of a bucket without documents."""
+    return _figures(panel, {"doc_count": 0})
+
+
+def sparks(panel: Panel, response: Mapping[str, Any]) -> list[tuple[int, Row]]:
+    """Return the figures of a tile over time, as pairs of the start of an interval, epoch ms, and its figures."""
+    level = response.get("aggregations", {}).get("spark", {})
+    return [(key, _figures(panel, bucket)) for key, bucket in _keyed(level)]
+
+
+def axis_starts(panel: Panel, response: Mapping[str, Any]) -> list[int]:
+    """Return the starts of the intervals in the response to a search with `compared`, epoch ms."""
+    return [key for key, _ in _keyed(response.get("aggregations", {}).get(f"d{time_position(panel)}", {}))]
+
+
+def is_approximate(panel: Panel, response: Mapping[str, Any]) -> bool:
+    """Return whether a list of top values may lack values: there are more than a search can rank."""
+    for position, dimension in enumerate(panel.dimensions):
+        level = response.get("aggregations", {}).get(f"d{position}", {})
+        if not isinstance(dimension, Terms) or not dimension.by or not level.get("sum_other_doc_count"):
+            continue
+        distinct = response["aggregations"].get(f"n{position}")
+        if distinct is None:
+            # several shards of one index, each with top values of its own
+            if not panel.data.monthly and response.get("_shards", {}).get("total", 1) > 1:
+                return True
+        elif distinct["value"] > EXACT_VALUES:
+            return True
+    return False
 
 
 def _rows(panel: Panel, positions: Sequence[int], bucket: Mapping[str, Any], keys: dict[int, Any]) -> Iterator[Row]:
     if not positions:
         row = {dimension.label: keys[position] for position, dimension in enumerate(panel.dimensions)}
-        yield row | {
-            figure.label: _value(f"m{position}", figure, bucket) for position, figure in enumerate(panel.measures)
-        }
+        yield row | _figures(panel, bucket)
         return
     position, *rest = positions
-    for key, inner in _buckets(panel.dimensions[position], bucket.get(f"d{position}", {})):
+    dimension = panel.dimensions[position]
+    shown = list(_buckets(dimension, bucket.get(f"d{position}", {})))
+    for key, inner in shown:
         yield from _rows(panel, rest, inner, {**keys, position: key})
+    if isinstance(dimension, Terms) and dimension.other:
+        further = _without(bucket, [inner for _, inner in shown], _amounts(panel))
+        if further["doc_count"] > 0:
+            yield from _rows(panel, rest, further, {**keys, position: OTHER})
+
+
+def _figures(panel: Panel, bucket: Mapping[str, Any]) -> Row:
+    return {figure.label: _value(f"m{position}", figure, bucket) for position, figure in enumerate(panel.measures)}
+
+
+def _amounts(panel: Panel) -> frozenset[str]:
+    """Return the names of the aggregations whose values are amounts."""
+    names = set()
+    for position, figure in enumerate(panel.measures):
+        parts = ("",) if isinstance(figure, Measure) else ("n", "d")
+        names |= {f"m{position}{s}" for s, one in zip(parts, plain(figure), strict=True) if one.unit == "money"}
+    return frozenset(names)
+
+
+def _without(whole: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], amounts: frozenset[str]) -> dict[str, Any]:
+    """Return a bucket with the documents of `whole` that are in none of the buckets `parts`.
+
+    Counts and sums are differences. Sums of amounts are whole cents, so their difference is exact.
+    """
+    rest: dict[str, Any] = {"doc_count": whole.get("doc_count", 0) - sum(one["doc_count"] for one in parts)}
+    for name, level in whole.items():
+        inner = [one.get(name, {}) for one in parts]
+        if name == "doc_count":
+            continue
+        if name[0] == "m":
+            rest[name] = _difference(level, inner, is_amount=name in amounts)
+        elif name[0] == "d" and all(name in one for one in parts):
+            rest[name] = {"buckets": _buckets_without(level["buckets"], [one["buckets"] for one in inner], amounts)}
+    return rest
+
+
+def _buckets_without(whole: Any, parts: Sequence[Any], amounts: frozenset[str]) -> Any:
+    if isinstance(whole, dict):
+        return {key: _without(one, [part[key] for part in parts], amounts) for key, one in whole.items()}
+    by_key = [{one["key"]: one for one in part} for part in parts]
+    return [
+        {**one, **_without(one, [part[one["key"]] for part in by_key if one["key"] in part], amounts)} for one in whole
+    ]
+
+
+def _difference(whole: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], *, is_amount: bool) -> dict[str, Any]:
+    rest: dict[str, Any] = {}
+    if "doc_count" in whole:
+        rest["doc_count"] = whole["doc_count"] - sum(one["doc_count"] for one in parts)
+    if "v" in whole:
+        rest["v"] = _difference(whole["v"], [one["v"] for one in parts], is_amount=is_amount)
+    if "value" in whole:
+        values = [one["value"] or 0 for one in (whole, *parts)]
+        exact = [Fraction(round_amount(one, DECIMALS_MAX) if is_amount else one) for one in values]
+        rest["value"] = float(exact[0] - sum(exact[1:]))
+    return rest
 
 
 def _buckets(dimension: Dimension, level: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
@@ -293,6 +501,10 @@ def _buckets(dimension: Dimension, level: Mapping[str, Any]) -> Iterator[tuple[A
         for n, (label, _) in enumerate(dimension.steps):
             yield label, level.get("buckets", {}).get(f"s{n}", {"doc_count": 0})
         return
+    yield from _keyed(level)
+
+
+def _keyed(level: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     for bucket in level.get("buckets", ()):
         # a range of dates has its start, as a float
         yield int(bucket["from"]) if "from" in bucket else bucket["key"], bucket
@@ -327,6 +539,11 @@ def _amount(ratio: Ratio, over: float, under: float) -> float | None:
 
 
 def _measured(name: str, measure: Measure, bucket: Mapping[str, Any]) -> Any:
+    value = _as_counted(name, measure, bucket)
+    return -value if measure.below and value else value
+
+
+def _as_counted(name: str, measure: Measure, bucket: Mapping[str, Any]) -> Any:
     if measure.op == "count":
         return bucket.get(name, {"doc_count": 0})["doc_count"] if measure.where else bucket.get("doc_count", 0)
     aggregation = bucket.get(name, {})
@@ -348,7 +565,7 @@ def _number(value: Any) -> Any:
 def fields_of(panel: Panel) -> dict[str, set[str]]:
     """Return each field that a panel uses, with its uses: an `op`, `terms`, `time`, or `where`."""
     measures = [measure for figure in panel.measures for measure in plain(figure)]
-    uses = [(measure.field, str(measure.op)) for measure in measures if measure.field]
+    uses: list[tuple[str, str]] = [(measure.field, str(measure.op)) for measure in measures if measure.field]
     conditions = [panel.where, *(measure.where for measure in measures)]
     for dimension in panel.dimensions:
         if isinstance(dimension, Steps):

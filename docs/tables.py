@@ -51,7 +51,8 @@ INDEX_HOLDS = {
     "pipeline": "metrics of each worker, every few seconds; retained for 7 days",
     "segments-daily": "from `rollup`: customers, revenue and churn by day, segment, country and channel",
     "cohorts": "from `rollup`: active customers and revenue by month of the first order and month",
-    "movement": "from `rollup`: new, returning, reactivated, lost and active customers by week",
+    "second-orders": "from `rollup`: second orders, with the days since the first order; no customer id",
+    "movement": "from `rollup`: new, returning, reactivated, lost and active customers by week, and their net change",
     "forecast": "from `forecast --index`: revenue by day, actual or forecast, in total and by category",
     "contacts": "from the page: state of a customer on the work list, done or snoozed; id = customer_id",
     "notes": "from `note add`: events of the shop for the time axis of charts",
@@ -170,7 +171,7 @@ def indices() -> str:
     rows = []
     for index in run_definitions(contact=False):
         name = f"`{DEFAULT_RUN}-{index.name}`"
-        number = "by month" if index.monthly else "one, created with its first document" if index.on_demand else "one"
+        number = "by month" if index.monthly else "one"
         rows.append((name, number, INDEX_HOLDS[index.name]))
     return table(("alias", "indices", "contents"), rows)
 

@@ -69,35 +69,103 @@ FEATURE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Feature -> its name in words. A test requires one for each feature."""
 
+SCORE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "r_score": "Recency score",
+        "f_score": "Frequency score",
+        "m_score": "Monetary score",
+        "rfm_code": "RFM scores",
+        "segment": "Segment",
+        "churn_probability": "Churn probability",
+        "churn_risk": "Churn risk",
+        "churn_reasons": "Churn drivers",
+        "purchase_probability_30d": "Probability of an order, next 30 days",
+        "expected_days_to_purchase": "Expected days to next order",
+        "expected_revenue_90d": "Expected revenue, next 90 days",
+        "recommended_action": "Recommended action",
+    }
+)
+"""Score of a customer -> its name in words. A test requires one for each score."""
+
+MODEL_INPUT_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bgnbd_alive": "Probability that the customer is active (BG/NBD)",
+        "bgnbd_churn": "Churn probability from purchase rhythm (BG/NBD)",
+        "bgnbd_orders": "Expected orders from purchase rhythm (BG/NBD)",
+        "days_since_first_order": "Days since first order",
+        "expected_orders": "Expected orders at the customer's usual rate",
+        "expected_orders_of_last_month": "Orders last month against usual",
+        "orders_per_day": "Orders per day",
+        "recent_conversion": "Recent conversion rate",
+        "recent_orders_per_day": "Recent orders per day",
+        "recent_sessions_per_day": "Recent visits per day",
+        "session_trend": "Recent visits against usual",
+        "visit_pause_ratio": "Time since last visit, in typical visit gaps",
+    }
+)
+"""Input that a model computes from features -> its name in words; further inputs are written in sentence case."""
+
+PROFILE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "customer_id": "Customer",
+        "acquisition_channel": "Acquisition channel",
+        "age": "Age",
+        "country": "Country",
+        "gender": "Gender",
+        "premium": "Premium",
+        "signup_ts": "Sign-up",
+    }
+)
+
 DRIVER_LABELS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "tenure_days": "Time as a customer",
         "recency_days": "Long time since last order",
-        "recency_ratio": "Longer order gap than usual",
         "orders_total": "Few orders",
+        "revenue_total": "Low revenue",
         "orders_7d": "Few orders (7 days)",
         "orders_30d": "Few orders (30 days)",
         "orders_90d": "Few orders (90 days)",
         "orders_365d": "Few orders (12 months)",
-        "revenue_total": "Low revenue",
+        "revenue_7d": "Low revenue (7 days)",
         "revenue_30d": "Low revenue (30 days)",
         "revenue_90d": "Low revenue (90 days)",
         "revenue_365d": "Low revenue (12 months)",
         "avg_order_value_365d": "Order value",
         "order_gap_mean_days": "Long order gaps",
+        "recency_ratio": "Longer order gap than usual",
         "returns_365d": "Cancelled or refunded orders",
         "days_since_visit": "Long time since last visit",
         "sessions_7d": "Few visits (7 days)",
         "sessions_30d": "Few visits (30 days)",
         "sessions_90d": "Few visits (90 days)",
-        "visit_trend": "Fewer visits than usual",
+        "events_30d": "Little activity (30 days)",
+        "events_per_session_30d": "Activity per visit",
+        "session_duration_mean_30d": "Visit duration",
+        "product_views_30d": "Product views",
+        "searches_30d": "Searches",
+        "add_to_carts_30d": "Add-to-carts",
+        "cart_sessions_30d": "Visits with a cart",
+        "abandoned_carts_30d": "Abandoned carts",
+        "cart_abandon_rate_30d": "Cart abandonment",
+        "converted_sessions_30d": "Visits with an order",
+        "conversion_rate_30d": "Conversion rate of visits",
+        "mobile_share_30d": "Share of mobile visits",
+        "visit_trend": "Fewer visits than usual this week",
+        "top_category_90d": "Top category",
+        "top_category_share_90d": "Interest in a single category",
+        "days_since_first_order": "Time since first order",
+        "orders_per_day": "Order rate",
+        "recent_orders_per_day": "Recent order rate",
+        "recent_sessions_per_day": "Recent visit rate",
         "visit_pause_ratio": "Longer pause than usual",
+        "session_trend": "Fewer visits than usual",
+        "recent_conversion": "Recent conversion rate",
+        "expected_orders": "Few orders expected",
         "expected_orders_of_last_month": "Fewer orders than usual last month",
-        "cart_abandon_rate_30d": "Abandons carts",
-        "conversion_rate_30d": "Visits without orders",
         "bgnbd_orders": "Purchase rhythm: few orders expected",
         "bgnbd_churn": "Purchase rhythm: likely inactive",
-        "bgnbd_alive": "Purchase rhythm: likely inactive",
+        "bgnbd_alive": "Purchase rhythm: may have left",
     }
 )
 """Feature of the churn model -> its words as a reason of a high churn probability."""
@@ -121,7 +189,7 @@ _VALUES: Final[Mapping[str, Mapping[str, str]]] = {
     "churn_risk_before": {"low": "Low", "medium": "Medium", "high": "High", "critical": "Critical"},
     "gender": {"female": "Female", "male": "Male", "other": "Other"},
     "churn_reasons": DRIVER_LABELS,
-    "feature": FEATURE_LABELS,
+    "feature": {**FEATURE_LABELS, **SCORE_LABELS},
     "role": {
         "features": "Features", "index": "Index", "archive": "Archive", "map": "Map", "producer": "Producer",
     },
@@ -143,6 +211,14 @@ def value_label(field: str, value: str) -> str:
     if field in {"churn_reasons", "feature"} and value in FEATURE_LABELS:
         return FEATURE_LABELS[value]
     return sentence_case(value) if field in _IDENTIFIERS else value
+
+
+def column_label(column: str) -> str:
+    """Return the words for a column of customers: a feature, a score, an input of a model, or a part of the profile."""
+    for labels in (FEATURE_LABELS, SCORE_LABELS, MODEL_INPUT_LABELS, PROFILE_LABELS):
+        if column in labels:
+            return labels[column]
+    return sentence_case(column)
 
 
 def sentence_case(identifier: str) -> str:

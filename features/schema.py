@@ -186,7 +186,7 @@ def group_name(run: str, role: str) -> str:
 
 WeekStart = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 """First day of the shop's week."""
-GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget")
+GROUPS: Final = ("features", "index", "archive", "map", "recount", "ends", "position", "spark", "forget", "notify")
 """Names of a run's consumer groups, without the run: those of its roles and of commands that only read."""
 
 
@@ -324,6 +324,7 @@ COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("month", "string", required=True),
     Field("country", "string", required=True),
     Field("channel", "string", required=True),
+    Field("known", "bool", required=True),
     Field("customers", "int", required=True),
     Field("active", "int", required=True),
     Field("orders", "int", required=True),
@@ -331,23 +332,39 @@ COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("complete", "bool", required=True),
 )
 """Fields of a document of `shop-cohorts`: customers with the first order in the month `cohort` who ordered in the month
-that begins at `ts`."""
+that begins at `ts`. `known`: whether these orders are known to be the customers' first; a history may begin late."""
+
+SECOND_ORDER_FIELDS: Final[tuple[Field, ...]] = (
+    Field("ts", "time", required=True),
+    Field("day", "string", required=True),
+    Field("cohort", "string", required=True),
+    Field("days", "float", required=True),
+    Field("country", "string", required=True),
+    Field("channel", "string", required=True),
+    Field("known", "bool", required=True),
+    Field("number", "int", required=True),
+)
+"""Fields of a document of `shop-second-orders`: the second order of a customer at `ts`, `days` after the first order in
+the month `cohort`. `known` is as in `shop-cohorts`. `number` counts equal documents, so that no id names a customer."""
 
 MOVEMENT_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),
     Field("week", "string", required=True),
     *(Field(name, "int", required=True) for name in ("new", "returning", "reactivated", "lost")),
+    Field("net", "int", required=True),
     Field("active", "int", required=True),
     Field("lost_after_days", "int", required=True),
     Field("complete", "bool", required=True),
 )
 """Fields of a document of `shop-movement`: customers of the week that begins on the Monday `ts`. A customer is `lost`
 after `lost_after_days` without an order, and `active` (at the end of the week) until then. An order makes a lost
-customer `reactivated`. Any other order that is not the first makes a customer `returning`."""
+customer `reactivated`. Any other order that is not the first makes a customer `returning`. `net` is new and
+reactivated customers, less lost ones: the change of `active` since the week before."""
 
 TREND_KEYS: Final = {
     "segments-daily": ("day", "segment", "country", "channel"),
-    "cohorts": ("cohort", "month", "country", "channel"),
+    "cohorts": ("cohort", "month", "country", "channel", "known"),
+    "second-orders": ("ts", "days", "country", "channel", "known", "number"),
     "movement": ("week",),
     "forecast": ("level", "category", "day"),
 }

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import platformdirs
 from pydantic import (
@@ -43,7 +44,11 @@ RUNS_CODE: Final = frozenset(
 )
 """Properties that make librdkafka load a library or run a program. Every command reads the settings file of the working
 folder, so that file must not set them."""
-_NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options", "url", "maven_url"})
+MAIL_ADDRESS: Final = re.compile(
+    r'(?:([^<>"@,;\r\n]*)<([^\s<>"@,;]+@[^\s<>"@,;]+)>|([^\s<>"@,;]+@[^\s<>"@,;]+))', re.ASCII
+)
+"""Address of one e-mail: a name and an address in angle brackets, or an address alone."""
+_NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options", "url", "maven_url", "secret"})
 """Settings whose value may hold a secret; their values are left out of messages."""
 
 
@@ -63,6 +68,12 @@ def _run_name(run: str) -> str:
         return check_run(run)
     except UsageError as error:
         raise ValueError(str(error)) from error  # pydantic adds the setting's name
+
+
+def _mail_address(text: str) -> str:
+    if MAIL_ADDRESS.fullmatch(text) is None:
+        raise ValueError("not one address of e-mail, such as Shop <shop@example.org>")
+    return text
 
 
 def _zone_name(name: str) -> str:
@@ -201,6 +212,87 @@ class MetricsSettings(Section):
     """Retention of the documents in the index `pipeline`, days."""
 
 
+class SmtpSettings(Section):
+    """SMTP server of the notifications by e-mail."""
+
+    host: Annotated[str, StringConstraints(min_length=1)]
+    """Host name of the server."""
+    port: Port = 587
+    """Port: 587 for starttls, 465 for tls."""
+    encryption: Literal["starttls", "tls", "none"] = "starttls"
+    """Encryption: starttls, tls from the first byte on, or none (a server of this machine)."""
+    sender: Annotated[str, AfterValidator(_mail_address)]
+    """Address in From, with or without a name: Shop <shop@example.org>."""
+    username: str | None = None
+    """User of the server; None: no login."""
+    password: SecretStr | None = None
+    """Password of the user."""
+    password_file: Location | None = None
+    """File with the password, instead of `password`. Only its owner may read it (mode 600)."""
+    ca_certs: Location | None = None
+    """File of the certificate authority, for TLS."""
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> SmtpSettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give either password or password_file, not both")
+        has_password = self.password is not None or self.password_file is not None
+        if has_password != (self.username is not None):
+            raise ValueError("username and password need each other")
+        if has_password and self.encryption == "none":
+            raise ValueError("a password needs an encryption: starttls or tls")
+        return self
+
+
+class TargetSettings(Section):
+    """Somebody who is notified of alerts and gets digests."""
+
+    kind: Literal["webhook", "slack", "teams", "email"]
+    """Form of the messages: any program (JSON), Slack, a workflow of Teams, or e-mail."""
+    url: SecretStr | None = None
+    """Address of the webhook, a secret; for a variable of the environment."""
+    url_file: Location | None = None
+    """File with the address, instead of `url`. Only its owner may read it (mode 600)."""
+    secret: SecretStr | None = None
+    """Secret that signs the requests of a webhook: `whsec_` and base64 of at least 24 bytes."""
+    secret_file: Location | None = None
+    """File with the secret, instead of `secret`. Only its owner may read it (mode 600)."""
+    ca_certs: Location | None = None
+    """File of the certificate authority of the webhook."""
+    to: Annotated[str, AfterValidator(_mail_address)] | None = None
+    """Address of an e-mail. A list of people is several targets, or an address of a group."""
+    minimum_risk: Literal["medium", "high", "critical"] = "high"
+    """Lowest churn risk whose alerts are sent."""
+    alerts: bool = True
+    """Whether the target gets alerts."""
+    digest: bool = True
+    """Whether the target gets digests."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> TargetSettings:
+        urls = (self.url is not None) + (self.url_file is not None)
+        if self.kind == "email" and (urls or self.to is None):
+            raise ValueError("a target of kind email needs `to`, and no url")
+        if self.kind != "email" and (urls != 1 or self.to is not None):
+            raise ValueError(f"a target of kind {self.kind} needs either url or url_file, and no `to`")
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("give either secret or secret_file, not both")
+        if self.kind != "webhook" and (self.secret is not None or self.secret_file is not None):
+            raise ValueError("only requests of kind webhook are signed")
+        return self
+
+
+class NotifySettings(Section):
+    """Targets of `notify`, and what their messages hold."""
+
+    page_url: Annotated[str, StringConstraints(pattern=r"^https?://")] | None = None
+    """Address of the live page, for links to a customer's story; None: no links."""
+    give_up_after_s: Annotated[float, Field(gt=0)] = 86_400
+    """Time of unsuccessful attempts after which a notification is set aside, seconds."""
+    smtp: SmtpSettings | None = None
+    targets: dict[str, TargetSettings] = Field(default_factory=dict)
+
+
 class CostSettings(Section):
     """Costs and effects of the effort for each band of churn risk; a band begins where its effort pays off."""
 
@@ -282,6 +374,7 @@ class Settings(BaseSettings):
     registries: dict[str, RegistrySettings] = Field(default_factory=dict)
     shop: ShopSettings = ShopSettings()
     metrics: MetricsSettings = MetricsSettings()
+    notify: NotifySettings = NotifySettings()
     training: TrainingSettings = TrainingSettings()
 
     @classmethod
@@ -294,7 +387,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources by precedence: flags, the environment, the TOML file."""
-        path = _config_path(os.environ)
+        path = config_path(os.environ)
         if path is None:
             return (init_settings, env_settings)
         file = TomlConfigSettingsSource(settings_cls, toml_file=path)
@@ -347,7 +440,8 @@ def _refuse_code(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def _config_path(environment: Mapping[str, str]) -> Path | None:
+def config_path(environment: Mapping[str, str]) -> Path | None:
+    """Return the settings file that counts; None without one. Raises UsageError for a missing named file."""
     named = environment.get(CONFIG_VARIABLE)
     if named:
         path = Path(named).expanduser()
@@ -472,7 +566,7 @@ def registry_endpoint(settings: Settings, name: str) -> RegistryEndpoint:
         )
     password = registry.password.get_secret_value() if registry.password else None
     if registry.password_file is not None:
-        password = _private_text(registry.password_file, f"registries.{name}.password_file")
+        password = private_text(registry.password_file, f"registries.{name}.password_file")
     url, *in_url = without_login(registry.url)
     return RegistryEndpoint(
         name,
@@ -483,7 +577,7 @@ def registry_endpoint(settings: Settings, name: str) -> RegistryEndpoint:
     )
 
 
-def _private_text(file: Path, setting: str) -> str:
+def private_text(file: Path, setting: str) -> str:
     """Return the text of a secret's file. Raises ShopstreamError if it is unreadable, or readable by others."""
     try:
         mode, text = stat.S_IMODE(file.stat().st_mode), file.read_text("utf-8").strip()

@@ -51,7 +51,8 @@ Definitions = Sequence[IndexDefinition]
 def install(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:
     """Create the templates, aliases and fixed indices of `run`; idempotent.
 
-    New fields are added to existing indices. If the run's alias set points to another run by now, it stays there.
+    New fields are added to existing indices, whose times keep their formats. If the run's alias set points to another
+    run by now, it stays there.
 
     Raises:
         UsageError: the run's name is not allowed.
@@ -65,7 +66,7 @@ def install(client: Elasticsearch, run: str, definitions: Definitions, settings:
         existing_parts = [name for name in existing if belongs_to(run, definition.name, name)]
         if existing_parts:
             _extend(client, existing_parts, definition)
-        elif not (definition.monthly or definition.on_demand):
+        elif not definition.monthly:
             _create(client, write_index(run, definition.name))
 
 
@@ -162,35 +163,49 @@ def _create(client: Elasticsearch, name: str) -> None:
 def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
     expected = mapping(definition)
     with translate_errors(f"The mapping of {names[0]}"):
-        existing = _checked_meta(client, names)
-        try:
-            client.indices.put_mapping(
-                index=list(names),
-                properties=expected["properties"],
-                dynamic=expected["dynamic"],
-                # a note of another part, such as the calendar of trends, stays
-                meta={**existing, **expected["_meta"]},
-            )
-        except elasticsearch.BadRequestError as error:
-            raise ShopstreamError(
-                f"The index {names[0]} was created with another schema: {error.message}: {_reason(error)}.",
-                "Use a new run (`--run NAME`) and promote it after it has caught up.",
-            ) from error
+        existing = _checked_mappings(client, names)
+        groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for name in names:
+            groups.setdefault(_time_formats(existing[name]), []).append(name)
+        for formats, group in groups.items():
+            # the server refuses another format of a field: a time in an index from before the change keeps its own
+            unchanged = {name: {**expected["properties"][name], "format": form} for name, form in formats
+                         if expected["properties"].get(name, {}).get("type") == "date"}  # fmt: skip
+            try:
+                client.indices.put_mapping(
+                    index=group,
+                    properties={**expected["properties"], **unchanged},
+                    dynamic=expected["dynamic"],
+                    # a note of another part, such as the calendar of trends, stays
+                    meta={**existing[group[-1]]["_meta"], **expected["_meta"]},
+                )
+            except elasticsearch.BadRequestError as error:
+                raise ShopstreamError(
+                    f"The index {group[0]} was created with another schema: {error.message}: {_reason(error)}.",
+                    "Use a new run (`--run NAME`) and promote it after it has caught up.",
+                ) from error
 
 
-def _checked_meta(client: Elasticsearch, names: Sequence[str]) -> dict[str, Any]:
-    """Return the notes in the mapping of the last index. Raises ShopstreamError for an index of another version."""
-    response = client.indices.get_mapping(index=list(names), filter_path="*.mappings._meta")
-    meta: dict[str, Any] = {}
-    for name, entry in sorted(response.body.items()):
-        meta = entry["mappings"]["_meta"]
-        version = meta["schema_version"]
+def _time_formats(mappings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the names of the fields with a format, and the format."""
+    properties = mappings.get("properties", {})
+    return tuple((name, entry["format"]) for name, entry in sorted(properties.items()) if "format" in entry)
+
+
+def _checked_mappings(client: Elasticsearch, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the notes and formats of each index. Raises ShopstreamError for an index of another version."""
+    response = client.indices.get_mapping(
+        index=list(names), filter_path="*.mappings._meta,*.mappings.properties.*.format"
+    )
+    stored: dict[str, Mapping[str, Any]] = {name: entry["mappings"] for name, entry in response.body.items()}
+    for name, mappings in sorted(stored.items()):
+        version = mappings["_meta"]["schema_version"]
         if version != SCHEMA_VERSION:
             raise ShopstreamError(
                 f"The index {name} is of schema version {version}, this program writes {SCHEMA_VERSION}.",
                 "Replay the history into a new run (`--run NAME`) and promote it.",
             )
-    return meta
+    return stored
 
 
 def _reason(error: elasticsearch.ApiError) -> str:

@@ -33,6 +33,11 @@ KEYWORD_CHARS_MAX: Final = 8_191
 character takes up to 4. So no value of a valid record can be refused for its length.
 """
 
+TIME_FORMAT: Final = "epoch_millis||strict_date_optional_time"
+"""Formats of a time. Documents hold epoch ms; the second format is for dates that people type into a search."""
+CALENDAR_NOTE: Final = "calendar"
+"""Key of the calendar in the notes (`_meta`) of an index of trends; null until its first documents."""
+
 TEMPLATE_PRIORITY: Final = 1_000
 _MONTH: Final = re.compile(r"\d{4}\.\d{2}", re.ASCII)
 
@@ -45,13 +50,13 @@ class IndexDefinition:
         name: index name without the run: `events`.
         fields: all fields that its documents may have.
         monthly: whether it is split into `RUN-NAME-YYYY.MM` by the month of a document's time.
-        on_demand: whether its first document creates it, as for a month. Other indices exist from the run's start.
+        trend: whether it is computed from an archive by the days of a calendar, which its mapping notes.
     """
 
     name: str
     fields: tuple[Field, ...]
     monthly: bool = False
-    on_demand: bool = False
+    trend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
     "int": {"type": "long"},
     "float": {"type": "double"},
     "bool": {"type": "boolean"},
-    "time": {"type": "date", "format": "epoch_millis"},
+    "time": {"type": "date", "format": TIME_FORMAT},
 }
 
 
@@ -176,6 +181,9 @@ def template(
         settings: settings of the index.
         alias_sets: alias sets that point to this run. A new index gets their aliases.
     """
+    mappings = mapping(definition)
+    if definition.trend:
+        mappings["_meta"] = {**mappings["_meta"], CALENDAR_NOTE: None}
     pattern = f"{alias(run, definition.name)}-*.*" if definition.monthly else write_index(run, definition.name)
     return {
         "index_patterns": [pattern],
@@ -192,7 +200,7 @@ def template(
                     **settings.extra,
                 }
             },
-            "mappings": mapping(definition),
+            "mappings": mappings,
             "aliases": {alias(alias_set, definition.name): {} for alias_set in alias_sets},
         },
     }

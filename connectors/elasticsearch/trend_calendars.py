@@ -8,15 +8,16 @@ from typing import Any, Final
 from elasticsearch import Elasticsearch
 
 from connectors.elasticsearch.client import translate_errors
-from connectors.elasticsearch.mappings import alias, owner, write_index
+from connectors.elasticsearch.mappings import CALENDAR_NOTE, alias, owner, write_index
 from features.calendar import UTC_CALENDAR, Calendar
 
-KEY: Final = "calendar"
 _META: Final = "*.mappings._meta"
 
 
 def stored_calendars(client: Elasticsearch, run: str, indices: Sequence[str]) -> dict[str, Calendar]:
-    """Return the calendar of each index of trends that exists; an index without a note is of UTC.
+    """Return the calendar of each index of trends that was written.
+
+    An index without a note was written before calendars were noted, by UTC.
 
     Args:
         client: client with the permissions of a reader.
@@ -33,8 +34,9 @@ def stored_calendars(client: Elasticsearch, run: str, indices: Sequence[str]) ->
             index=[alias(run, index) for index in indices], filter_path=_META, ignore_unavailable=True
         )
     # an alias set leads to the indices of a run of another name
-    noted = {known[1]: _read(entry["mappings"]["_meta"]) for name, entry in response.body.items()
-             if (known := owner(name, indices)) is not None}  # fmt: skip
+    noted = {known[1]: calendar for name, entry in response.body.items()
+             if (known := owner(name, indices)) is not None
+             and (calendar := _read(entry["mappings"]["_meta"])) is not None}  # fmt: skip
     return {index: noted[index] for index in indices if index in noted}
 
 
@@ -50,9 +52,12 @@ def store_calendar(client: Elasticsearch, run: str, index: str, calendar: Calend
             client.indices.create(index=name, wait_for_active_shards=1)
         meta = client.indices.get_mapping(index=name, filter_path=_META).body[name]["mappings"]["_meta"]
         note = {"time_zone": calendar.time_zone, "week_start": calendar.week_start}
-        client.indices.put_mapping(index=name, meta={**meta, KEY: note})
+        client.indices.put_mapping(index=name, meta={**meta, CALENDAR_NOTE: note})
 
 
-def _read(meta: Mapping[str, Any]) -> Calendar:
-    note = meta.get(KEY)
-    return UTC_CALENDAR if note is None else Calendar(note["time_zone"], note["week_start"])
+def _read(meta: Mapping[str, Any]) -> Calendar | None:
+    """Return the calendar that an index notes; None if the index has no documents yet."""
+    if CALENDAR_NOTE not in meta:
+        return UTC_CALENDAR
+    note = meta[CALENDAR_NOTE]
+    return None if note is None else Calendar(note["time_zone"], note["week_start"])

@@ -5,6 +5,7 @@
 /api/choices?id=       values of filters /api/panel.csv?id=  one panel as CSV
 /api/customers[.csv]   customers         /api/customer?id=   history of one customer
 /api/groups[.csv]      the explorer          /api/notes          notes on the time axis
+/api/board.csv?id=     all panels of a dashboard
 /api/worklist[.csv]    customers to contact  /api/views          saved views
 
 POST /api/contact, /api/views and /api/views/delete write the state of a customer, and saved views.
@@ -12,10 +13,10 @@ POST /api/contact, /api/views and /api/views/delete write the state of a custome
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -40,8 +41,10 @@ from dashboards.web import workspace as workspace_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
 from dashboards.web.csv import csv_text
+from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
 from dashboards.web.posting import check_origin, parse_body, read_body, response_status
+from dashboards.web.request_queue import DEFAULT_LIMITS, Abandoned, Limits, RequestQueue, Result, ServerBusyError
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
 from features.schema import TS_MAX
@@ -63,10 +66,18 @@ HEADERS: Final = {
 CALENDAR_LIFETIME_S: Final = 30.0
 """Longest time until the page follows trends that were computed by another calendar."""
 
+CLIENT_CLOSED: Final = 499
+"""Status for a client that has gone, which nobody receives."""
+
 PERMISSIONS_LIFETIME_S: Final = 10.0
 """Longest time until the page notices that it may write, or may no longer."""
 
+T = TypeVar("T")
 Parameters = Mapping[str, Sequence[str]]
+Handler = Callable[[Parameters, Searches], T]
+Respond = Callable[[Request], Awaitable[Response]]
+Csv = tuple[str, str]
+"""Name of the file, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ class Source:
         money: format of amounts.
         actions: recommended action -> its text.
         workspace: writer of what readers note; None: the page is read-only.
+        limits: bounds of the requests that are computed at once.
     """
 
     dashboards: Sequence[Dashboard]
@@ -96,6 +108,7 @@ class Source:
     money: MoneyFormat = PLAIN_MONEY
     actions: Mapping[str, str] = field(default_factory=dict)
     workspace: workspace_routes.Writer | None = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -107,6 +120,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
             name that resolves to it.
     """
     handlers = _Handlers(source)
+    queue = RequestQueue(source.search, source.timer, source.limits)
     json_routes = {
         "/api/declaration": handlers.declaration,
         "/api/board": handlers.board,
@@ -120,6 +134,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     }
     csv_routes = {
         "/api/panel.csv": handlers.panel_csv,
+        "/api/board.csv": handlers.board_csv,
         "/api/customers.csv": handlers.customers_csv,
         "/api/groups.csv": handlers.groups_csv,
         "/api/worklist.csv": handlers.work_list_csv,
@@ -132,9 +147,9 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     return Starlette(
         routes=[
             Route("/", _page),
-            *(Route(path, _as_json(handler)) for path, handler in json_routes.items()),
-            *(Route(path, _as_csv(handler)) for path, handler in csv_routes.items()),
-            *(Route(path, _accepting(*accepted), methods=["POST"]) for path, accepted in post_routes.items()),
+            *(Route(path, _as_json(path, handler, queue)) for path, handler in json_routes.items()),
+            *(Route(path, _as_csv(path, handler, queue)) for path, handler in csv_routes.items()),
+            *(Route(path, _accepting(*accepted, queue), methods=["POST"]) for path, accepted in post_routes.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -142,7 +157,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
-        exception_handlers={ShopstreamError: _error_response},
+        exception_handlers={ShopstreamError: _error_response, Abandoned: _gone},
     )
 
 
@@ -153,14 +168,13 @@ class _Handlers:
         self._source = source
         self._boards = {board.id: board for board in source.dashboards}
         self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
-        self._recent = RecentCache(source.timer)
         self._calendars = RecentCache(source.timer, CALENDAR_LIFETIME_S)
         self._permissions = RecentCache(source.timer, PERMISSIONS_LIFETIME_S)
 
-    def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
+    def declaration(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
         calendar = self._calendar()
         return {
-            **board_routes.declaration(self._source.dashboards, self._source.run, self._source.money),
+            **declaration(self._source.dashboards, self._source.run, self._source.money),
             **customer_routes.declaration(),
             "actions": dict(self._source.actions),
             "read_only": self._read_only(),
@@ -168,51 +182,37 @@ class _Handlers:
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
 
-    def board(self, parameters: Parameters) -> Json:
+    def board(self, parameters: Parameters, search: Searches) -> Json:
         board = self._board(parameters)
         query = parse_query(board, _without(parameters, "id"))
-        return self._recent.get(
-            ("board", board.id, _key(parameters)),
-            lambda: self._with_notes(
-                board_routes.board_data(
-                    board, query, self._source.search, self._source.now_ms(), self._calendar(), self._source.money
-                )
-            ),
-        )
+        calendar, money = self._calendar(), self._source.money
+        data = board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
+        return data | {"notes": workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))}
 
-    def _with_notes(self, data: Json) -> Json:
-        span = Span(data["from_ms"], data["to_ms"])
-        return data | {"notes": workspace_routes.notes_between(self._source.search, span)}
+    def choices(self, parameters: Parameters, search: Searches) -> Json:
+        return board_routes.choices(self._board(parameters), search)
 
-    def choices(self, parameters: Parameters) -> Json:
-        board = self._board(parameters)
-        return self._recent.get(("choices", board.id), lambda: board_routes.choices(board, self._source.search))
+    def customers(self, parameters: Parameters, search: Searches) -> Json:
+        return customer_routes.customers(parameters, search, self._source.money)
 
-    def customers(self, parameters: Parameters) -> Json:
-        return customer_routes.customers(parameters, self._source.search, self._source.money)
-
-    def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.history(
-            parameters,
-            self._source.search,
-            self._source.now_ms(),
-            self._source.money,
-            self._calendar(),
-            self._source.actions,
-        )
-
-    def work_list(self, parameters: Parameters) -> Json:
+    def customer(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
-        return work_list_routes.work_list_data(parameters, source.search, source.now_ms(), source.money, source.actions)
+        return customer_routes.history(
+            parameters, search, source.now_ms(), source.money, self._calendar(), source.actions
+        )
 
-    def work_list_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "worklist", work_list_routes.work_list_csv(self.work_list(parameters), self._source.money)
+    def work_list(self, parameters: Parameters, search: Searches) -> Json:
+        source = self._source
+        return work_list_routes.work_list_data(parameters, search, source.now_ms(), source.money, source.actions)
 
-    def notes(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
-        return {"notes": workspace_routes.notes_between(self._source.search, Span(0, TS_MAX))}
+    def work_list_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "worklist", work_list_routes.work_list_csv(self.work_list(parameters, search), self._source.money)
 
-    def views(self, parameters: Parameters) -> Json:  # noqa: ARG002
-        return {"views": workspace_routes.saved_views(self._source.search)}
+    def notes(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
+        return {"notes": workspace_routes.notes_between(search, Span(0, TS_MAX))}
+
+    def views(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
+        return {"views": workspace_routes.saved_views(search)}
 
     def change_contact(self, request: workspace_routes.ContactRequest) -> Json:
         source = self._source
@@ -225,30 +225,38 @@ class _Handlers:
     def delete_view(self, request: workspace_routes.ViewDeletion) -> Json:
         return workspace_routes.delete_view(request, self._writer(), self._source.search)
 
-    def groups(self, parameters: Parameters) -> Json:
-        return self._recent.get(
-            ("groups", _key(parameters)),
-            lambda: segment_routes.groups(
-                parameters, self._source.search, self._source.table_folder, self._source.money
-            ),
-        )
+    def groups(self, parameters: Parameters, search: Searches) -> Json:
+        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money)
 
-    def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
+    def panel_csv(self, parameters: Parameters, search: Searches) -> Csv:
         board, panel = self._panel(single_value(parameters, "id"))
         query = parse_query(board, _without(parameters, "id"))
-        calendar, money = self._calendar(), self._source.money
+        calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         single = _single_panel(board, panel)
-        data = board_routes.board_data(single, query, self._source.search, 0, calendar, money)["panels"][panel.id]
+        data = board_routes.board_data(single, query, search, now_ms, calendar, money)["panels"][panel.id]
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
-        units = [board_routes.unit_of(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, data["rows"], units, money, calendar.time_zone)
+        return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
 
-    def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "customers", customer_routes.customers_csv(self.customers(parameters), self._source.money)
+    def board_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        board = self._board(parameters)
+        query = parse_query(board, _without(parameters, "id"))
+        calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
+        panels = board_routes.board_data(board, query, search, now_ms, calendar, money)["panels"]
+        sections = []
+        for panel in board.panels:
+            data = panels[panel.id]
+            if "problem" in data:
+                raise ShopstreamError(f"{panel.title}: {data['problem']}", data["remedy"])
+            title = csv_text((panel.title,), (), ("text",), money)
+            sections.append(title + csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone))
+        return board.id, "\r\n".join(sections)
 
-    def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "groups", segment_routes.groups_csv(self.groups(parameters), self._source.money)
+    def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)
+
+    def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)
 
     def _read_only(self) -> str:
         """Return why the page cannot write; empty if it can."""
@@ -297,17 +305,18 @@ def _parameters(request: Request) -> Parameters:
     return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
-def _as_json(handler: Callable[[Parameters], Json]) -> Callable[[Request], Any]:
+def _as_json(path: str, handler: Handler[Json], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        data = await run_in_threadpool(handler, _parameters(request))
-        return JSONResponse(data, headers={"Cache-Control": "no-store"})
+        result = await _result(path, handler, queue, request)
+        stale = {} if result.age_s is None else {"stale_ms": round(result.age_s * 1_000)}
+        return JSONResponse(result.value | stale, headers={"Cache-Control": "no-store"})
 
     return respond
 
 
-def _as_csv(handler: Callable[[Parameters], tuple[str, str]]) -> Callable[[Request], Any]:
+def _as_csv(path: str, handler: Handler[Csv], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        name, text = await run_in_threadpool(handler, _parameters(request))
+        name, text = (await _result(path, handler, queue, request)).value
         disposition = f'attachment; filename="{name}.csv"'
         headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
         return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
@@ -315,11 +324,25 @@ def _as_csv(handler: Callable[[Parameters], tuple[str, str]]) -> Callable[[Reque
     return respond
 
 
-def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json]) -> Callable[[Request], Any]:
+async def _result(path: str, handler: Handler[Any], queue: RequestQueue, request: Request) -> Result:
+    """Compute a response, or take it from an equal request. Raises as `RequestQueue.result`."""
+    parameters = _parameters(request)
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return await queue.result((path, _key(parameters)), lambda search: handler(parameters, search), disconnected)
+
+
+def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
         check_origin(request.headers)
         body = parse_body(await read_body(request), kind)
-        data = await run_in_threadpool(handler, body)
+        try:
+            data = await run_in_threadpool(handler, body)
+        finally:
+            queue.forget()  # the writer sees what was written
         return JSONResponse(data, headers={"Cache-Control": "no-store"})
 
     return respond
@@ -331,7 +354,12 @@ async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette ca
 
 async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
     assert isinstance(error, ShopstreamError)
-    return JSONResponse({"problem": error.message, "remedy": error.remedy}, response_status(error))
+    headers = {"Retry-After": "2"} if isinstance(error, ServerBusyError) else None
+    return JSONResponse({"problem": error.message, "remedy": error.remedy}, response_status(error), headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    return Response(status_code=CLIENT_CLOSED)
 
 
 class _SecurityHeaders:

@@ -1,43 +1,44 @@
-"""Provides the declaration to the page's script, and the data of one dashboard. Pure except for the given search."""
+"""Provides the data of one dashboard to the page: figures, comparisons, small charts. Pure except for the search."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
 
-from connectors.formats.money_format import NO_CURRENCY, PLAIN_MONEY, MoneyFormat
-from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
-from dashboards.checks import ends
-from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Dimension, Figure, Panel, Span, Steps, Time
-from dashboards.queries import bucket_end, interval, query, rows, span_of
-from dashboards.web.parameters import VALUES_MAX, Query
-from features.calendar import UTC_CALENDAR, Calendar
+from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from dashboards.checks import end_searches, newest_of, newest_search, stream_end
+from dashboards.comparisons import aligned, comparison_query, is_compared, needs_values
+from dashboards.panels import Control, Dashboard, Figure, Panel, Span, Time
+from dashboards.queries import (
+    Row,
+    as_of_panel,
+    bucket_end,
+    has_spark,
+    interval,
+    is_approximate,
+    layer_panel,
+    query,
+    rows,
+    span_of,
+    spark_interval,
+    sparks,
+)
+from dashboards.web.declaration import unit_of
+from dashboards.web.parameters import COMPARISONS, VALUES_MAX, Query
+from features.calendar import UTC_CALENDAR, Calendar, Unit
 from features.errors import ShopstreamError
-from features.schema import DEVICES, EVENT_TYPES, STAGES, STATUSES
-from features.scores.score import RISKS
+from features.schema import SECOND_MS
 
 Json = dict[str, Any]
+Response = Mapping[str, Any] | ShopstreamError
+Kind = Literal["main", "compare", "layer", "as_of"]
+Responses = Mapping[tuple[str, Kind], Response]
+Table = Sequence[Row] | ShopstreamError
+"""Rows of a panel, or the error of its search."""
 
-FILLED_BY: Final = {
-    "segments-daily": "`shopstream rollup` fills it from an archive.",
-    "cohorts": "`shopstream rollup` fills it from an archive.",
-    "movement": "`shopstream rollup` fills it from an archive.",
-    "forecast": "`shopstream forecast --index` fills it.",
-    "alerts": "Alerts are written when a customer's churn risk rises; `shopstream train` creates the scores.",
-    "pipeline": "A running `shopstream consume` writes it.",
-}
-"""Index -> remedy for an empty panel over it; for all other indices: consume events."""
-FILLED_BY_STREAM: Final = "Choose a longer time range or fewer filters; `shopstream consume` fills it."
-ORDERS_OF: Final = {
-    "churn_risk": RISKS,
-    "stage": STAGES,
-    "status": STATUSES,
-    "device": DEVICES,
-    "event_type": EVENT_TYPES,
-}
-"""Field -> its values in the order of series and their colours. Other fields are sorted by value."""
-COLOURS_OF: Final = {"churn_risk": {risk: f"var(--churn_risk-{risk})" for risk in RISKS}}
-"""Field -> value -> colour: steps of one hue, defined in static/page.css for the light and the dark theme."""
+SILENT_AFTER_MS: Final = 60 * SECOND_MS
+"""Age from which the newest document of a process that reports all the time means silence."""
 CHOICE_CHARS_MAX: Final = 200
 """Longer values are not offered, since they are unreadable."""
 
@@ -54,66 +55,6 @@ class Searches(Protocol):
         ...
 
 
-def declaration(dashboards: Sequence[Dashboard], run: str, money: MoneyFormat) -> Json:
-    """Return everything that the page needs before its first search."""
-    return {
-        "run": run,
-        "money": {
-            "currency": money.currency,
-            "locale": money.locale,
-            "decimals": money.decimals,
-            "note": "" if money.currency else NO_CURRENCY,
-        },
-        "columns": GRID_COLUMNS,
-        "palette": list(PALETTE),
-        "boards": [_board(dashboard) for dashboard in dashboards],
-    }
-
-
-def _board(dashboard: Dashboard) -> Json:
-    return {
-        "id": dashboard.id,
-        "title": dashboard.title,
-        "summary": dashboard.summary,
-        "last": f"{dashboard.days}d",
-        "filters": [{"label": control.label, "field": control.field} for control in dashboard.controls],
-        "panels": [_panel(panel, bool(dashboard.controls)) for panel in dashboard.panels],
-    }
-
-
-def _panel(panel: Panel, filtered: bool) -> Json:
-    notes = [panel.note] if panel.note else []
-    if panel.window is not None:
-        ahead = f" and the next {panel.window.ahead_days}" if panel.window.ahead_days else ""
-        notes.append(f"Always the last {panel.window.back_days} days{ahead}.")
-    if panel.whole_shop and filtered:
-        notes.append("Shows the whole shop, whatever the filters are.")
-    return {
-        "id": panel.id,
-        "title": panel.title,
-        "definition": panel.definition,
-        "note": " ".join(notes),
-        "chart": panel.chart,
-        "data": panel.data.index,
-        "position": [panel.position.x, panel.position.y, panel.position.w, panel.position.h],
-        "dimensions": [_dimension(dimension) for dimension in panel.dimensions],
-        "measures": [{"label": figure.label, "unit": figure.unit} for figure in panel.measures],
-        "empty": FILLED_BY.get(panel.data.index, FILLED_BY_STREAM),
-    }
-
-
-def _dimension(dimension: Dimension) -> Json:
-    kind = "time" if isinstance(dimension, Time) else "steps" if isinstance(dimension, Steps) else "terms"
-    field = getattr(dimension, "field", "")
-    return {
-        "label": dimension.label,
-        "kind": kind,
-        "field": field,
-        "order": ORDERS_OF.get(field, ()),
-        "colours": COLOURS_OF.get(field),
-    }
-
-
 def board_data(
     dashboard: Dashboard,
     requested: Query,
@@ -122,82 +63,228 @@ def board_data(
     calendar: Calendar = UTC_CALENDAR,
     money: MoneyFormat = PLAIN_MONEY,
 ) -> Json:
-    """Return the rows of every panel of a dashboard, with one round of searches.
+    """Return the figures of every panel of a dashboard, with at most three rounds of searches.
+
+    The first round finds the ends of the data, the second one the figures. The third one finds the figures to compare
+    with of panels that show top values, which must be the same values.
 
     Args:
         dashboard: dashboard to fill.
-        requested: time range and filters.
+        requested: time range, filters and comparison.
         search: function that queries Elasticsearch.
-        now_ms: wall-clock time, epoch ms, for the age of the data.
+        now_ms: wall-clock time, epoch ms: end of wall-clock times, and for the age of the data.
         calendar: calendar of days, weeks and months.
         money: format of amounts.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.
     """
-    end = ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
-    spans = {panel.id: requested.span_to(end(panel.data), calendar) for panel in dashboard.panels}
-    bodies = [
-        (panel.data.index, query(panel, spans[panel.id], requested.filters, calendar)) for panel in dashboard.panels
-    ]
-    responses = search.many(bodies)
-    span = requested.span_to(end(EVENTS), calendar)
+    stream_end_ms, wall_newest_ms = _ends(dashboard, search)
+    request = _Request(requested, stream_end_ms, now_ms, calendar, money)
+    parts = [part for panel in dashboard.panels for part in request.parts(panel)]
+    first = search.many([(part.panel.data.index, request.body(part)) for part in parts])
+    responses = {(part.of, part.kind): response for part, response in zip(parts, first, strict=True)}
+    tables = {panel.id: _table(panel, responses[panel.id, "main"]) for panel in dashboard.panels}
+    late = [_Part(panel.id, "compare", panel) for panel in dashboard.panels if request.compares_values(panel)]
+    more = search.many([(part.panel.data.index, request.body(part, tables[part.of])) for part in late])
+    responses |= {(part.of, part.kind): response for part, response in zip(late, more, strict=True)}
+    span = requested.span_to(stream_end_ms, calendar)
+    compared = requested.compared_span(span, calendar)
     return {
         "id": dashboard.id,
         "now_ms": now_ms,
-        "newest_ms": end(EVENTS) - 1 or None,
+        "newest_ms": stream_end_ms - 1 or None,
         "from_ms": span.from_ms,
         "to_ms": span.to_ms,
+        "ignored": list(requested.ignored),
+        "compare": compared and {"from_ms": compared.from_ms, "to_ms": compared.to_ms},
         "panels": {
-            panel.id: _with_partial(
-                panel_data(panel, response, money), panel, spans[panel.id], end(panel.data), calendar
-            )
-            for panel, response in zip(dashboard.panels, responses, strict=True)
+            panel.id: request.figures(panel, tables[panel.id], responses) | _silent(panel, wall_newest_ms, now_ms)
+            for panel in dashboard.panels
         },
     }
 
 
-def _with_partial(data: Json, panel: Panel, span: Span, end_ms: int, calendar: Calendar) -> Json:
-    """Add `partial` to the rows of a panel: the intervals of its time axis that are cut at its start or not over.
-
-    Args:
-        data: rows of the panel, or its error.
-        panel: panel of the rows.
-        span: time range of the panel.
-        end_ms: end of the data, exclusive, epoch ms.
-        calendar: calendar of the axis.
-    """
-    positions = [n for n, dimension in enumerate(panel.dimensions) if isinstance(dimension, Time)]
-    if panel.data.whole or not positions or "rows" not in data:
-        return data
-    dimension = panel.dimensions[positions[0]]
-    assert isinstance(dimension, Time)
-    own = span_of(panel, span)
-    step = interval(dimension.every, own)
-    keys = sorted({row[positions[0]] for row in data["rows"]})
-    end_ms = min(end_ms, span.to_ms)
-    edges = {*keys[:1], *keys[-1:]}
-    return data | {
-        "partial": sorted(key for key in edges if key < own.from_ms or bucket_end(key, step, calendar) > end_ms)
-    }
+def _ends(dashboard: Dashboard, search: Searches) -> tuple[int, int | None]:
+    """Return the end of event times, epoch ms, and the newest wall-clock time of a dashboard's documents, if any."""
+    wall = next((panel.data for panel in dashboard.panels if panel.data.wall), None)
+    searches = [*end_searches(), *([newest_search(wall, str(wall.time_field))] if wall else [])]
+    responses = complete(search.many(searches))
+    number = len(end_searches())
+    return stream_end(responses[:number]), newest_of(responses[number]) if wall else None
 
 
-def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError, money: MoneyFormat = PLAIN_MONEY) -> Json:
-    """Return the rows of a panel as lists in the order of its labels, with rounded amounts, or the error."""
-    try:
+def _silent(panel: Panel, newest_ms: int | None, now_ms: int) -> Json:
+    if panel.chart != "metric" or not panel.data.wall or newest_ms is None or now_ms - newest_ms <= SILENT_AFTER_MS:
+        return {}
+    return {"silent_ms": now_ms - newest_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A search for a panel: `panel` with its figures, for the figures of the panel `of`."""
+
+    of: str
+    kind: Kind
+    panel: Panel
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is requested of a dashboard, and the ends of its data in epoch ms."""
+
+    requested: Query
+    stream_end_ms: int
+    now_ms: int
+    calendar: Calendar
+    money: MoneyFormat
+
+    def end(self, panel: Panel) -> int:
+        """Return the end of the documents of a panel, epoch ms."""
+        return self.now_ms if panel.data.wall else self.stream_end_ms
+
+    def span(self, panel: Panel) -> Span:
+        """Return the time range of the dashboard for a panel."""
+        return self.requested.span_to(self.end(panel), self.calendar)
+
+    def compares(self, panel: Panel) -> bool:
+        """Return whether figures of another time range are requested for a panel."""
+        return self.requested.compare is not None and is_compared(panel)
+
+    def compares_values(self, panel: Panel) -> bool:
+        """Return whether the comparison of a panel waits for the values that the panel shows."""
+        return self.compares(panel) and needs_values(panel)
+
+    def parts(self, panel: Panel) -> list[_Part]:
+        """Return the searches of the first round for a panel."""
+        parts = [_Part(panel.id, "main", panel)]
+        if self.compares(panel) and not needs_values(panel):
+            parts.append(_Part(panel.id, "compare", panel))
+        if (layer := layer_panel(panel)) is not None:
+            parts.append(_Part(panel.id, "layer", layer))
+        if (as_of := as_of_panel(panel)) is not None:
+            parts.append(_Part(panel.id, "as_of", as_of))
+        return parts
+
+    def body(self, part: _Part, table: Table = ()) -> Json:
+        """Return the body of a search; `table` is the panel's table if the search compares its values."""
+        span, filters = self.span(part.panel), self.requested.filters
+        if part.kind != "compare":
+            return query(part.panel, span, filters, self.calendar, spark=part.kind == "main" and has_spark(part.panel))
+        other = self.requested.compared_span(span, self.calendar)
+        assert other is not None
+        shown = () if isinstance(table, ShopstreamError) else table
+        return comparison_query(part.panel, span, other, shown, filters, self.calendar)
+
+    def figures(self, panel: Panel, table: Table, responses: Responses) -> Json:
+        """Return the figures of a panel as JSON, or its error."""
+        try:
+            main = _usable(table)
+            response = responses[panel.id, "main"]
+            assert not isinstance(response, ShopstreamError)
+            return {
+                "hits": int(response.get("hits", {}).get("total", {}).get("value", 0)),
+                "rows": _listed(panel, main, self.money),
+                **self._partial(panel, main),
+                **({"approximate": True} if is_approximate(panel, response) else {}),
+                **(self._spark(panel, response) if has_spark(panel) else {}),
+                **(self._compare(panel, main, responses) if self.compares(panel) else {}),
+                **(self._layer(panel, responses) if panel.layer is not None else {}),
+            }
+        except ShopstreamError as error:
+            return {"problem": error.message, "remedy": error.remedy}
+
+    def _partial(self, panel: Panel, table: Sequence[Row]) -> Json:
+        """Return `partial`: the intervals of a panel's time axis that are cut at its start or not over."""
+        axis = next((dimension for dimension in panel.dimensions if isinstance(dimension, Time)), None)
+        if panel.data.whole or axis is None:
+            return {}
+        own = span_of(panel, self.span(panel))
+        step = interval(axis.every, own)
+        return {"partial": self._cut(sorted({row[axis.label] for row in table}), step, panel, own)}
+
+    def _cut(self, starts: Sequence[int], step: Unit | int, panel: Panel, own: Span) -> list[int]:
+        end_ms = min(self.end(panel), own.to_ms)
+        edges = {*starts[:1], *starts[-1:]}
+        return sorted(one for one in edges if one < own.from_ms or bucket_end(one, step, self.calendar) > end_ms)
+
+    def _spark(self, panel: Panel, response: Mapping[str, Any]) -> Json:
+        own, figure = self.span(panel), panel.measures[0]
+        points = [[start, _number(figure, row, self.money)] for start, row in sparks(panel, response)]
+        cut = self._cut([start for start, _ in points], spark_interval(own), panel, own)
+        return {"spark": points, "spark_partial": cut}
+
+    def _compare(self, panel: Panel, main: Sequence[Row], responses: Responses) -> Json:
+        response = responses[panel.id, "compare"]
         if isinstance(response, ShopstreamError):
             raise response
-        table = rows(panel, response)
+        compared = aligned(panel, main, response)
+        return {"compare": {"rows": _listed(panel, compared.rows, self.money), "own_keys": dict(compared.own_keys)}}
+
+    def _layer(self, panel: Panel, responses: Responses) -> Json:
+        layer, as_of = layer_panel(panel), as_of_panel(panel)
+        assert layer is not None
+        table = _usable(_table(layer, responses[panel.id, "layer"]))
+        drawn = [row for row in table if any(row[figure.label] is not None for figure in layer.measures)]
+        when = None
+        if as_of is not None:
+            (row,) = _usable(_table(as_of, responses[panel.id, "as_of"]))
+            when = row[as_of.measures[0].label]
+        return {"layer": {"rows": _listed(layer, drawn, self.money), "as_of": when}}
+
+
+def _table(panel: Panel, response: Response) -> Table:
+    try:
+        return rows(panel, response) if not isinstance(response, ShopstreamError) else response
     except ShopstreamError as error:
-        return {"problem": error.message, "remedy": error.remedy}
-    hits = int(response.get("hits", {}).get("total", {}).get("value", 0))
-    amounts = {figure.label for figure in panel.measures if figure.unit == "money"}
-    return {
-        "hits": hits,
-        "rows": [
-            [money.number(row[label]) if label in amounts else row[label] for label in panel.labels] for row in table
-        ],
-    }
+        return error
+
+
+def _usable(table: Table) -> Sequence[Row]:
+    if isinstance(table, ShopstreamError):
+        raise table
+    return table
+
+
+def _listed(panel: Panel, table: Iterable[Row], money: MoneyFormat) -> list[list[Any]]:
+    """Return rows as lists in the order of a panel's labels, with rounded amounts."""
+    keys = [dimension.label for dimension in panel.dimensions]
+    return [[*(row[key] for key in keys), *(_number(figure, row, money) for figure in panel.measures)] for row in table]
+
+
+def _number(figure: Figure, row: Row, money: MoneyFormat) -> Any:
+    value = row[figure.label]
+    return money.number(value) if figure.unit == "money" else value
+
+
+def csv_columns(panel: Panel, data: Json, requested: Query) -> tuple[list[str], list[list[Any]], list[str]]:
+    """Return the table of a panel for a CSV file: labels, rows and units of its columns.
+
+    A requested comparison has one more column for each figure, and on a time axis one for the start of its interval.
+
+    Args:
+        panel: panel of the table.
+        data: figures of the panel as in `board_data`, without a problem.
+        requested: the request that they answer.
+    """
+    parts = [*panel.dimensions, *panel.measures]
+    labels, units = [part.label for part in parts], [unit_of(part) for part in parts]
+    if "compare" not in data or requested.compare is None:
+        return labels, data["rows"], units
+    words, depth = COMPARISONS[requested.compare], len(panel.dimensions)
+    own_keys = data["compare"]["own_keys"]
+    compared = {tuple(row[:depth]): row[depth:] for row in data["compare"]["rows"]}
+    time = next((n for n, dimension in enumerate(panel.dimensions) if isinstance(dimension, Time)), None)
+    table = []
+    for row in data["rows"]:
+        start = [] if time is None else [own_keys.get(row[time])]
+        table.append([*row, *start, *compared.pop(tuple(row[:depth]), [None] * len(panel.measures))])
+    for key, figures in compared.items():
+        start = [] if time is None else [own_keys.get(key[time])]
+        table.append([*key, *([None] * len(panel.measures)), *start, *figures])
+    times = [] if time is None else [f"{panel.dimensions[time].label}, {words}"]
+    more = [f"{figure.label}, {words}" for figure in panel.measures]
+    return [*labels, *times, *more], table, [*units, *(["time"] * len(times)), *units[depth:]]
 
 
 def choices(dashboard: Dashboard, search: Searches) -> Json:
@@ -233,8 +320,3 @@ def complete(responses: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[M
 
 def _values(control: Control) -> Json:
     return {"size": 0, "aggs": {"values": {"terms": {"field": control.field, "size": VALUES_MAX}}}}
-
-
-def unit_of(part: Dimension | Figure) -> str:
-    """Return the unit of a column of a panel; `text` for values of a field."""
-    return "time" if isinstance(part, Time) else str(getattr(part, "unit", "text"))

@@ -11,8 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.formats.money_format import MoneyFormat
-from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
-from dashboards.checks import ends
+from dashboards.checks import end_searches, stream_end
 from dashboards.conditions import any_of
 from dashboards.customer_summary import customer_summary
 from dashboards.panels import Unit
@@ -225,7 +224,7 @@ def history(
     if not rows and not _sources(sessions) and not _sources(orders):
         raise UsageError(f"There is no customer {customer_id[:100]!r}.", "Use an id from the list of customers.")
     row = rows[0] if rows else {}
-    end_ms = ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)(EVENTS) - 1
+    end_ms = stream_end(complete(search.many(end_searches()))) - 1
     newest_ms = max(end_ms, row.get("as_of") or 0, *(one["ts"] for one in _sources(alerts)))
     days = {"sessions": _days(sessions, "doc_count"), "revenue": _days(orders, "v")}
     weeks = {name: _weeks(figures, newest_ms, calendar) for name, figures in days.items()}

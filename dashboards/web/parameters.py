@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from dashboards.comparisons import days_before, length_before, unit_before, year_before
 from dashboards.panels import Dashboard, Span
 from dashboards.validation import DAYS_MAX
 from features.calendar import Calendar, Unit, day_number
@@ -18,6 +19,8 @@ VALUES_MAX: Final = 50
 """Most values of one filter."""
 CHARS_MAX: Final = 512
 """Most characters of one value: no id in an index is longer."""
+NAME_CHARS_MAX: Final = 100
+"""Most characters of the name of an ignored parameter in a response."""
 
 Filters = Mapping[str, tuple[str, ...]]
 """Field -> allowed values; a document has one of them."""
@@ -31,6 +34,12 @@ PERIODS: Final[Mapping[str, tuple[Unit, int]]] = MappingProxyType(
 )  # fmt: skip
 """Name of a period of the calendar -> its unit, and the number of units after the one of the newest document."""
 
+COMPARISONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"previous": "previous period", "year": "year before", "custom": "compared days"}
+)
+"""Kind of a comparison -> the compared time range in words."""
+
+_RANGES: Final = ("last", "period", "from", "to", "compare", "compare_from", "compare_to")
 _LAST: Final = re.compile(r"([1-9][0-9]{0,4})([hd])")
 _UNITS: Final = {"h": HOUR_MS, "d": DAY_MS}
 _AGAIN: Final = "Open the page again without it."
@@ -38,19 +47,25 @@ _AGAIN: Final = "Open the page again without it."
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A time range and filters.
+    """A time range, filters and a comparison.
 
     Attributes:
         length_ms: length of a time range that ends at the newest document.
         days: numbers of local days, used instead of `length_ms` if given.
         period: name of a period, used instead of `length_ms` if given: a key of `PERIODS`.
         filters: filters that the dashboard offers.
+        compare: kind of the comparison: a key of `COMPARISONS`; None: no comparison.
+        compare_days: numbers of local days to compare with, of the kind `custom`.
+        ignored: names of parameters that the dashboard does not have.
     """
 
     length_ms: int
     days: range | None = None
     period: str | None = None
     filters: Filters = field(default_factory=dict)
+    compare: str | None = None
+    compare_days: range | None = None
+    ignored: tuple[str, ...] = ()
 
     def span_to(self, end_ms: int, calendar: Calendar) -> Span:
         """Return the time range if the newest document is just before `end_ms`, epoch ms."""
@@ -63,25 +78,52 @@ class Query:
             return Span(start, min(end, max(end_ms, start + 1)))
         return Span(end_ms - self.length_ms, end_ms)
 
+    def compared_span(self, span: Span, calendar: Calendar) -> Span | None:
+        """Return the time range to compare with a time range of `span_to`; None without a comparison."""
+        match self.compare:
+            case None:
+                return None
+            case "custom":
+                assert self.compare_days is not None
+                days = self.compare_days
+                return Span(calendar.day_start_ms(days.start), calendar.day_start_ms(days.stop))
+            case "year":
+                return year_before(span, calendar)
+            case _:
+                return self._previous(span, calendar)
+
+    def _previous(self, span: Span, calendar: Calendar) -> Span:
+        if self.days is not None:
+            return days_before(span, len(self.days), calendar)
+        if self.period is not None:
+            return unit_before(span, PERIODS[self.period][0], calendar)
+        if self.length_ms % DAY_MS == 0:
+            return days_before(span, self.length_ms // DAY_MS, calendar)
+        return length_before(span)
+
 
 def parse_query(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Query:
-    """Return the requested time range and filters of a dashboard.
+    """Return the requested time range, filters and comparison of a dashboard.
 
     Args:
         dashboard: dashboard that defines the filters and the default time range.
         parameters: query parameters: `last=24h`, or `period=this_month`, or `from` and `to` as inclusive local days,
-            and filters by field.
+            filters by field, and `compare=previous`, `compare=year`, or `compare=custom` with `compare_from` and
+            `compare_to`. Unknown parameters are ignored.
 
     Raises:
-        UsageError: a parameter is unknown or out of bounds.
+        UsageError: a parameter is out of bounds or appears twice.
     """
     offered = [control.field for control in dashboard.controls]
-    rest = {name: values for name, values in parameters.items() if name not in ("last", "period", "from", "to")}
+    compare, compare_days = _comparison(parameters)
     return Query(
         _length(single_value(parameters, "last") or f"{dashboard.days}d"),
         _days(single_value(parameters, "from"), single_value(parameters, "to")),
         _period(single_value(parameters, "period")),
-        filters_of(rest, offered),
+        filters_of({name: values for name, values in parameters.items() if name in offered}, offered),
+        compare,
+        compare_days,
+        tuple(name[:NAME_CHARS_MAX] for name in parameters if name not in (*offered, *_RANGES))[:VALUES_MAX],
     )
 
 
@@ -94,7 +136,7 @@ def filters_of(parameters: Mapping[str, Sequence[str]], offered: Sequence[str]) 
     filters = {}
     for name, values in parameters.items():
         if name not in offered:
-            raise UsageError(f"There is no filter {name[:100]!r} here.", _AGAIN)
+            raise UsageError(f"There is no filter {name[:NAME_CHARS_MAX]!r} here.", _AGAIN)
         if len(values) > VALUES_MAX or any(len(value) > CHARS_MAX for value in values):
             raise UsageError(
                 f"The filter {name} has too many values, or too long ones.", f"Choose at most {VALUES_MAX} values."
@@ -149,3 +191,14 @@ def _period(name: str) -> str | None:
     if name and name not in PERIODS:
         raise UsageError(f"There is no period {name[:50]!r}.", f"Choose from {', '.join(PERIODS)}.")
     return name or None
+
+
+def _comparison(parameters: Mapping[str, Sequence[str]]) -> tuple[str | None, range | None]:
+    kind, first, last = (single_value(parameters, name) for name in ("compare", "compare_from", "compare_to"))
+    if kind and kind not in COMPARISONS:
+        raise UsageError(f"There is no comparison {kind[:50]!r}.", f"Choose from {', '.join(COMPARISONS)}.")
+    if kind != "custom":
+        return kind or None, None
+    if not first or not last:
+        raise UsageError("The days to compare with have two ends.", "Give both, compare_from and compare_to.")
+    return kind, _days(first, last)

@@ -56,6 +56,14 @@ class Alert(msgspec.Struct, frozen=True):
     bundle: str
 
 
+def decode_alert(value: bytes) -> Alert | None:
+    """Return the alert of a message; None if the message is none."""
+    try:
+        return msgspec.json.decode(value, type=Alert)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
 ALERT_FIELDS: Final[tuple[Field, ...]] = record_fields(Alert)
 
 

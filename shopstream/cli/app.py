@@ -50,6 +50,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "dead-letters show": "dead_letters.show",
         "dead-letters replay": "dead_letters.replay",
         "forget": "forget.forget",
+        "notify alerts": "notify.alerts",
+        "notify digest": "notify.digest",
+        "notify retry": "notify.retry",
     },
     "Analyse": {
         "clean": "clean.clean",
@@ -86,6 +89,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "map": "Map topics of other systems to the topics of a run.",
     "runs": "List and delete runs.",
     "dead-letters": "List, show and replay dead letters: the records that consumers rejected.",
+    "notify": "Send alerts and digests to webhooks, Slack, Teams and e-mail.",
     "spark": "Run backfill, stream and training on a Spark cluster (extra `[spark]`).",
     "dashboards": "Build, check, import and serve dashboards.",
     "note": "Add, list and delete notes on the time axis of charts.",

@@ -37,7 +37,7 @@ def rollup(
     run: Run = None,
     as_of: AsOf = None,
 ) -> None:
-    """Compute trends of an archive: segments by day, cohorts by month, movement by week, in whole periods.
+    """Compute trends of an archive: segments by day, cohorts by month, second orders, movement by week.
 
     Days, weeks and months are those of the shop (`shop.time_zone`, `shop.week_start`), else of the imported log, else
     UTC. The range extends to the whole weeks and months of its days. The documents of a period replace earlier ones.

@@ -11,8 +11,8 @@ from connectors.elasticsearch.client import translate_errors
 from connectors.elasticsearch.mappings import alias
 from connectors.elasticsearch.search import Searcher
 from consumers.index_definitions import INDICES
-from dashboards.boards.data import CUSTOMERS, ORDER_ITEMS, ORDERS, SESSION_COUNT, SESSIONS, SOLD, reached
-from dashboards.checks import newest
+from dashboards.boards.data import CUSTOMERS, ORDER_ITEMS, ORDERS, SESSIONS, SOLD, reached
+from dashboards.checks import newest_of, newest_search
 from dashboards.conditions import Is
 from dashboards.panels import Measure, Panel, Position, Span, Steps, Terms, Time
 from dashboards.queries import Row, query, rows
@@ -29,7 +29,7 @@ _OF_GROUP: Final = (
 )
 FUNNEL: Final = Panel(
     "funnel", "funnel: sessions whose furthest stage is this one or a later one", "How far do sessions get?",
-    SESSIONS, "table", _NOWHERE, (SESSION_COUNT,),
+    SESSIONS, "table", _NOWHERE, (Measure("Sessions", "count"),),
     (Steps("stage", tuple((stage, reached(stage)) for stage in STAGES)),),
 )  # fmt: skip
 REVENUE: Final = Panel(
@@ -123,7 +123,9 @@ def table_rows(
     panels = [FUNNEL, REVENUE, PRODUCTS]
     if bundle is not None:
         panels += [replace(panel, where=(Is("bundle", (bundle,)),)) for panel in (RISK, SEGMENTS)]
-    span = Span(from_ms, max(newest(search, ORDERS) or 0, newest(search, SESSIONS) or 0, from_ms) + 1)
+    searches = [newest_search(data, str(data.time_field)) for data in (ORDERS, SESSIONS)]
+    newest = [newest_of(search(*one)) or 0 for one in searches]
+    span = Span(from_ms, max(*newest, from_ms) + 1)
     return {
         panel.id: [
             _with_months(panel, row, calendar)

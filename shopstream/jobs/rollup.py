@@ -25,13 +25,13 @@ from training.archive_period import ArchivePeriod
 from training.bundle import Bundle
 from training.sales import valid_orders
 from training.scorer import trend_scorer
-from training.segments.cohorts import cohorts, markets, movement
+from training.segments.cohorts import cohorts, first_orders, markets, movement, second_orders
 from training.segments.daily import DayContext, segment_days
 
 LOST_AFTER_DAYS: Final = 90
 """Days without an order that count as churn if no bundle defines them."""
 
-ROLLED_UP: Final = ("segments-daily", "cohorts", "movement")
+ROLLED_UP: Final = ("segments-daily", "cohorts", "second-orders", "movement")
 """Indices of the trends, without the run."""
 
 OnStep = Callable[[str, float | None], None]
@@ -99,13 +99,16 @@ def roll_up(
     rows = _rows(days, read_day, ends, rules, profiles, on_day_of(f"scoring {len(scored_days)} days"))
     by_day = segment_days(rows, scorer, DayContext(orders, home, span, until))
     lost_after = request.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
-    by_month = cohorts(orders, home, span)
+    firsts = first_orders(orders, profiles, home, span)
+    by_month = cohorts(orders, firsts, span)
+    by_buyer = second_orders(orders, firsts, span)
     by_week = movement(orders, span, lost_after)
     from_ms = None if request.from_ms is None else calendar.day_start_ms(scored_days[0])
     to_ms = None if request.to_ms is None else calendar.day_start_ms(scored_days[-1] + 1)
     return [
         Trend("segments-daily", by_day, from_ms, to_ms),
         _within("cohorts", by_month, request, calendar, "month"),
+        _within("second-orders", by_buyer, request, calendar, "day"),
         _within("movement", by_week, request, calendar, "week"),
     ]
 
@@ -145,13 +148,12 @@ def _rows(
 
 
 def _within(index: str, rows: pl.DataFrame, request: RollupRequest, calendar: Calendar, unit: Unit) -> Trend:
-    """Keep the whole months or weeks that overlap the range."""
-    end = pl.Series(calendar.floor_ms(unit, rows["ts"], 1))
+    """Keep the rows of the whole days, weeks or months that overlap the range."""
     from_ms = None if request.from_ms is None else calendar.unit_start_ms(unit, request.from_ms)
     to_ms = None if request.to_ms is None else calendar.unit_start_ms(unit, request.to_ms - 1, 1)
     chosen = pl.repeat(value=True, n=rows.height, dtype=pl.Boolean, eager=True)
-    if request.from_ms is not None:
-        chosen &= end > request.from_ms
-    if request.to_ms is not None:
-        chosen &= rows["ts"] < request.to_ms
+    if from_ms is not None:
+        chosen &= rows["ts"] >= from_ms
+    if to_ms is not None:
+        chosen &= rows["ts"] < to_ms
     return Trend(index, rows.filter(chosen), from_ms, to_ms)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +32,10 @@ from shopstream.spark.checkpoint_registry import spark_checkpoints
 
 DEMO_FOLDER: Final = "demo"
 """Folder below the data folder: the demo's histories, and how much of them each run holds."""
-RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
-"""Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of demo and Spark."""
+NOTIFY_FOLDER: Final = "notify"
+"""Folder below the data folder: files `RUN.*` with what was set aside, and which digests were sent."""
+RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER, NOTIFY_FOLDER)
+"""Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of other commands."""
 LEAVE_TIMEOUT_S: Final = 12.0
 """Longer than the session time-out of the workers (8 s)."""
 
@@ -210,6 +212,9 @@ def _record_files(settings: Settings) -> Iterable[Path]:
 
 def run_of_file(path: Path) -> str | None:
     """Return the name of the run that a file of the data folder belongs to; None if it belongs to no run."""
+    if path.parent.name == NOTIFY_FOLDER:
+        name = path.name.partition(".")[0]
+        return name if _is_run(name) else None
     suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
     if suffix is not None:
         # RUN.json is format 1 of the demo's progress
@@ -325,9 +330,22 @@ def check_visible(settings: Settings) -> None:
     Raises:
         ShopstreamError: there is no such run, or Elasticsearch does not answer.
     """
+    existing = _visible_runs(settings)
+    if existing is not None:
+        raise _no_run(settings.run, "in Elasticsearch", existing)
+
+
+def other_runs(settings: Settings) -> list[str]:
+    """Return the runs that are in Elasticsearch if `settings.run` is not; else nothing. Raises as `check_visible`."""
+    return sorted(_visible_runs(settings) or ())
+
+
+def _visible_runs(settings: Settings) -> Collection[str] | None:
+    """Return the runs in Elasticsearch; None if `settings.run` is one of them."""
     with open_client(elastic_connection(embedded.elastic_endpoint(settings, read_only=True)), connections=1) as client:
-        if not aliases.is_visible(client, settings.run, run_definitions(contact=False)):
-            raise _no_run(settings.run, "in Elasticsearch", aliases.alias_sets(client))
+        if aliases.is_visible(client, settings.run, run_definitions(contact=False)):
+            return None
+        return aliases.alias_sets(client)
 
 
 def check_exists(settings: Settings, state: str | None = None) -> None:

@@ -27,7 +27,7 @@ from shopstream.settings import Settings
 
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 CONNECTIONS: Final = 8
-REQUESTS_MAX: Final = 100
+REQUESTS_MAX: Final = 200
 """Maximum number of concurrent requests; further ones get status 503."""
 SEARCH_TIMEOUT_S: Final = 10.0
 

@@ -21,7 +21,7 @@ HEAD_TIMEOUT_S: Final = 5.0
 """From the opening of a connection, or the first byte after a response, to the last byte of a request's head."""
 ANSWER_TIMEOUT_S: Final = 60.0
 """From the end of the request's head to the last byte of the response; also ends clients that do not read."""
-CONNECTIONS_MAX: Final = 64
+CONNECTIONS_MAX: Final = 128
 """Above this number, each new connection closes the one that has waited longest for a request."""
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 3

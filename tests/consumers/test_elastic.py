@@ -314,7 +314,7 @@ def test_mappings_are_strict_and_complete():
     customers = {d.name: mappings.mapping(d) for d in index_definitions(columns)}["customers"]["properties"]
     assert customers["orders_total"] == {"type": "long"}
     assert customers["recency_days"] == {"type": "double"}
-    assert customers["last_order_ts"] == {"type": "date", "format": "epoch_millis"}
+    assert customers["last_order_ts"] == {"type": "date", "format": "epoch_millis||strict_date_optional_time"}
     assert customers["premium"] == {"type": "boolean"}
     assert customers["country"]["type"] == "keyword"
     assert "email" not in customers
@@ -361,6 +361,8 @@ def test_unreachable_server_is_reported_in_seconds():
 
 
 # --- the real server ---
+NOON = 1_779_280_440_000  # 2026-05-20T12:34:00Z
+DAY = 86_400_000
 
 
 @pytest.fixture
@@ -411,6 +413,51 @@ def test_an_index_of_another_schema_version_is_refused_with_the_remedy(client, r
     assert "new run" in refused.value.remedy
     assert client.indices.get_mapping(index=f"{run_name}-*").body == before
     aliases_module.drop(client, run_name, definitions)
+
+
+def test_typed_date_finds_documents_with_epoch_ms(client, run_name):
+    aliases_module.install(client, run_name, index_definitions(()))
+    index = mappings.month_indices(run_name, "orders", np.array([NOON]))[0]
+    for number, ts in enumerate((NOON - DAY, NOON, NOON + DAY)):
+        client.index(index=index, id=str(number), document={"order_id": str(number), "ts": ts}, refresh=True)
+    assert found_by(client, run_name, {"gte": "2026-05-20", "lt": "2026-05-21"}) == ["1"]
+    assert found_by(client, run_name, {"gte": "2026-05-20T12:34:00.000Z"}) == ["1", "2"]
+    assert found_by(client, run_name, {"gte": NOON, "lt": NOON + 1}) == ["1"]
+    found = client.search(
+        index=f"{run_name}-orders", query={"term": {"ts": NOON}}, docvalue_fields=["ts"], sort=["ts"],
+        aggregations={"days": {"date_histogram": {"field": "ts", "fixed_interval": "1d"}}},
+    ).body  # fmt: skip
+    (hit,) = found["hits"]["hits"]
+    assert (hit["_source"]["ts"], hit["fields"]["ts"], hit["sort"]) == (NOON, [str(NOON)], [NOON])
+    (day,) = found["aggregations"]["days"]["buckets"]
+    assert day["key_as_string"] == str(day["key"])
+
+
+def test_run_with_times_of_epoch_ms_alone_still_gets_new_fields_and_months(client, run_name, monkeypatch):
+    """The server refuses another format of an existing field: old indices keep theirs, new months get both."""
+    monkeypatch.setitem(mappings._TYPES, "time", {"type": "date", "format": "epoch_millis"})
+    aliases_module.install(client, run_name, index_definitions(()))
+    old, new = mappings.month_indices(run_name, "orders", np.array([NOON - 40 * DAY, NOON]))
+    client.index(index=old, id="0", document={"order_id": "0", "ts": NOON - 40 * DAY}, refresh=True)
+    monkeypatch.undo()
+    wider = index_definitions((Field("orders_total", "int"), Field("last_order_ts", "time")))
+    for _ in range(2):
+        aliases_module.install(client, run_name, wider)
+        client.index(index=new, id="1", document={"order_id": "1", "ts": NOON}, refresh=True)
+    found = client.indices.get_mapping(index=f"{run_name}-*").body
+    times = {name: found[name]["mappings"]["properties"]["ts"]["format"] for name in (old, new)}
+    assert times == {old: "epoch_millis", new: mappings.TIME_FORMAT}
+    customers = found[mappings.write_index(run_name, "customers")]["mappings"]["properties"]
+    assert customers["signup_ts"]["format"] == "epoch_millis"
+    assert customers["last_order_ts"]["format"] == mappings.TIME_FORMAT
+    assert customers["orders_total"] == {"type": "long"}
+    assert found_by(client, run_name, {"gte": 0}) == ["0", "1"]
+
+
+def found_by(client, run, bounds):
+    """Ids of the orders in a range of time."""
+    hits = client.search(index=f"{run}-orders", query={"range": {"ts": bounds}})["hits"]["hits"]
+    return sorted(hit["_id"] for hit in hits)
 
 
 def test_run_named_like_an_index_of_another_run_is_separate(client, run_name):

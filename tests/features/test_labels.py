@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from features.definitions import FEATURES
-from features.labels import DRIVER_LABELS, FEATURE_LABELS, labels_of_values, sentence_case, value_label
+from features.labels import (
+    DRIVER_LABELS,
+    FEATURE_LABELS,
+    SCORE_LABELS,
+    column_label,
+    labels_of_values,
+    sentence_case,
+    value_label,
+)
 from features.schema import DEVICES, EVENT_TYPES, NOT_KNOWN, STAGES, STATUSES
-from features.scores.score import RISKS
+from features.scores.score import RISKS, SCORES
 
 
 def test_every_feature_has_words_of_its_own():
@@ -38,3 +46,13 @@ def test_values_of_open_sets_are_unchanged_and_missing_ones_are_not_set():
     assert value_label("churn_reasons", "sessions_7d") == "Few visits (7 days)"
     assert value_label("churn_reasons", "own_feature_30d") == "Own feature 30d"
     assert sentence_case("a_b") == "A b"
+
+
+def test_every_score_has_words_of_its_own():
+    assert set(SCORE_LABELS) == {score.name for score in SCORES}
+
+
+def test_column_without_words_is_written_in_sentence_case():
+    assert column_label("orders_365d") == "Orders, last 12 months"
+    assert column_label("churn_risk") == "Churn risk"
+    assert column_label("newsletter_clicks_30d") == "Newsletter clicks 30d"

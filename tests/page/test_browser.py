@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from page.conftest import HOSTILE, source_of
@@ -13,8 +13,10 @@ from selenium.webdriver.common.keys import Keys
 
 from dashboards.boards import DASHBOARDS
 from features.calendar import Calendar, day_names
+from features.labels import sentence_case
 from features.schema import STAGES
 from features.scores.score import REASONED_RISKS, RISKS
+from features.workspace import INACTIVE_AFTER_DAYS
 from shopstream.jobs.serve_dashboards import Listening, serve_source
 
 BOARDS = {board.id: board for board in DASHBOARDS}
@@ -52,15 +54,19 @@ def test_every_page_opens_and_has_content_on_a_phone_too(reader, name, parameter
     reader.browser.set_window_size(500, 850)
     reader.wait("return document.documentElement.scrollWidth <= innerWidth")
     if name in BOARDS:
-        lefts = "return new Set([...document.querySelectorAll('.panel')].map((one) => one.offsetLeft)).size"
-        assert reader.js(lefts) == 1
+        lefts = "return new Set([...document.querySelectorAll(arguments[0])].map((one) => one.offsetLeft)).size"
+        assert reader.js(lefts, ".panel:not(.of-metric)") == 1
+        assert reader.js(lefts, ".panel.of-metric") == 2
 
 
 def assert_charts_have_labels(reader):
     """Every picture has a label, and a button that shows its figures."""
-    pictures = "return [...document.querySelectorAll('main .panel svg')]"
+    pictures = "return [...document.querySelectorAll('main .panel svg.chart')]"
     assert reader.js(f"{pictures}.every((one) => one.getAttribute('aria-label').length > 20)")
-    assert reader.js(f"{pictures}.every((one) => one.closest('.panel').querySelector('.tools button'))")
+    show = (
+        "one.closest('.panel').querySelector('.tools button')?.getAttribute('aria-label').startsWith('Show as table: ')"
+    )
+    assert reader.js(f"{pictures}.every((one) => {show})")
 
 
 def test_page_is_drawn_within_two_seconds(reader):
@@ -81,7 +87,9 @@ def test_tiles_equal_the_counts_of_elasticsearch(reader, shop, made):
     assert reader.tile("now-sessions") == count(shop, "sessions", since(made, "start_ts", 7))
     assert reader.tile("now-orders") == count(shop, "orders", since(made, "ts", 7), {"term": {"status": "placed"}})
     reader.open(view="churn")
-    assert reader.tile("churn-customers") == count(shop, "customers", {"terms": {"churn_risk": list(REASONED_RISKS)}})
+    at_risk = {"terms": {"churn_risk": list(REASONED_RISKS)}}
+    seen = {"range": {"days_since_visit": {"lte": INACTIVE_AFTER_DAYS}}}
+    assert reader.tile("churn-customers") == count(shop, "customers", at_risk, seen)
 
 
 def test_filters_restrict_the_panels_and_are_part_of_the_url(reader, shop, made):
@@ -94,10 +102,10 @@ def test_filters_restrict_the_panels_and_are_part_of_the_url(reader, shop, made)
     reader.wait(
         "return document.querySelector('#funnel-steps td.number').textContent === arguments[0]", f"{expected:,}"
     )
-    assert [row[0] for row in reader.table("#funnel-median")] == ["mobile"]
+    assert [row[0] for row in reader.table("#funnel-median")] == ["Mobile"]
     reader.click(".clear")
     reader.wait("return document.querySelectorAll('#funnel-median tbody tr').length === 3")
-    assert reader.parameters() == {"view": ["funnel"]}
+    assert reader.parameters() == {"view": ["funnel"], "table": ["funnel-steps"]}
     reader.open(view="funnel", device=["tablet", "desktop"], last="7d", country="DE")
     both = [{"terms": {"device": ["tablet", "desktop"]}}, {"term": {"country": "DE"}}, since(made, "start_ts", 7)]
     assert reader.as_table("funnel-steps")[0][1] == f"{count(shop, 'sessions', *both):,}"
@@ -112,8 +120,8 @@ def test_risk_band_has_its_own_colour_for_any_set_of_bands(reader, scheme):
     try:
         reader.open(view="churn")
         keys = reader.js(
-            "return [...document.querySelectorAll('#churn-segments svg > rect:not(.edge)')]"
-            ".map((one) => [one.nextSibling.textContent, getComputedStyle(one).fill])"
+            "return [...document.querySelectorAll('#churn-segments .key')]"
+            ".map((one) => [one.dataset.series, getComputedStyle(one.querySelector('[fill]')).fill])"
         )
         assert [name for name, _ in keys] == list(RISKS)
         declared = "return getComputedStyle(document.documentElement).getPropertyValue(arguments[0]).trim()"
@@ -122,7 +130,7 @@ def test_risk_band_has_its_own_colour_for_any_set_of_bands(reader, scheme):
         assert [fill for _, fill in keys] == expected
         bars = reader.js(
             "return [...document.querySelectorAll('#churn-segments rect.edge')]"
-            ".map((one) => [one.textContent.split('\\n')[1].split(':')[0], getComputedStyle(one).fill])"
+            ".map((one) => [one.dataset.series, getComputedStyle(one).fill])"
         )
         assert bars
         assert {tuple(one) for one in bars} <= set(zip(RISKS, expected, strict=True))
@@ -140,7 +148,7 @@ def test_forecast_axis_ends_with_the_forecast(reader, made):
     reader.open(view="revenue")
     days = [row[0] for row in reader.as_table("revenue-forecast")]
     end = max(one["ts"] for one in made["forecast"] if one["level"] == "total")
-    assert max(days)[:10] == datetime.fromtimestamp(end / 1_000, UTC).date().isoformat()
+    assert days[-1] == f"{datetime.fromtimestamp(end / 1_000, UTC):%-d %b %Y}"
 
 
 def test_date_range_restricts_the_panels(reader, shop):
@@ -161,18 +169,21 @@ def test_days_and_periods_are_those_of_the_shop_zone(reader, shop, made, no_cust
         clauses = ({"range": {"ts": {"gte": month, "lt": end}}}, {"term": {"status": "placed"}})
         assert reader.tile("revenue-orders") == count(shop, "orders", *clauses)
         assert "Asia/Kolkata" in reader.wait("return document.querySelector('#age').textContent")
-        assert reader.js("return document.querySelector('select[data-key=Time]').value") == "this_month"
+        assert reader.js("return document.querySelector('select[data-key=Period]').value") == "this_month"
         reader.open(view="funnel", period="this_month")
         days = [row[0] for row in reader.as_table("funnel-abandoned")]
-        assert days[-1] == f"{calendar.date_of(today)} 00:00 (not whole: cut, or not over)"
-        assert days[:-1] == [f"{day} 00:00" for day in day_names(range(calendar.day_at(month), calendar.day_at(today)))]
+        dates = [
+            date.fromisoformat(day) for day in day_names(range(calendar.day_at(month), calendar.day_at(today) + 1))
+        ]
+        assert days[-1] == f"{dates[-1]:%-d %b %Y} (incomplete)"
+        assert days[:-1] == [f"{day:%-d %b %Y}" for day in dates[:-1]]
         assert reader.js("return document.querySelectorAll('#now .partial, svg .partial').length") >= 1
         reader.js(
-            "const box = document.querySelector('select[data-key=Time]');"
+            "const box = document.querySelector('select[data-key=Period]');"
             "box.value = 'last_month'; box.dispatchEvent(new Event('change'))"
         )
         reader.wait("return new URLSearchParams(location.search).get('period') === 'last_month'")
-        reader.wait("return !document.querySelector('#funnel-abandoned').textContent.includes('not whole')")
+        reader.wait("return !document.querySelector('#funnel-abandoned').textContent.includes('incomplete')")
 
 
 # --- live -------------------------------------------------------------------------------------------------------------
@@ -202,7 +213,7 @@ def test_new_order_appears_without_a_reload(reader, shop):
 
 def test_page_shows_the_age_of_the_data(reader):
     reader.open()
-    assert "Data until 2026-05-20 12:3" in reader.wait("return document.querySelector('#age').textContent")
+    assert "Data up to 20 May 2026, 12:3" in reader.wait("return document.querySelector('#age').textContent")
 
 
 def test_unavailable_elasticsearch_is_reported_until_it_returns(reader, shop):
@@ -226,7 +237,7 @@ def test_page_opened_during_an_outage_loads_after_it(reader, shop):
     try:
         reader.browser.get(f"{reader.address}?view=churn&refresh=2")
         reader.wait("return document.querySelector('#problem:not([hidden])')")
-        assert "Nothing can be shown yet" in reader.text("main")
+        assert "No data yet" in reader.text("main")
     finally:
         shop[3].down = False
     reader.wait("return document.querySelector('#churn-customers .tile')")
@@ -244,32 +255,29 @@ def test_page_reports_that_its_own_server_is_unavailable(reader, shop, no_custom
 def test_empty_page_shows_the_remedy(reader):
     reader.open(view="revenue", **{"from": "2020-01-01", "to": "2020-01-02"})
     assert "Choose a longer time range" in reader.text("#revenue-channel")
-    assert "shopstream forecast" in reader.text("#revenue-forecast")
 
 
 # --- into the depth ---------------------------------------------------------------------------------------------------
 def test_links_lead_from_a_segment_to_its_customers_to_one_customer(reader, made):
     reader.open(view="churn")
-    href = reader.js(
-        "return [...document.querySelectorAll('#churn-segments svg a')].map((one) => one.getAttribute('href'))"
-        ".find((one) => one.includes('At+Risk') && one.includes('critical'))"
-    )
     reader.js(
-        "[...document.querySelectorAll('#churn-segments a')].find((one) => one.getAttribute('href') === arguments[0])"
-        ".dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))",
-        href,
+        "[...document.querySelectorAll('#churn-segments a')].find((one) => one.ariaLabel.startsWith('At Risk, '))"
+        ".dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))"
     )
+    reader.wait("return location.search.includes('segment=At+Risk')")
+    reader.wait("return document.querySelector('.chip')?.textContent.startsWith('Segment: At Risk')")
+    reader.press_text("#chips a", "Show these customers")
     reader.headed("Customers")
-    expected = [one for one in made["customers"] if one["segment"] == "At Risk" and one["churn_risk"] == "critical"]
+    expected = [one for one in made["customers"] if one["segment"] == "At Risk"]
     rows = reader.table("main")
     assert {row[0] for row in rows} == {one["customer_id"] for one in expected}
     best = max(expected, key=lambda one: one["revenue_365d"] or 0)
     assert rows[0][0] == best["customer_id"]
     reader.click("main tbody a")
     reader.headed("Customer customer_id")
-    assert best["recommended_action"] in reader.text("[data-field=recommended_action]")
+    assert sentence_case(best["recommended_action"]) in reader.text("[data-field=recommended_action]")
     matching = [one for one in made["sessions"] if one["customer_id"] == best["customer_id"]]
-    assert f"Visits: {len(matching)}" in reader.text("main")
+    assert f"Visits ({len(matching)})" in reader.text("main")
     assert ("Why" in reader.text("main")) == bool(best["churn_reasons"])
     reader.browser.back()
     reader.headed("Customers")
@@ -278,9 +286,11 @@ def test_links_lead_from_a_segment_to_its_customers_to_one_customer(reader, made
 def test_column_headers_sort_the_list(reader, made):
     reader.open(view="customers")
     reader.js(
-        "[...document.querySelectorAll('th button')].find((one) => one.textContent === 'Days since order').click()"
+        "[...document.querySelectorAll('th button')].find((one) => one.textContent === 'Days since last order').click()"
     )
-    reader.wait("return document.querySelector('th[aria-sort=descending]')?.textContent.startsWith('Days since order')")
+    reader.wait(
+        "return document.querySelector('th[aria-sort=descending]')?.textContent.startsWith('Days since last order')"
+    )
     most = max(
         (one for one in made["customers"] if one["recency_days"] is not None), key=lambda one: one["recency_days"]
     )
@@ -292,9 +302,9 @@ def test_group_comparison_shows_correct_counts(reader, made):
     rows = {row[1]: row for row in reader.table("main .wide")}
     matching = [one for one in made["customers"] if one["segment"] == "Champions"]
     assert rows["Champions"][2] == str(len(matching))
-    reader.click("input[aria-label='compare Champions']")
+    reader.click("input[aria-label='Compare Champions']")
     reader.wait("return document.querySelector('#compared')")
-    assert reader.text("#compared .versus th").startswith(("Champions", "all customers"))
+    assert reader.text("#compared .versus th").startswith(("Champions", "All customers"))
     assert reader.js("return document.querySelectorAll('#spread rect').length") > 3
 
 
@@ -332,7 +342,7 @@ def test_page_is_usable_by_keyboard(reader):
         )
         if seen[-1] == "segment":
             break
-    assert seen[0] == "Skip to the figures"
+    assert seen[0] == "Skip to content"
     keys.active_element.send_keys(Keys.ENTER)
     assert reader.js("return document.querySelector('[data-field=segment]').open")
     keys.active_element.send_keys(Keys.TAB)

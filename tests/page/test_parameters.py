@@ -67,8 +67,8 @@ def test_date_range_has_the_days_of_the_shop_zone():
 
 def test_filter_values_are_not_changed():
     hostile = '<script>"=1+1'
-    assert parse_query(FUNNEL, {"device": ["mobile", "tablet"], "category": [hostile]}).filters == {
-        "device": ("mobile", "tablet"), "category": (hostile,),
+    assert parse_query(FUNNEL, {"device": ["mobile", "tablet"], "country": [hostile]}).filters == {
+        "device": ("mobile", "tablet"), "country": (hostile,),
     }  # fmt: skip
 
 
@@ -81,7 +81,10 @@ def test_filter_values_are_not_changed():
         {"from": ["2020-01-01"], "to": ["2026-01-01"]}, {"from": ["2026-02-30"], "to": ["2026-03-01"]},
         {"from": ["now"], "to": ["now"]}, {"from": ["\u0662\u0660\u0662\u0666-05-01"], "to": ["2026-05-02"]},
         {"period": ["next_week"]}, {"period": ["today", "today"]}, {"to": ["2026-05-01"]},
-        {"email": ["a@example.com"]}, {"query": ["{}"]}, {"role": ["features"]},
+        {"compare": ["before"]}, {"compare": ["year", "year"]}, {"compare": ["custom"]},
+        {"compare": ["custom"], "compare_from": ["2026-05-01"]},
+        {"compare": ["custom"], "compare_from": ["2026-05-02"], "compare_to": ["2026-05-01"]},
+        {"compare": ["custom"], "compare_from": ["2020-01-01"], "compare_to": ["2026-05-01"]},
         {"device": ["x"] * (VALUES_MAX + 1)}, {"device": ["x" * (CHARS_MAX + 1)]},
     ],
     ids=str,
@@ -89,6 +92,14 @@ def test_filter_values_are_not_changed():
 def test_parameters_out_of_bounds_are_refused(parameters):
     with pytest.raises(UsageError):
         parse_query(FUNNEL, parameters)
+
+
+def test_unknown_parameters_are_ignored_and_named():
+    parameters = {"email": ["a@example.com"], "utm_source": ["x", "x"], "x" * 900: ["1"], "device": ["mobile"]}
+    query = parse_query(FUNNEL, parameters)
+    assert query.ignored == ("email", "utm_source", "x" * 100)
+    assert query.filters == {"device": ("mobile",)}
+    assert parse_query(FUNNEL, {"last": ["7d"], "compare": ["year"]}).ignored == ()
 
 
 @pytest.mark.parametrize("text", ["-1", "1e3", "501", "9" * 30, "\u0663", "1 "])

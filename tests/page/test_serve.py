@@ -25,7 +25,7 @@ from features.errors import ShopstreamError
 from shopstream.demo.demo import serve_page
 from shopstream.demo.screen import Screen
 from shopstream.embedded import elastic_endpoint
-from shopstream.embedded.elastic_users import READER, write_users
+from shopstream.embedded.elastic_users import PAGE, READER, write_users
 from shopstream.jobs.serve_dashboards import Listening, listen, serve_source
 from shopstream.runtime import http_server
 from shopstream.settings import Settings
@@ -121,6 +121,25 @@ def test_unknown_run_is_refused_with_the_names_of_existing_runs(servers, server_
     assert run_name in message.partition("Runs:")[2]
 
 
+def test_missing_default_run_is_reported_with_the_names_of_existing_runs(servers, server_settings, run_name):
+    with open_client(connection(servers)) as client:
+        install(client, run_name, run_definitions(contact=False))
+    environment = {
+        **os.environ, "SHOPSTREAM_HOME": str(server_settings.home), "SHOPSTREAM_RUN": f"{run_name}-x",
+    }  # fmt: skip
+    code = "from shopstream.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0"]
+    serving = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert declared_run(serving.stdout.readline().strip()) == f"{run_name}-x"
+    finally:
+        serving.send_signal(signal.SIGINT)
+        _, errors = serving.communicate(timeout=30)
+    message = " ".join(errors.split())
+    assert f"there is no run {run_name}-x yet" in message
+    assert run_name in message.partition("selects one of:")[2]
+
+
 def test_serve_command_runs_until_it_is_interrupted(servers, server_settings, run_name):
     with open_client(connection(servers)) as client:
         install(client, run_name, run_definitions(contact=False))
@@ -184,17 +203,18 @@ def test_users_from_other_sources_are_unchanged(tmp_path):
     (tmp_path / "users").write_text("mine:hash\n")
     (tmp_path / "roles.yml").write_text("# a comment\nmine: {}\n")
     for password in ("one", "two"):
-        write_users(tmp_path, f"admin-{password}", password)
+        write_users(tmp_path, f"admin-{password}", password, f"page-{password}")
     users = (tmp_path / "users").read_text().splitlines()
     assert users[0] == "mine:hash"
-    assert [line.split(":")[0] for line in users] == ["mine", READER, "elastic"]
+    assert [line.split(":")[0] for line in users] == ["mine", READER, PAGE, "elastic"]
     assert "two" not in "".join(users)
     roles = (tmp_path / "roles.yml").read_text()
     assert roles.startswith("# a comment\nmine: {}\n")
-    (indices,) = json.loads(roles.splitlines()[-1].removeprefix(f"{READER}: "))["indices"]
+    roles_of = {line.partition(": ")[0]: json.loads(line.partition(": ")[2]) for line in roles.splitlines()[2:]}
+    (indices,) = roles_of[READER]["indices"]
     assert indices["privileges"] == ["read", "view_index_metadata"]
     assert {"*-customers", "*-customers-000001", "*-events-????.??"} <= set(indices["names"])
-    assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\nsuperuser:elastic\n"
+    assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\n{PAGE}:{PAGE}\nsuperuser:elastic\n"
 
 
 def test_external_elasticsearch_uses_the_connection_of_the_settings(tmp_path):

@@ -16,7 +16,7 @@ NOW = 1_779_280_440_000  # 2026-05-20T12:34:00Z
 DAY = 86_400_000
 NUMBERS = {
     "sessions": 400, "orders": 300, "order-items": 500, "events": 1_200, "customers": 150, "alerts": 60,
-    "pipeline": 120, "segments-daily": 300, "cohorts": 400, "movement": 30, "forecast": 80,
+    "pipeline": 120, "segments-daily": 300, "cohorts": 400, "second-orders": 90, "movement": 30, "forecast": 80,
     "contacts": 0, "notes": 0, "views": 0,
 }  # fmt: skip
 WORDS = {

@@ -1,4 +1,4 @@
-"""Reads a Lens panel out of the file and computes it over plain documents, as Kibana would: KQL, buckets, formulas.
+"""Reads a Lens panel out of the file and computes it over plain documents, as Kibana would: KQL, layers, formulas.
 
 Shares no code with what builds panels or searches, so it says whether both mean the same.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,11 +19,13 @@ TOKEN = re.compile(r'\s*("(?:\\.|[^"\\])*"|\(|\)|>=|<=|:|<|>|\*|[^\s():<>"*]+)')
 
 
 def predicate(query, now_ms):
-    """A function of a document; the part of KQL that is used: values, lists of values, existence, ranges, `and`."""
+    """A function of a document; the part of KQL that is used: values, lists of values, existence, ranges, and, not."""
     tokens = TOKEN.findall(query)
     assert "".join(tokens).replace(" ", "") == query.replace(" ", ""), query
     tests, position = [], 0
     while position < len(tokens):
+        negated = tokens[position] == "not"
+        position += negated
         field, operator = tokens[position], tokens[position + 1]
         position += 2
         if operator == ":" and tokens[position] == "(":
@@ -36,10 +39,16 @@ def predicate(query, now_ms):
         else:
             tests.append(_compares(field, operator, _moment(tokens[position], now_ms)))
             position += 1
+        if negated:
+            tests[-1] = _negation(tests[-1])
         if position < len(tokens):
             assert tokens[position] == "and", tokens
             position += 1
     return lambda document: all(test(document) for test in tests)
+
+
+def _negation(test):
+    return lambda document: not test(document)
 
 
 def _literal(token):
@@ -69,15 +78,40 @@ def _exists(field):
 
 
 def _compares(field, operator, border):
-    orders = {">=": lambda v: v >= border, "<": lambda v: v < border}
+    orders = {">=": lambda v: v >= border, "<": lambda v: v < border, "<=": lambda v: v <= border}
     return lambda document: any(orders[operator](value) for value in values_of(document, field))
 
 
 # --- panels ---
 
+OTHER, MISSING = "(other)", "(none)"
+"""What the shop calls Kibana's buckets `__other__` and `__missing__`."""
 
-def compute(config, documents, time_field, span, interval, zone="UTC"):
-    """Rows of a panel: column id to value.
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a bucket.
+
+    Attributes:
+        now_ms: end of the time range.
+        interval: what date_histogram takes for `auto`.
+        zone: time zone of the space.
+        earlier: documents of the period before the selected one.
+    """
+
+    now_ms: int
+    interval: str | None
+    zone: ZoneInfo
+    earlier: list
+
+
+def layer_of(config, name="layer"):
+    """A form-based layer of a panel, by its id."""
+    return config["attributes"]["state"]["datasourceStates"]["formBased"]["layers"][name]
+
+
+def compute(config, documents, time_field, span, interval, zone="UTC", layer="layer"):
+    """Rows of a layer of a panel: column id to value.
 
     Args:
         config: `embeddableConfig` of a panel.
@@ -86,18 +120,29 @@ def compute(config, documents, time_field, span, interval, zone="UTC"):
         span: (from_ms, to_ms) of the dashboard.
         interval: what date_histogram takes for `auto`.
         zone: time zone of the space, `dateFormat:tz`.
+        layer: id of the layer.
     """
     state = config["attributes"]["state"]
-    (layer,) = state["datasourceStates"]["formBased"]["layers"].values()
+    result = layer_of(config, layer)
+    columns = result["columns"]
     now = span[1]
     if "timeRange" in config:
         span = tuple(_edge(config["timeRange"][end], now) for end in ("from", "to"))
-    matching = [d for d in documents if time_field is None or (d.get(time_field) or -1) in range(*span)]
-    if not layer["ignoreGlobalFilters"]:
-        matching = [d for d in matching if predicate(state["query"]["query"], now)(d)]
-    columns = layer["columns"]
-    buckets = [name for name in layer["columnOrder"] if columns[name]["isBucketed"]]
-    return list(_nested(columns, buckets, matching, now, (interval, ZoneInfo(zone)), {}))
+    # the time fields of date histograms replace that of the data view
+    bound = [
+        column["sourceField"]
+        for column in columns.values()
+        if column["operationType"] == "date_histogram" and not column["params"].get("ignoreTimeRange")
+    ] or [field for field in [time_field] if field is not None]
+    query = "" if result["ignoreGlobalFilters"] else state["query"]["query"]
+    matching = [d for d in documents if predicate(query, now)(d)] if query else documents
+
+    def within(start, end):
+        return [d for d in matching if all((d.get(field) or -1) in range(start, end) for field in bound)]
+
+    around = Around(now, interval, ZoneInfo(zone), within(2 * span[0] - span[1], span[0]))
+    buckets = [name for name in result["columnOrder"] if columns[name]["isBucketed"]]
+    return list(_nested(columns, buckets, within(*span), around, {}))
 
 
 def _edge(text, now):
@@ -105,35 +150,54 @@ def _edge(text, now):
     return now + int(match[1] or 0) * UNITS_MS["d"]
 
 
-def _nested(columns, buckets, documents, now, axis, keys):
+def _nested(columns, buckets, documents, around, keys):
     if not buckets:
-        yield keys | {name: value(columns, name, documents, now) for name in columns if not columns[name]["isBucketed"]}
+        figures = [name for name in columns if not columns[name]["isBucketed"]]
+        yield keys | {name: value(columns, name, documents, around) for name in figures}
         return
     name, *rest = buckets
-    for key, chosen in _bucket(columns, columns[name], documents, now, axis):
-        yield from _nested(columns, rest, chosen, now, axis, {**keys, name: key})
+    for key, chosen in _bucket(columns, columns[name], documents, around):
+        yield from _nested(columns, rest, chosen, around, {**keys, name: key})
 
 
-def _bucket(columns, column, documents, now, axis):
+def _bucket(columns, column, documents, around):
     params = column["params"]
-    if column["operationType"] == "filters":
-        for one in params["filters"]:
-            yield one["label"], [d for d in documents if predicate(one["input"]["query"], now)(d)]
-        return
-    field, groups = column["sourceField"], {}
+    match column["operationType"]:
+        case "filters":
+            for one in params["filters"]:
+                matches = predicate(one["input"]["query"], around.now_ms)
+                yield one["label"], [d for d in documents if matches(d)]
+        case "date_histogram":
+            starts = {}
+            for document in documents:
+                for one in values_of(document, column["sourceField"]):
+                    interval = around.interval if params["interval"] == "auto" else params["interval"]
+                    starts.setdefault(start_of(one, interval, around.zone), []).append(document)
+            yield from starts.items()
+        case "terms":
+            yield from _terms(columns, column, documents, around)
+
+
+def _terms(columns, column, documents, around):
+    """Kibana asks for the other bucket in a second search, only if there are further values."""
+    params, groups = column["params"], {}
+    missing = params["missingBucket"] and params["otherBucket"]
     for document in documents:
-        for one in values_of(document, field):
-            key = start_of(one, *axis) if column["operationType"] == "date_histogram" else one
-            groups.setdefault(key, []).append(document)
-    if column["operationType"] == "date_histogram":
-        yield from groups.items()
-        return
+        for one in values_of(document, column["sourceField"]) or ([MISSING] if missing else []):
+            groups.setdefault(one, []).append(document)
     order = params["orderBy"]
-    chosen = sorted(groups.items(), key=lambda group: group[0], reverse=params["orderDirection"] == "desc")
+    ranked = sorted(groups.items(), key=lambda group: (str(group[0]), group[0]) if missing else group[0])
     if order["type"] == "column":
-        ranks = {key: value(columns, order["columnId"], item, now) for key, item in groups.items()}
-        chosen = sorted(sorted(groups.items()), key=lambda group: -(ranks[group[0]] or 0))
-    yield from chosen[: params["size"]]
+        ranked.sort(key=lambda group: -(value(columns, order["columnId"], group[1], around) or 0))
+    elif params["orderDirection"] == "desc":
+        ranked.reverse()
+    chosen = ranked[: params["size"]]
+    yield from chosen
+    if params["otherBucket"]:
+        keys = {key for key, _ in chosen}
+        rest = [d for d in documents if not keys & set(values_of(d, column["sourceField"]) or [MISSING])]
+        if rest:
+            yield OTHER, rest
 
 
 def start_of(ms, interval, zone):
@@ -150,19 +214,23 @@ def start_of(ms, interval, zone):
     return round(day.timestamp() * 1000)
 
 
-def value(columns, name, documents, now):
+def value(columns, name, documents, around):
     """The value of a column over the documents of a bucket."""
     column = columns[name]
     if column["operationType"] == "formula":
         (inner,) = column["references"]
-        return value(columns, inner, documents, now)
+        return value(columns, inner, documents, around)
     if column["operationType"] == "math":
-        return _tree(
-            column["params"]["tinymathAst"], {n: value(columns, n, documents, now) for n in column["references"]}
-        )
+        parts = {part: value(columns, part, documents, around) for part in column["references"]}
+        return _tree(column["params"]["tinymathAst"], parts)
+    if column["operationType"] == "static_value":
+        return float(column["params"]["value"])
+    if "timeShift" in column:
+        assert column["timeShift"] == "previous"
+        documents = around.earlier  # a shifted figure has no buckets
     if "filter" in column:
         assert column["filter"]["language"] == "kuery"
-        documents = [d for d in documents if predicate(column["filter"]["query"], now)(d)]
+        documents = [d for d in documents if predicate(column["filter"]["query"], around.now_ms)(d)]
     if column["operationType"] == "count":
         assert column["sourceField"] == "___records___"
         return len(documents)

@@ -1,40 +1,22 @@
-"""The file for Kibana against what Kibana's own files hold."""
+"""The file for Kibana: its structure, and what holds for all of its dashboards."""
 
 from __future__ import annotations
 
-import copy
 import json
-import re
 
-import pytest
-from panels import published
 from panels.lens_reader import parsed
 
 from dashboards.boards import DASHBOARDS
-from dashboards.checks import unresolved
 from dashboards.kibana.saved_objects import FILE, ndjson, saved_objects
+from dashboards.kibana.structure import structure_faults
 
 CONTENT = ndjson(DASHBOARDS)
 OBJECTS = parsed(CONTENT)
-VIEWS = [one for (kind, _), one in OBJECTS.items() if kind == "index-pattern"]
 BOARDS = [one for (kind, _), one in OBJECTS.items() if kind == "dashboard"]
-
-
-def keys(document, needed, also=frozenset()):
-    assert needed <= document.keys(), f"lacks {needed - document.keys()}"
-    assert document.keys() <= needed | also, f"does not know {document.keys() - needed - also}"
 
 
 def panels(board):
     return json.loads(board["attributes"]["panelsJSON"])
-
-
-LENS = [
-    pytest.param(board, panel, id=panel["panelIndex"])
-    for board in BOARDS
-    for panel in panels(board)
-    if panel["type"] == "lens"
-]
 
 
 def test_committed_file_equals_the_built_declaration():
@@ -43,198 +25,55 @@ def test_committed_file_equals_the_built_declaration():
 
 def test_data_views_are_first_and_ids_are_stable():
     kinds = [json.loads(line)["type"] for line in CONTENT.splitlines()]
-    assert kinds == sorted(kinds, key=["index-pattern", "dashboard"].index)
+    assert kinds == sorted(kinds, key=["index-pattern", "tag", "dashboard"].index)
     assert ndjson(DASHBOARDS) == CONTENT
     assert {one["id"] for one in BOARDS} >= {"shop-now", "shop-revenue", "shop-funnel", "shop-churn", "shop-retention"}
 
 
-@pytest.mark.parametrize("one", OBJECTS.values(), ids=lambda one: one["id"])
-def test_objects_have_the_shape_of_a_kibana_export(one):
-    keys(one, published.OBJECT)
-    assert one["typeMigrationVersion"] in published.VERSIONS[one["type"]]
-    assert one["coreMigrationVersion"] == published.CORE_VERSION
-    assert "null" not in re.findall(r"[a-z]+", re.sub(r'"(?:\\.|[^"\\])*"', "", json.dumps(one)))
-    for reference in one["references"]:
-        keys(reference, published.REFERENCE)
-    assert len({reference["name"] for reference in one["references"]}) == len(one["references"])
+def test_file_has_the_structure_that_kibana_reads():
+    assert structure_faults(list(OBJECTS.values())) == []
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda one: one["id"])
-def test_data_view_has_the_published_shape(view):
-    keys(view["attributes"], *published.DATA_VIEW)
-    assert view["references"] == []
-    for name, form in json.loads(view["attributes"]["fieldFormatMap"]).items():
-        assert form["id"] in published.FORMATS, name
+def fields_of(board):
+    controls = json.loads(board["attributes"]["controlGroupInput"]["panelsJSON"])
+    return {one["explicitInput"]["fieldName"] for one in controls.values()}
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_dashboard_has_the_published_shape(board):
-    attributes = board["attributes"]
-    keys(attributes, *published.DASHBOARD)
-    assert json.loads(attributes["optionsJSON"]).keys() == published.OPTIONS
-    assert json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"]) == {
-        "query": {"query": "", "language": "kuery"}, "filter": [],
-    }  # fmt: skip
-    assert attributes["timeRestore"] is True
-    assert attributes["refreshInterval"]["pause"] is False
-    assert re.fullmatch(r"now-\d+d", attributes["timeFrom"])
-    grid = []
-    for panel in panels(board):
-        keys(panel, published.PANEL)
-        keys(panel["gridData"], published.GRID)
-        keys(panel["embeddableConfig"], *published.EMBEDDED)
-        assert panel["gridData"]["i"] == panel["panelIndex"]
-        area = panel["gridData"]
-        cells = {
-            (x, y) for x in range(area["x"], area["x"] + area["w"]) for y in range(area["y"], area["y"] + area["h"])
-        }
-        assert max(x for x, _ in cells) < 48
-        assert not any(cells & other for other in grid)
-        grid.append(cells)
+def test_links_lead_to_every_dashboard_and_pass_filters_only_to_those_with_the_same_ones():
+    by_id = {board["id"]: board for board in BOARDS}
+    passed = []
+    for board in BOARDS:
+        (links,) = (panel for panel in panels(board) if panel["type"] == "links")
+        inner = links["embeddableConfig"]["attributes"]["links"]
+        assert [one["id"] for one in inner] == [one.id for one in DASHBOARDS]
+        for link in inner:
+            same = fields_of(by_id[f"shop-{link['id']}"]) == fields_of(board)
+            assert link["options"]["useCurrentFilters"] is same
+            passed.append(same)
+    assert set(passed) == {True, False}
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_references_cover_panels_controls_and_links(board):
-    named = {reference["name"]: reference for reference in board["references"]}
-    expected = set()
-    for panel in panels(board):
-        inner = panel["embeddableConfig"]["attributes"]
-        names = [link["destinationRefName"] for link in inner["links"]] if panel["type"] == "links" else []
-        for reference in inner.get("references", []):
-            assert named[f"{panel['panelIndex']}:{reference['name']}"] == {
-                **reference, "name": f"{panel['panelIndex']}:{reference['name']}",
-            }  # fmt: skip
-            names.append(reference["name"])
-        expected |= {f"{panel['panelIndex']}:{name}" for name in names}
-    for control in json.loads(board["attributes"]["controlGroupInput"]["panelsJSON"]):
-        expected.add(f"controlGroup_{control}:optionsListDataView")
-    assert expected == named.keys()
-    assert all((reference["type"], reference["id"]) in OBJECTS for reference in named.values())
+def test_every_dashboard_has_the_tag_of_the_shop():
+    assert OBJECTS["tag", "shop-tag"]["attributes"]["name"] == "Shopstream"
+    for board in BOARDS:
+        assert {"type": "tag", "id": "shop-tag", "name": "tag-ref-shop-tag"} in board["references"]
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_controls_have_the_published_shape(board):
-    group = board["attributes"]["controlGroupInput"]
-    keys(group, published.CONTROL_GROUP)
-    assert json.loads(group["ignoreParentSettingsJSON"]).keys() == published.IGNORED
-    assert (group["controlStyle"], group["chainingSystem"]) == ("oneLine", "HIERARCHICAL")
-    controls = json.loads(group["panelsJSON"])
-    assert sorted(one["order"] for one in controls.values()) == list(range(len(controls)))
-    for name, one in controls.items():
-        keys(one, published.CONTROL)
-        keys(one["explicitInput"], *published.CONTROL_INPUT)
-        assert one["type"] == "optionsListControl"
-        assert one["explicitInput"]["id"] == name
+def test_every_dashboard_ends_with_the_definitions_of_its_figures():
+    for board, declared in zip(BOARDS, DASHBOARDS, strict=True):
+        entry = panels(board)[-1]
+        assert entry["gridData"]["y"] == max(p["gridData"]["y"] + p["gridData"]["h"] for p in panels(board)[:-1])
+        text = entry["embeddableConfig"]["savedVis"]["params"]["markdown"].replace("\\", "")
+        assert all(panel.definition in text and panel.note in text for panel in declared.panels)
+        assert declared.summary in text
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_links_lead_to_every_dashboard(board):
-    (links,) = (panel for panel in panels(board) if panel["type"] == "links")
-    inner = links["embeddableConfig"]["attributes"]
-    keys(inner, {"layout", "links"})
-    for link in inner["links"]:
-        keys(link, published.LINK)
-        keys(link["options"], published.LINK_OPTIONS)
-        assert link["destinationRefName"] == f"link_{link['id']}_dashboard"
-    assert len(inner["links"]) == len(BOARDS)
+def layers_of(panel):
+    return panel["embeddableConfig"]["attributes"]["state"]["datasourceStates"]["formBased"]["layers"]
 
 
 def layer_of(panel):
-    attributes = panel["embeddableConfig"]["attributes"]
-    (result,) = attributes["state"]["datasourceStates"]["formBased"]["layers"].items()
-    return result
-
-
-@pytest.mark.parametrize(("board", "panel"), LENS)
-def test_lens_columns_have_the_published_shape(board, panel):
-    attributes = panel["embeddableConfig"]["attributes"]
-    keys(attributes, published.LENS)
-    keys(attributes["state"], published.STATE)
-    name, layer = layer_of(panel)
-    keys(layer, published.LAYER)
-    assert [reference["name"] for reference in attributes["references"]] == [f"indexpattern-datasource-layer-{name}"]
-    columns = layer["columns"]
-    assert sorted(layer["columnOrder"]) == sorted(columns)
-    buckets = [columns[one]["isBucketed"] for one in layer["columnOrder"]]
-    assert buckets == sorted(buckets, reverse=True), "buckets first"
-    for column in columns.values():
-        bucket, kinds, scale, also, params = published.COLUMNS[column["operationType"]]
-        keys(column, published.COMMON | also, set() if bucket else {"filter"})
-        assert (column["isBucketed"], column["scale"]) == (bucket, scale)
-        assert column["dataType"] in kinds
-        assert params <= column["params"].keys()
-        if "format" in column["params"]:
-            assert column["params"]["format"]["id"] in published.FORMATS
-        if column["operationType"] == "date_histogram":
-            assert column["params"]["interval"] in published.INTERVALS
-        if column["operationType"] == "terms":
-            ordered = column["params"]["orderBy"]
-            if ordered["type"] == "column":
-                by = columns[ordered["columnId"]]
-                assert not by["isBucketed"]
-                assert by["operationType"] not in ("formula", "math", "percentile", "median")
-            else:
-                assert ordered == {"type": "alphabetical", "fallback": False}
-
-
-@pytest.mark.parametrize(("board", "panel"), LENS)
-def test_formulas_are_stored_expanded(board, panel):
-    _, layer = layer_of(panel)
-    columns = layer["columns"]
-    inner = {one for column in columns.values() for one in column.get("references", [])}
-    for name, column in columns.items():
-        if column["operationType"] == "formula":
-            (math,) = column["references"]
-            assert columns[math]["operationType"] == "math"
-            assert math.startswith(f"{name}X")
-            tree, text = columns[math]["params"]["tinymathAst"], column["params"]["formula"]
-            assert tree["text"] == text
-            assert _leaves(tree, text) == columns[math]["references"]
-            # as many calls of functions as columns that stand for them
-            called = re.findall(r"\b(?:count|sum|average|unique_count|min|max|median|percentile)\(", text)
-            assert [call[:-1] for call in called] == [
-                columns[one]["operationType"] for one in columns[math]["references"]
-            ]
-            filters = [columns[one].get("filter", {}).get("query") for one in columns[math]["references"]]
-            assert re.findall(r"kql='((?:\\'|[^'])*)'", text) == [one.replace("'", "\\'") for one in filters if one]
-        elif column["operationType"] == "math":
-            assert name in inner
-
-
-def _leaves(tree, text):
-    assert tree["type"] == "function"
-    assert tree["name"] in published.MATH
-    assert text[tree["location"]["min"] : tree["location"]["max"]] == tree["text"]
-    entries = []
-    for argument in tree["args"]:
-        entries += (
-            _leaves(argument, text) if isinstance(argument, dict) else [argument] if isinstance(argument, str) else []
-        )
-    return entries
-
-
-@pytest.mark.parametrize(("board", "panel"), LENS)
-def test_visualisations_use_declared_columns(board, panel):
-    attributes = panel["embeddableConfig"]["attributes"]
-    picture, kind = attributes["state"]["visualization"], attributes["visualizationType"]
-    name, layer = layer_of(panel)
-    assert published.PICTURES[kind] <= picture.keys()
-    shown = [picture.get(key) for key in ("metricAccessor", "xAccessor", "yAccessor", "valueAccessor")]
-    shown += [column["columnId"] for column in picture.get("columns", [])]
-    shown.append(picture.get("sorting", {}).get("columnId"))
-    for one in picture.get("layers", []):
-        keys(one, *published.XY_LAYER)
-        assert one["seriesType"] in published.SERIES
-        assert one["layerId"] == name
-        shown += [*one["accessors"], one["xAccessor"], one.get("splitAccessor")]
-        assert {part["forAccessor"] for part in one.get("yConfig", [])} <= set(one["accessors"])
-    if kind != "lnsXY":
-        assert picture["layerId"] == name
-    shown = [one for one in shown if one is not None]
-    assert set(shown) <= layer["columns"].keys()
-    helpers = {one for column in layer["columns"].values() for one in column.get("references", [])}
-    helpers |= {one for help_of in helpers for one in layer["columns"][help_of].get("references", [])}
-    assert set(shown) == layer["columns"].keys() - helpers, "what is computed is shown"
+    return layers_of(panel)["layer"]
 
 
 def test_objects_need_no_script_and_no_optional_query_language():
@@ -245,10 +84,10 @@ def test_objects_need_no_script_and_no_optional_query_language():
 def test_panel_that_ignores_filters_has_its_own_conditions_in_its_columns():
     for board in BOARDS:
         for panel in panels(board):
-            if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]:
+            if panel["type"] == "lens" and layer_of(panel)["ignoreGlobalFilters"]:
                 assert panel["embeddableConfig"]["attributes"]["state"]["query"]["query"] == ""
     (forecast,) = (p for b in BOARDS for p in panels(b) if p["panelIndex"] == "revenue-forecast")
-    assert layer_of(forecast)[1]["columns"]["m0"]["filter"]["query"] == 'level : "total"'
+    assert layers_of(forecast)["overlay"]["columns"]["f0"]["filter"]["query"] == 'level : "total"'
     assert forecast["embeddableConfig"]["timeRange"] == {"from": "now-90d", "to": "now+60d"}
 
 
@@ -258,29 +97,20 @@ def test_only_panels_of_the_whole_shop_ignore_filters():
         panel["panelIndex"]
         for board in BOARDS
         for panel in panels(board)
-        if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]
+        if panel["type"] == "lens" and layer_of(panel)["ignoreGlobalFilters"]
     }
     assert ignoring == whole != set()
 
 
 def test_time_chart_is_split_by_value_before_time_buckets():
     (clicks,) = (panel for board in BOARDS for panel in panels(board) if panel["panelIndex"] == "now-clicks")
-    _, layer = layer_of(clicks)
+    layer = layer_of(clicks)
     operations = [layer["columns"][name]["operationType"] for name in layer["columnOrder"]]
     assert operations == ["terms", "date_histogram", "count"]
 
 
 def test_objects_of_another_run_have_other_ids():
     other = saved_objects(DASHBOARDS, "fixed")
-    assert unresolved(other) == []
+    assert structure_faults(other) == []
     assert not {(one["type"], one["id"]) for one in other} & OBJECTS.keys()
     assert {one["attributes"]["title"] for one in other if one["type"] == "index-pattern"} >= {"fixed-orders"}
-
-
-def test_dangling_references_and_duplicate_ids_are_reported():
-    objects = copy.deepcopy(saved_objects(DASHBOARDS))
-    assert unresolved(objects) == []
-    lost = objects.pop(0)
-    assert any(lost["id"] in error for error in unresolved(objects))
-    objects.append(objects[0])
-    assert f"{objects[0]['type']} {objects[0]['id']} appears twice" in unresolved(objects)

@@ -5,12 +5,13 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.mappings import write_index
 from connectors.elasticsearch.period_writer import Trend
 from connectors.elasticsearch.trend_calendars import stored_calendars
 from consumers.index_definitions import run_definitions
 from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
-from features.schema import TREND_KEYS
+from features.schema import SCHEMA_VERSION, TREND_KEYS
 from shopstream.jobs.shop_calendar import archive_calendar, run_calendar, trend_calendar
 from shopstream.jobs.write_trends import check_part, write_trends
 from shopstream.settings import ElasticsearchSettings, Settings, ShopSettings
@@ -23,7 +24,7 @@ def movement(calendar, from_ms=None, to_ms=None):
     start = calendar.unit_start_ms("week", 1_700_000_000_000)
     row = {
         "ts": start, "week": calendar.date_of(start), "new": 1, "returning": 0, "reactivated": 0, "lost": 0,
-        "active": 1, "lost_after_days": 90, "complete": True,
+        "net": 1, "active": 1, "lost_after_days": 90, "complete": True,
     }  # fmt: skip
     return Trend(INDEX, pl.DataFrame([row]), from_ms, to_ms)
 
@@ -39,6 +40,26 @@ def settings(servers, run_name, tmp_path):
 def client(servers):
     with Elasticsearch(**servers.elasticsearch.client_options()) as client:
         yield client
+
+
+def test_trends_without_documents_have_no_calendar(settings, client):
+    """The indices exist from the run's start: they must not make a shop of Berlin one of UTC."""
+    run = settings.run
+    install(client, run, run_definitions(contact=False))
+    assert client.count(index=[f"{run}-{index}" for index in TREND_KEYS])["count"] == 0
+    assert stored_calendars(client, run, list(TREND_KEYS)) == {}
+    assert run_calendar(client, run, ShopSettings(time_zone="Europe/Berlin")) == Calendar("Europe/Berlin")
+    check_part(settings, list(TREND_KEYS), BERLIN)
+    write_trends(settings, [movement(BERLIN, 0, 2_000_000_000_000)], BERLIN)
+    install(client, run, run_definitions(contact=False))
+    assert stored_calendars(client, run, list(TREND_KEYS)) == {INDEX: BERLIN}
+
+
+def test_index_from_before_calendars_is_of_utc(settings, client):
+    write_trends(settings, [movement(BERLIN)], BERLIN)
+    index = write_index(settings.run, INDEX)
+    client.indices.put_mapping(index=index, meta={"schema_version": SCHEMA_VERSION})
+    assert stored_calendars(client, settings.run, list(TREND_KEYS)) == {INDEX: Calendar()}
 
 
 def test_trends_have_a_calendar_and_another_one_is_refused(settings, client):

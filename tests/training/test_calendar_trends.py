@@ -99,13 +99,29 @@ def test_cohorts_equal_sql(shop, trends):
         WITH bought AS (SELECT *, date_trunc('month', ts) AS month,
           min(date_trunc('month', ts)) OVER (PARTITION BY customer_id) AS cohort FROM o)
         SELECT strftime(cohort, '%Y-%m') AS cohort, strftime(month, '%Y-%m') AS month, epoch_ms(month) AS ts,
+          cohort > (SELECT date_trunc('month', min(ts)) FROM o) AS known,
           count(DISTINCT customer_id) AS active, count(*) AS orders, sum(total) AS revenue FROM bought GROUP BY ALL
     """)
-    columns = ["cohort", "month", "ts", "active", "orders", "revenue"]
+    columns = ["cohort", "month", "ts", "known", "active", "orders", "revenue"]
     result = trends["cohorts"].filter(col("orders") > 0)
     assert_frame_equal(
         result.select(columns).sort(columns), expected.select(columns).sort(columns), check_dtypes=False, rel_tol=1e-9
     )
+
+
+def test_second_orders_equal_sql(shop, trends):
+    _, _, sql = shop
+    expected = sql(f"""
+        WITH numbered AS (SELECT customer_id, ts, row_number() OVER (PARTITION BY customer_id ORDER BY ts) AS n FROM o),
+        first AS (SELECT customer_id, min(ts) AS first FROM o GROUP BY 1)
+        SELECT epoch_ms(ts) AS ts, strftime(ts, '%Y-%m-%d') AS day, strftime(first, '%Y-%m') AS cohort,
+          (epoch_ms(ts) - epoch_ms(first)) / {DAY_MS} AS days,
+          date_trunc('month', first) > (SELECT date_trunc('month', min(ts)) FROM o) AS known
+        FROM numbered JOIN first USING (customer_id) WHERE n = 2
+    """)
+    columns = expected.columns
+    assert expected.height > 20
+    assert_frame_equal(trends["second-orders"].select(columns).sort(columns), expected.sort(columns), rel_tol=1e-12)
 
 
 def test_movement_equals_sql(shop, trends):

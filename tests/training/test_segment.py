@@ -214,7 +214,7 @@ def test_word_is_a_trait_by_its_share_of_customers():
     found = traits.measure(pl.DataFrame({"word": ["a"] * 90 + ["b"] * 10 + ["c"] * 297 + [None] * 3}), [], ["word"])
     (first, *_) = found.of(inside)
     assert (first.value, first.inside, first.outside) == ("c", 0.0, 1.0)
-    assert str(first) == "word c: 0% against 100% (-2.3 sd)"
+    assert str(first) == "Word c: 0% against 100% (-2.3 sd)"
 
 
 def test_single_segment_for_all_customers_is_reported(training):

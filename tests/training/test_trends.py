@@ -1,10 +1,14 @@
 """Sales, cohorts, movement and segments by day against SQL over the archive's files, which shares no code with them."""
 
+import itertools
 from datetime import UTC, datetime
 
 import duckdb
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle.by_hand import EVENTS, ORDERS
 from oracle.files import write_plain
 from polars import col
@@ -14,17 +18,18 @@ from typer.testing import CliRunner
 from connectors.elasticsearch.period_writer import Replaced, Trend, documents
 from features.calendar import UTC_CALENDAR
 from features.errors import UsageError
-from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS, TREND_KEYS
+from features.schema import DAY_MS, NOT_KNOWN, SECOND_ORDER_FIELDS, SEGMENT_DAY_FIELDS, TREND_KEYS
 from features.scores.score import REASONED_RISKS
+from producers.archive.archive import read_customers
 from shopstream.cli.app import build_app
 from shopstream.jobs.archive_features import archive_days, batch_features
-from shopstream.jobs.history import History
+from shopstream.jobs.history import History, known_history
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
 from training.archive_period import ArchivePeriod
 from training.sales import OTHER_CATEGORIES, daily_sales, valid_orders
 from training.scorer import trend_scorer
-from training.segments.cohorts import markets, movement
+from training.segments.cohorts import cohorts, first_orders, markets, movement, second_orders
 from training.segments.daily import DayContext, segment_days
 
 LOST_AFTER = 30
@@ -38,8 +43,21 @@ CREATE VIEW won AS SELECT * FROM (
 ) WHERE place = 1 AND status = 'placed'
 """
 PEOPLE = """
-CREATE VIEW people AS SELECT customer_id, any_value(country) AS country, any_value(acquisition_channel) AS channel
+CREATE VIEW people AS SELECT customer_id, any_value(country) AS country, any_value(acquisition_channel) AS channel,
+  min(signup_ts) AS signup
 FROM read_parquet('{archive}/customers.parquet') GROUP BY ALL
+"""
+FIRSTS = """
+CREATE VIEW firsts AS
+WITH began AS (
+  SELECT least((SELECT min(ts) FROM read_parquet('{archive}/events/*/*.parquet', hive_partitioning = false)),
+    (SELECT min(ts) FROM read_parquet('{archive}/orders/*/*.parquet', hive_partitioning = false))) AS ts
+)
+SELECT customer_id, won.first_ts, country, channel,
+  CASE WHEN signup IS NULL OR signup > first_ts
+    THEN date_trunc('month', first_ts) > (SELECT date_trunc('month', ts) FROM began)
+    ELSE signup >= (SELECT ts FROM began) END AS known
+FROM (SELECT customer_id, min(ts) AS first_ts FROM won GROUP BY 1) won JOIN people USING (customer_id)
 """
 
 
@@ -47,7 +65,7 @@ FROM read_parquet('{archive}/customers.parquet') GROUP BY ALL
 def sql(archive):
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
-        for view in (WON, PEOPLE):
+        for view in (WON, PEOPLE, FIRSTS):
             database.execute(view.format(archive=archive))
         yield lambda text: database.sql(text).pl()
 
@@ -93,15 +111,16 @@ def test_cohorts_equal_a_sql_query(trends, sql):
     expected = sql("""
         WITH bought AS (
           SELECT customer_id, total, date_trunc('month', ts) AS month,
-            min(date_trunc('month', ts)) OVER (PARTITION BY customer_id) AS cohort, country, channel
-          FROM (SELECT customer_id, total, ts FROM won) JOIN people USING (customer_id)
+            min(date_trunc('month', ts)) OVER (PARTITION BY customer_id) AS cohort, country, channel, known
+          FROM (SELECT customer_id, total, ts FROM won) JOIN firsts USING (customer_id)
         )
-        SELECT strftime(cohort, '%Y-%m') AS cohort, strftime(month, '%Y-%m') AS month, country, channel,
+        SELECT strftime(cohort, '%Y-%m') AS cohort, strftime(month, '%Y-%m') AS month, country, channel, known,
           count(DISTINCT customer_id) AS active, count(*) AS orders, sum(total) AS revenue
         FROM bought GROUP BY ALL
     """)
-    keys = ["cohort", "month", "country", "channel"]
+    keys = list(TREND_KEYS["cohorts"])
     found = trends["cohorts"]
+    assert set(found["known"]) == {True, False}
     assert_frame_equal(
         found.filter(col("orders") > 0).select(expected.columns).sort(keys),
         expected.cast(dict.fromkeys(("active", "orders"), pl.Int64)).sort(keys),
@@ -115,6 +134,118 @@ def test_cohorts_equal_a_sql_query(trends, sql):
         assert sorted(mine["months_since"]) == list(range(mine.height))  # every month since, up to the last
     assert found.filter(col("orders") == 0).height > 0
     assert found.select(keys).is_duplicated().sum() == 0
+
+
+def test_second_orders_equal_a_sql_query(trends, sql):
+    expected = sql(f"""
+        WITH numbered AS (
+          SELECT customer_id, ts, row_number() OVER (PARTITION BY customer_id ORDER BY ts) AS n FROM won
+        )
+        SELECT epoch_ms(ts) AS ts, strftime(ts, '%Y-%m-%d') AS day, strftime(first_ts, '%Y-%m') AS cohort,
+          (epoch_ms(ts) - epoch_ms(first_ts)) / {DAY_MS} AS days, country, channel, known
+        FROM numbered JOIN firsts USING (customer_id) WHERE n = 2
+    """)
+    found = trends["second-orders"]
+    columns = [name for name in found.columns if name != "number"]
+    assert_frame_equal(found.select(columns).sort(columns), expected.select(columns).sort(columns), rel_tol=1e-12)
+    assert found.height > 100
+    assert found.columns == [field.name for field in SECOND_ORDER_FIELDS]
+    assert "customer_id" not in found.columns
+
+
+def first_order(customer, day, number=0, country="DE"):
+    return {
+        "order_id": f"{customer}-{day}-{number}", "customer_id": customer, "ts": day * DAY_MS, "cents": 100,
+        "country": country, "channel": "ads",
+    }  # fmt: skip
+
+
+def test_first_order_is_known_by_the_signup_or_the_month():
+    """The archive begins on 10 January 1970 (day 9); day 31 is 1 February."""
+    span = ArchivePeriod(9 * DAY_MS, 100 * DAY_MS)
+    signups = {
+        "signed up before": (8, 40), "signed up at the first instant": (9, 10), "signed up later": (12, 12),
+        "signed up after the order": (20, 12), "ordered as a guest": (50, 40), "no signup": (None, 12),
+        "no signup, February": (None, 31),
+    }  # fmt: skip
+    bought = pl.DataFrame([first_order(name, day) for name, (_, day) in signups.items()])
+    bought = pl.concat([bought, pl.DataFrame([first_order("no profile", 20), first_order("no profile, February", 40)])])
+    profiles = pl.DataFrame(
+        {
+            "customer_id": list(signups),
+            "country": "DE",
+            "acquisition_channel": "ads",
+            "signup_ts": pl.Series(
+                [None if day is None else day * DAY_MS for day, _ in signups.values()], dtype=pl.Int64
+            ).cast(pl.Datetime("ms", "UTC")),
+        }
+    )
+    expected = {
+        "signed up before": False, "signed up at the first instant": True, "signed up later": True,
+        "signed up after the order": False, "ordered as a guest": True, "no signup": False,
+        "no signup, February": True, "no profile": False, "no profile, February": True,
+    }  # fmt: skip
+    home = markets(profiles, bought)
+    found = first_orders(bought, profiles, home, span)
+    assert dict(found.select("customer_id", "known").iter_rows()) == expected
+    without = first_orders(bought, None, markets(None, bought), span)
+    assert set(without.filter(col("known"))["customer_id"]) == {
+        name for name, (_, day) in signups.items() if day >= 31
+    } | {"no profile, February"}
+    sums = cohorts(bought, found, span).group_by("cohort", "month").agg(col("customers", "active", "orders").sum())
+    assert sums.sort("cohort", "month").equals(
+        cohorts(bought, without, span).group_by("cohort", "month").agg(col("customers", "active", "orders").sum())
+        .sort("cohort", "month")
+    )  # fmt: skip
+
+
+def test_second_order_of_equal_customers_has_a_document_each():
+    """Two customers alike in everything but the id; one with both orders at one instant; one with a single order."""
+    span = ArchivePeriod(0, 100 * DAY_MS)
+    rows = [first_order(who, day) for who in ("a", "b") for day in (3, 40, 50)]
+    rows += [first_order("c", 5), first_order("c", 5, 1), first_order("d", 6)]
+    bought = pl.DataFrame(rows).sample(fraction=1, shuffle=True, seed=3)
+    firsts = first_orders(bought, None, markets(None, bought), span)
+    found = second_orders(bought, firsts, span)
+    assert found.select("ts", "day", "cohort", "days", "known", "number").rows() == [
+        (5 * DAY_MS, "1970-01-06", "1970-01", 0.0, False, 0),
+        (40 * DAY_MS, "1970-02-10", "1970-01", 37.0, False, 0),
+        (40 * DAY_MS, "1970-02-10", "1970-01", 37.0, False, 1),
+    ]
+    ids = [doc.id for batch in documents("shop", Trend("second-orders", found)) for doc in batch]
+    assert len(set(ids)) == 3
+    assert second_orders(bought.clear(), firsts.clear(), span).is_empty()
+
+
+@pytest.fixture(scope="module")
+def stored(archive):
+    """Tables of the orders by day."""
+    days, read_day = archive_days(archive)
+    return {day: list(read_day("orders", day)) for day in days}
+
+
+@given(cuts=st.lists(st.integers(0, 30), max_size=6), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=8, deadline=None)
+def test_any_split_of_the_files_gives_the_same_trends(archive, stored, trends, cuts, seed):
+    """The rows of a day in other files and in another order."""
+    rng = np.random.default_rng(seed)
+
+    def split(_, day):
+        for table in rng.permutation(np.arange(len(stored[day]))).tolist():
+            rows = stored[day][table].take(rng.permutation(stored[day][table].num_rows))
+            borders = sorted({0, rows.num_rows, *(cut for cut in cuts if cut < rows.num_rows)})
+            yield from (rows.slice(start, end - start) for start, end in itertools.pairwise(borders))
+
+    bought = valid_orders(list(stored), split)
+    profiles = pl.DataFrame(pl.from_arrow(read_customers(archive)))
+    span = known_history(archive).period
+    firsts = first_orders(bought, profiles, markets(profiles, bought), span)
+    for index, rows in (
+        ("cohorts", cohorts(bought, firsts, span)),
+        ("second-orders", second_orders(bought, firsts, span)),
+        ("movement", movement(bought, span, LOST_AFTER)),
+    ):
+        assert_frame_equal(rows, trends[index])
 
 
 def test_customer_movement_equals_a_sql_query(trends, sql):
@@ -147,8 +278,10 @@ def test_customer_movement_equals_a_sql_query(trends, sql):
             WHERE epoch_ms(ts) > {end - LOST_AFTER * DAY_MS} AND epoch_ms(ts) <= {end}
         """).row(0)
         assert active == count, ts
-    steps = found.select(col("new") + col("reactivated") - col("lost")).to_series().cum_sum()
-    assert steps.to_list() == found["active"].to_list()
+    steps = found.select(col("new") + col("reactivated") - col("lost")).to_series()
+    assert steps.to_list() == found["net"].to_list()
+    assert min(steps) < 0 < max(steps)
+    assert steps.cum_sum().to_list() == found["active"].to_list()
 
 
 def orders(*times):
@@ -165,12 +298,13 @@ def test_customer_movement_is_exact_at_its_borders():
     found = movement(
         orders(("a", 4), ("a", 18), ("a", 32), ("b", 5), ("b", 25)), ArchivePeriod(4 * DAY_MS, 33 * DAY_MS), 14
     )
-    columns = {name: found[name].to_list() for name in ("new", "returning", "reactivated", "lost", "active")}
+    columns = {name: found[name].to_list() for name in ("new", "returning", "reactivated", "lost", "net", "active")}
     assert columns == {
         "new": [2, 0, 0, 0, 0],
         "returning": [0, 0, 1, 0, 1],
         "reactivated": [0, 0, 0, 1, 0],
         "lost": [0, 0, 1, 0, 0],
+        "net": [2, 0, -1, 1, 0],
         "active": [2, 2, 1, 2, 2],
     }
     assert found["complete"].to_list() == [True, True, True, True, False]
@@ -256,6 +390,7 @@ def test_range_gives_the_same_rows_as_the_whole(archive, bundle, trends):
     part = {trend.index: trend for trend in roll_up(archive, bundle, asked)}
     assert (part["segments-daily"].from_ms, part["segments-daily"].to_ms) == (asked.from_ms, asked.to_ms)
     assert (part["movement"].from_ms, part["movement"].to_ms) == (_ms(2025, 3, 24), _ms(2025, 4, 14))
+    assert (part["second-orders"].from_ms, part["second-orders"].to_ms) == (asked.from_ms, asked.to_ms)
     assert (part["cohorts"].from_ms, part["cohorts"].to_ms) == (_ms(2025, 3, 1), _ms(2025, 5, 1))
     for index, trend in part.items():
         inside = trends[index].filter(col("ts").is_between(trend.from_ms, trend.to_ms, closed="left"))
@@ -264,6 +399,15 @@ def test_range_gives_the_same_rows_as_the_whole(archive, bundle, trends):
                                  on=["segment", "country", "channel"])  # fmt: skip
         keys = list(TREND_KEYS[index])
         assert_frame_equal(trend.rows.sort(keys), inside.sort(keys), rel_tol=1e-9)
+
+
+def test_range_within_a_day_covers_the_whole_day(archive, trends):
+    (busiest,) = trends["second-orders"].group_by("day").len().sort("len", "day").tail(1)["day"]
+    noon = _ms(*map(int, busiest.split("-"))) + DAY_MS // 2
+    (part,) = (t for t in roll_up(archive, None, RollupRequest(noon, noon + 1)) if t.index == "second-orders")
+    assert part.to_ms - part.from_ms == DAY_MS
+    assert part.rows.equals(trends["second-orders"].filter(col("day") == busiest))
+    assert part.rows.height > 1
 
 
 def test_range_outside_the_archive_is_a_usage_error(archive, bundle):

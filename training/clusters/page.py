@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 import plotly.graph_objects as go
 
+from features.labels import column_label
 from training.clusters.assigners import Float
 from training.clusters.cluster import Clusters
 from training.clusters.methods import METHODS
 from training.html import Block, Bullets, Figure, Heading, Table, Text, facts, page, styled
-from training.segments.themes import label
 
 COLUMNS_SHOWN: Final = 6
 """Columns with box and strip plots: those with the largest differences between clusters."""
@@ -108,7 +108,7 @@ def _views(clusters: Clusters) -> Iterator[Block]:
 
 def _axis(loadings: Float, names: list[str]) -> str:
     order = np.argsort(-np.abs(loadings[: len(names)]), kind="stable")[:2]
-    return " ".join(f"{'+' if loadings[column] >= 0 else '-'} {label(names[column])}" for column in order)
+    return " ".join(f"{'+' if loadings[column] >= 0 else '-'} {column_label(names[column])}" for column in order)
 
 
 def _scatter(clusters: Clusters, points: Float, title: str) -> go.Figure:
@@ -137,7 +137,7 @@ def _columns(clusters: Clusters) -> Iterator[Block]:
                 y=shown, name=f"{title} ", boxpoints="all", jitter=0.6, pointpos=0, fillcolor="rgba(0,0,0,0)",
                 line={"color": "rgba(0,0,0,0)"}, marker={"color": colour, "size": 3, "opacity": 0.4},
             )  # fmt: skip
-        styled(figure, height=380, title=escape(label(name)), showlegend=False, margin={"t": 50, "b": 90})
+        styled(figure, height=380, title=escape(column_label(name)), showlegend=False, margin={"t": 50, "b": 90})
         yield Figure(figure, f"column-{position}")
 
 

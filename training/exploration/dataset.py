@@ -30,7 +30,7 @@ from features.schema import (
 )
 from training.archive_period import ArchivePeriod
 from training.sales import valid_orders
-from training.segments.cohorts import cohorts, markets
+from training.segments.cohorts import cohorts, first_orders, markets
 
 OnStep = Callable[[str, float], None]
 _COUNTS: Final = tuple(f"n_{name}" for name in EVENT_TYPES)
@@ -107,11 +107,12 @@ def read_data(
     orders = valid_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
     visits = counts.sessions()
     span = _span(visits, orders, known, calendar)
+    firsts = first_orders(orders, profiles, markets(profiles, orders), span)
     ((_, features),) = rows_at(
         days, read_day, [span.end_ms], on_day=lambda day: on_step("computing features", position[day])
     )
     return ExplorationData(
-        span, visits, orders, counts.products(), cohorts(orders, markets(profiles, orders), span), profiles,
+        span, visits, orders, counts.products(), cohorts(orders, firsts, span), profiles,
         features,
     )  # fmt: skip
 

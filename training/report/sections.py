@@ -12,6 +12,7 @@ import polars as pl
 from polars import col
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from features.labels import column_label
 from training.churn.candidates import TITLES
 from training.html import Block, Figure, Table, Text, amounts_axis, number, styled
 from training.report.drivers import SHOWN
@@ -19,7 +20,6 @@ from training.report.funnel import STEPS, WINDOW_DAYS, leak
 from training.report.interventions import Assumptions, Intervention
 from training.report.rendering import Section, incomplete
 from training.segments.summary import Group
-from training.segments.themes import label
 
 FILES: Final = {
     "data": "data/data.json",
@@ -165,10 +165,10 @@ def _churn(findings: Findings) -> Iterator[Block]:
     ]
     yield Table(("model", *_METRICS.values()), tuple(rows), FILES["model"])
     shown = findings.drivers.head(SHOWN)
-    drivers = [(label(name), f"{size:.3f}", way) for name, size, way in shown.iter_rows()]
+    drivers = [(column_label(name), f"{size:.3f}", way) for name, size, way in shown.iter_rows()]
     yield Table(("driver", "mean contribution, log odds", "direction"), tuple(drivers), FILES["drivers"])
     yield Text(
-        f"The strongest driver of the score is {label(shown['driver'][0])} ({shown['direction'][0]}). The model "
+        f"The strongest driver of the score is {column_label(shown['driver'][0])} ({shown['direction'][0]}). The model "
         "predicts churn and does not explain it: only a test shows whether a change of a driver has an "
         "effect.", FILES["drivers"],
     )  # fmt: skip
@@ -238,7 +238,7 @@ def _interventions(findings: Findings) -> Iterator[Block]:
     yield Table(head, tuple(rows), FILES["interventions"])
     flat = msgspec.to_builtins(findings.assumptions)
     assumed = [
-        (f"{label(name)} {part}".strip(), f"{value:g}")
+        (f"{column_label(name)} {part}".strip(), f"{value:g}")
         for name, one in flat.items()
         for part, value in (_flat(one) if isinstance(one, dict) else [("", one)])
     ]

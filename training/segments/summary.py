@@ -14,6 +14,7 @@ from scipy import stats
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.definitions import FEATURES
+from features.labels import value_label
 from features.rules.segments import Rules
 from training.segments import traits
 from training.segments.themes import Themed
@@ -195,7 +196,8 @@ def _actions(part: pl.DataFrame, meanings: Mapping[str, str], strongest: Sequenc
     count_shown = 0
     for action, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if count_shown < ACTIONS_MAX and (count_shown == 0 or count >= ACTION_SHARE_MIN * len(part)):
-            yield f"{count / len(part):.0%} {action}: {meanings[action] or action}"
+            words = value_label("recommended_action", action)
+            yield f"{count / len(part):.0%} {words}: {meanings[action] or words}"
             count_shown += 1
     advice = dict.fromkeys(Themed().side(one.column, one.value, one.difference).action for one in strongest)
     for one in [*advice, "ask some of them what they miss", "watch the figures of the next month"]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from features.labels import column_label
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -175,7 +177,7 @@ class Themed:
 
     def side(self, column: str, value: str | None, difference: float) -> Side:
         """Return the words and advice for a trait: a column, its value if it holds words, and the difference."""
-        name = label(column) if value is None else f"{label(column)} {value}"
+        name = _within(column_label(column)) if value is None else f"{_within(column_label(column))} {value}"
         if value is None and column in REVERSED:
             return THEMES["visits"].side(-difference)
         if value is None and column in self.themes:
@@ -189,6 +191,6 @@ class Themed:
         return Side(word, f"test one offer that fits {word.lower()}")
 
 
-def label(column: str) -> str:
-    """Return the display name of a column."""
-    return column.replace("_", " ")
+def _within(words: str) -> str:
+    """Return words for the middle of a sentence; an abbreviation stays as it is."""
+    return words if words[1:2].isupper() else words[:1].lower() + words[1:]

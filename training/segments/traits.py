@@ -12,7 +12,8 @@ import polars as pl
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.definitions import MONEY_FIELDS
-from training.segments.themes import COLUMN_THEMES, label
+from features.labels import column_label
+from training.segments.themes import COLUMN_THEMES
 
 Float = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -48,7 +49,7 @@ class Trait:
     @property
     def name(self) -> str:
         """Display name of the trait."""
-        return label(self.column) if self.value is None else f"{label(self.column)} {self.value}"
+        return column_label(self.column) if self.value is None else f"{column_label(self.column)} {self.value}"
 
     def __str__(self) -> str:
         if self.value is not None:

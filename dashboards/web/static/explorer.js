@@ -36,12 +36,12 @@ export function draw(main, declared, data) {
   }
   const total = data.whole.customers;
   const columns = [
-    { label: "Compare" }, { label: "Group", link: (row) => groupLink(data, row[1]) }, { label: "Customers", unit: "count" }, { label: "Share", unit: "percent" },
+    { label: "Compare", node: (row) => row[1] === data.whole.name ? "" : checkbox(nameOf(data, row[1]), row[1]) },
+    { label: "Group", form: (name) => nameOf(data, name), link: (row) => groupLink(data, row[1]) }, { label: "Customers", unit: "count" }, { label: "Share", unit: "percent" },
     { label: "Total revenue", unit: "money" }, ...data.figures.map((one) => ({ label: one.label, unit: one.unit })),
   ];
   const rows = [...data.groups, data.whole].map((one) => [null, one.name, one.customers, one.customers / total, one.revenue, ...one.means]);
   const list = table(columns, rows, { key: "groups", redraw });
-  addCheckboxes(list);
   const address = new URLSearchParams({ by: data.by, figure: data.figure, of: data.of });
   put(main, title,
     h("p", { class: "pages" }, `${data.groups.length} groups of ${shown(total, "count")} customers. Averages ignore customers without a value. `, h("a", { class: "csv", download: true, href: `api/groups.csv?${address}` }, "Download CSV")),
@@ -53,17 +53,13 @@ function groupLink(data, name) {
   return FILTERS.includes(data.by) && name !== data.whole.name && name !== "(none)" ? link({ view: "customers", [data.by]: name }) : null;
 }
 
-/** Adds a checkbox to the first cell of each group's row. */
-function addCheckboxes(list) {
+const nameOf = (data, name) => (name === data.whole.name ? "All customers" : label(data.by, name));
+
+/** Creates the checkbox that selects a group. */
+function checkbox(text, name) {
   const chosen = state().getAll("group");
-  for (const line of list.querySelectorAll("tbody tr")) {
-    const name = line.cells[1].textContent;
-    const box = h("input", { type: "checkbox", "aria-label": `compare ${name}`, "data-key": `compare ${name}`, checked: chosen.includes(name), onchange: (event) => {
-      const left = state().getAll("group").filter((one) => one !== name);
-      go(changed({ group: event.target.checked ? [...left, name].slice(-6) : left }));
-    } });
-    line.cells[0].replaceChildren(box);
-  }
+  const left = chosen.filter((one) => one !== name);
+  return h("input", { type: "checkbox", "aria-label": `Compare ${text}`, "data-key": `compare ${name}`, checked: chosen.includes(name), onchange: (event) => go(changed({ group: event.target.checked ? [...left, name].slice(-6) : left })) });
 }
 
 /** Compares groups figure by figure; a bar is relative to the largest value. */
@@ -78,7 +74,7 @@ function compared(data, palette) {
       const value = one.means[n];
       const width = Math.max(1, (Math.abs(value ?? 0) / most) * 110);
       const against = one !== data.whole && value !== null && data.whole.means[n] ? ` (${value >= data.whole.means[n] ? "+" : ""}${shown(value / data.whole.means[n] - 1, "percent")})` : "";
-      return h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, s("svg", { width: 112, height: 14, "aria-hidden": "true" }, s("rect", { width, height: 14, fill: palette[position % palette.length] }))), h("td", { class: "number" }, shown(value, figure.unit) + against));
+      return h("tr", {}, h("th", { scope: "row" }, nameOf(data, one.name)), h("td", {}, s("svg", { width: 112, height: 14, "aria-hidden": "true" }, s("rect", { width, height: 14, fill: palette[position % palette.length] }))), h("td", { class: "number" }, shown(value, figure.unit) + against));
     });
     return h("table", { class: "versus" }, h("caption", {}, figure.label), h("tbody", {}, lines));
   });
@@ -96,8 +92,9 @@ function spread(data, colour) {
   const shapes = groups.flatMap((one, n) => {
     const [p10, p25, p50, p75, p90] = one.spread;
     const y = 8 + tall * n;
-    const title = s("title", {}, `${one.name}: half between ${shown(p25, figure.unit)} and ${shown(p75, figure.unit)}, median ${shown(p50, figure.unit)}`);
-    const name = one.name.length > 30 ? `${one.name.slice(0, 29)}…` : one.name;
+    const title = s("title", {}, `${nameOf(data, one.name)}: half between ${shown(p25, figure.unit)} and ${shown(p75, figure.unit)}, median ${shown(p50, figure.unit)}`);
+    const text = nameOf(data, one.name);
+    const name = text.length > 30 ? `${text.slice(0, 29)}…` : text;
     return [s("text", { x: left - 8, y: y + 14, "text-anchor": "end" }, name),
       s("g", {}, title, s("line", { x1: x(p10), x2: x(p90), y1: y + 9, y2: y + 9, class: "axis" }), s("rect", { x: x(p25), width: Math.max(1, x(p75) - x(p25)), y, height: 18, fill: colour, "fill-opacity": 0.6 }), s("line", { x1: x(p50), x2: x(p50), y1: y, y2: y + 18, class: "median" }))];
   });

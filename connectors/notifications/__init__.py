@@ -1,0 +1,1 @@
+"""Sends notifications: HTTP requests to webhooks, and e-mail."""

@@ -1,0 +1,288 @@
+"""Sends digests: figures of the last day or week against the period before, and the customers to contact.
+
+A digest goes to each target once. Result of a crash after each step:
+
+1. A target has the digest. Crash: it gets the digest again, with the same id.
+2. The file notes it for the target. Crash: the others get theirs after a restart.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from connectors.clock import iso, wall_clock_ms
+from connectors.elasticsearch.client import elastic_connection, open_client
+from connectors.elasticsearch.search import Searcher
+from connectors.files import private_folder, read_note, write_note
+from connectors.formats.money_format import MoneyFormat
+from consumers.notifications.delivery import Courier, Target
+from consumers.notifications.message import Entry, Notification, customer_url, one_line
+from dashboards.boards.data import ALERTS, AT_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
+from dashboards.boards.now import CONVERSION
+from dashboards.panels import Data, Figure, Measure, Panel, Position, Span
+from dashboards.queries import query, rows
+from dashboards.reasons import number_text, reasons, share_text
+from dashboards.web.work_list import Candidate, work_list
+from features.calendar import Calendar
+from features.labels import value_label
+from shopstream import embedded
+from shopstream.jobs.notify import OnMessage, targets
+from shopstream.jobs.runs import NOTIFY_FOLDER
+from shopstream.jobs.serve_dashboards import action_texts
+from shopstream.jobs.shop_calendar import run_calendar
+from shopstream.settings import Settings
+
+Period = Literal["day", "week"]
+
+CUSTOMERS: Final = 10
+"""Customers of a digest."""
+SEARCH_TIMEOUT_S: Final = 30.0
+AFTER_MS: Final = 10 * 60_000
+"""Time after a period until its digest is sent: the newest records are in the indices by then."""
+GIVE_UP_ONCE_S: Final = 120.0
+"""Longest time of unsuccessful attempts of a command that sends one digest."""
+CHECK_EVERY_S: Final = 30.0
+STOP_POLL_S: Final = 0.2
+_NEW_ALERTS: Final = Measure("Alerts", "count", where=AT_RISK)
+FIGURES: Final[Mapping[str, tuple[Data, Figure]]] = {
+    "revenue": (ORDERS, REVENUE),
+    "orders": (ORDERS, ORDER_COUNT),
+    "conversion": (SESSIONS, CONVERSION),
+    "alerts": (ALERTS, _NEW_ALERTS),
+}
+"""Name of a figure in `data` -> its documents and its definition on the boards."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestRequest:
+    """Which digests are sent.
+
+    Attributes:
+        period: `day` or `week`.
+        repeat: whether to send one after each period until the process ends.
+        again: whether to send the digest of a period that was sent already.
+        as_of_ms: time, epoch ms, before which the period ends; None: the present time.
+    """
+
+    period: Period
+    repeat: bool = False
+    again: bool = False
+    as_of_ms: int | None = None
+
+
+class SentDigests(msgspec.Struct):
+    """Period of the last digest of each target: target -> `day` or `week` -> first day of the period."""
+
+    sent: dict[str, dict[str, str]] = {}
+
+
+def send_digests(
+    settings: Settings, request: DigestRequest, stopped: Callable[[], bool], on_message: OnMessage
+) -> list[str]:
+    """Send digests to the targets of the settings.
+
+    Args:
+        settings: settings with the run, Elasticsearch and the targets.
+        request: which digests.
+        stopped: whether to end.
+        on_message: callback with a sentence for people.
+
+    Returns:
+        Names of the targets that did not get the last digest.
+
+    Raises:
+        UsageError: there is no target, or a setting is wrong.
+        ShopstreamError: Elasticsearch does not answer.
+    """
+    receivers = targets(settings, lambda one: one.digest)
+    failed: list[str] = []
+    while not stopped():
+        with _reader(settings) as (search, calendar):
+            now_ms = wall_clock_ms() if request.as_of_ms is None else request.as_of_ms
+            before_ms = now_ms - AFTER_MS if request.repeat else now_ms
+            failed = _send_due(
+                settings, request, _Reader(search, calendar, now_ms, before_ms), receivers, stopped, on_message
+            )
+        if not request.repeat:
+            break
+        end_s = time.monotonic() + CHECK_EVERY_S
+        while not stopped() and time.monotonic() < end_s:
+            time.sleep(STOP_POLL_S)
+    return failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    search: Searcher
+    calendar: Calendar
+    now_ms: int
+    before_ms: int
+
+
+@contextmanager
+def _reader(settings: Settings) -> Iterator[tuple[Searcher, Calendar]]:
+    endpoint = embedded.elastic_endpoint(settings, read_only=True)
+    with open_client(elastic_connection(endpoint)) as client:
+        calendar = run_calendar(client, settings.run, settings.shop)
+        yield Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run), calendar
+
+
+def state_file(settings: Settings) -> Path:
+    """Return the file that notes the sent digests of the run."""
+    return settings.home / NOTIFY_FOLDER / f"{settings.run}.digests.json"
+
+
+def _send_due(
+    settings: Settings,
+    request: DigestRequest,
+    reader: _Reader,
+    receivers: Sequence[Target],
+    stopped: Callable[[], bool],
+    on_message: OnMessage,
+) -> list[str]:
+    """Send the digest of the last whole period to the targets that do not have it; return those that refuse it."""
+    span = last_period(request.period, reader.before_ms, reader.calendar)
+    day = reader.calendar.date_of(span.from_ms)
+    path = state_file(settings)
+    private_folder(path.parent)
+    state = read_note(path, SentDigests, "Delete the file; the last digests are sent again.") or SentDigests()
+    due = [one for one in receivers if request.again or state.sent.get(one.name, {}).get(request.period, "") < day]
+    if not due:
+        if not request.repeat:
+            on_message(f"the digest of the {request.period} from {day} was sent already (--again repeats it)")
+        return []
+    notification = digest(settings, request.period, reader, span)
+    give_up_s = (
+        settings.notify.give_up_after_s if request.repeat else min(GIVE_UP_ONCE_S, settings.notify.give_up_after_s)
+    )
+    lock = threading.Lock()
+
+    def deliver(target: Target) -> str | None:
+        courier = Courier(target, give_up_s, stopped, time.monotonic, time.sleep, on_message)
+        outcome = courier.deliver(notification)
+        if outcome is None:
+            return target.name
+        if outcome.kind == "refused":
+            on_message(f"{target.name}: the digest is not delivered: {outcome.reason}")
+        if outcome.kind == "delivered" or request.repeat:
+            # a schedule goes on with the next period
+            with lock:
+                sent = state.sent.setdefault(target.name, {})
+                sent[request.period] = max(day, sent.get(request.period, ""))
+                write_note(path, state)
+        if outcome.kind == "delivered":
+            on_message(f"{target.name}: digest of the {request.period} from {day} delivered")
+            return None
+        return target.name
+
+    with ThreadPoolExecutor(len(due), thread_name_prefix="digest") as pool:
+        return [name for name in pool.map(deliver, due) if name is not None]
+
+
+# --- content ----------------------------------------------------------------------------------------------------------
+
+
+def last_period(period: Period, before_ms: int, calendar: Calendar) -> Span:
+    """Return the last whole local day or week that ends at or before a time, epoch ms."""
+    end_ms = calendar.unit_start_ms(period, before_ms)
+    return Span(calendar.unit_start_ms(period, end_ms - 1), end_ms)
+
+
+def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> Notification:
+    """Return the digest of a period.
+
+    Args:
+        settings: settings with the run, the money and the page.
+        period: `day` or `week`.
+        reader: source of the figures.
+        span: the period.
+    """
+    money, page_url = settings.shop.money, settings.notify.page_url or ""
+    before = last_period(period, span.from_ms, reader.calendar)
+    now, then = (_figures(reader, one) for one in (span, before))
+    first = reader.calendar.date_of(span.from_ms)
+    ranked = work_list(reader.search, reader.now_ms, 0, CUSTOMERS)
+    actions = action_texts()
+    labels = {name: figure.label for name, (_, figure) in FIGURES.items()}
+    return Notification(
+        (settings.run, "digest", period, first),
+        f"digest.{period}",
+        iso(span.to_ms),
+        f"{settings.run}: {'day' if period == 'day' else 'week from'} {first}",
+        tuple((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
+        {
+            "run": settings.run, "period": period, "from_ms": span.from_ms, "to_ms": span.to_ms, "figures": now,
+            "figures_before": then, "customers": [_fields(one, money) for one in ranked.rows],
+        },
+        tuple(_entry(one, money, actions, page_url) for one in ranked.rows),
+        f"Customers to contact today ({len(ranked.rows):,} of {ranked.total:,})" if ranked.rows else "",
+        page_url,
+        "The live page",
+    )  # fmt: skip
+
+
+def _figures(reader: _Reader, span: Span) -> dict[str, float | None]:
+    panels = [
+        Panel(f"digest-{name}", figure.label, "", data, "metric", Position(0, 0, 1, 1), (figure,))
+        for name, (data, figure) in FIGURES.items()
+    ]
+    responses = reader.search.many([(one.data.index, query(one, span, calendar=reader.calendar)) for one in panels])
+    figures: dict[str, float | None] = {}
+    for name, panel, response in zip(FIGURES, panels, responses, strict=True):
+        if isinstance(response, Exception):
+            raise response
+        (row,) = rows(panel, response)
+        figures[name] = row[panel.measures[0].label]
+    return figures
+
+
+def _compared(name: str, now: float | None, then: float | None, period: Period, money: MoneyFormat) -> str:
+    """Return a figure in words, with its change: `1,204 (+12% against the day before)`."""
+    write = _WRITERS[name]
+    if now is None:
+        return "none"
+    text = money.text(now) if write is None else write(now)
+    if not then:
+        return f"{text} (none in the {period} before)"
+    change = now / then - 1
+    return f"{text} ({'unchanged' if change == 0 else f'{change:+.0%}'} against the {period} before)"
+
+
+_WRITERS: Final[Mapping[str, Callable[[float], str] | None]] = {
+    "revenue": None, "orders": number_text, "conversion": share_text, "alerts": number_text,
+}  # fmt: skip
+"""Figure -> function that writes it; None: as money."""
+
+
+def _entry(one: Candidate, money: MoneyFormat, actions: Mapping[str, str], page_url: str) -> Entry:
+    action = one.row.get("recommended_action") or ""
+    text = actions.get(action, "")
+    label = value_label("recommended_action", action) if action else ""
+    share = share_text(one.row["churn_probability"])
+    lines = (
+        f"{money.text(one.savable)} can be saved; churn probability within 90 days: {share}",
+        "; ".join(reasons(one.row, money)),
+        f"{label}: {text}" if text else label,
+    )
+    return Entry(
+        one_line(one.customer_id), tuple(line for line in lines if line), customer_url(page_url, one.customer_id)
+    )
+
+
+def _fields(one: Candidate, money: MoneyFormat) -> dict[str, Any]:
+    row = one.row
+    return {
+        "customer_id": one.customer_id, "savable_revenue": money.number(one.savable),
+        "churn_probability": row["churn_probability"], "churn_risk": row.get("churn_risk"),
+        "segment": row.get("segment"), "recommended_action": row.get("recommended_action"),
+        "churn_reasons": row.get("churn_reasons") or [],
+    }  # fmt: skip

@@ -1,0 +1,193 @@
+"""Digests: figures against sums over the documents by hand, once for each period and target."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from elasticsearch import Elasticsearch
+from notifications.receivers import WebReceiver, until
+
+from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.mappings import month_indices, write_index
+from consumers.index_definitions import run_definitions
+from features.calendar import Calendar
+from shopstream.jobs import digest as digest_job
+from shopstream.jobs.digest import DigestRequest, last_period, send_digests, state_file
+from shopstream.settings import ElasticsearchSettings, NotifySettings, Settings, ShopSettings, TargetSettings
+
+BERLIN = Calendar("Europe/Berlin")
+NOW = 1_779_280_440_000  # 2026-05-20T12:34:00Z
+HOUR = 3_600_000
+DAY = 24 * HOUR
+TODAY = BERLIN.day_start_ms(BERLIN.day_at(NOW))
+
+
+@pytest.fixture
+def client(servers):
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(servers, run_name, tmp_path):
+    endpoint = servers.elasticsearch
+    elastic = ElasticsearchSettings(url=endpoint.url, username=endpoint.username, password=endpoint.password)
+
+    def make(**receivers):
+        made = {name: TargetSettings(kind="webhook", url=one.url) for name, one in receivers.items()}
+        notify = NotifySettings(page_url="https://page.example", targets=made, give_up_after_s=3)
+        shop = ShopSettings(time_zone="Europe/Berlin", currency="EUR")
+        return Settings(home=tmp_path, run=run_name, elasticsearch=elastic, notify=notify, shop=shop)
+
+    return make
+
+
+def put(client, run):
+    """Two orders yesterday, one of them refunded; one the day before; some just outside; visits, alerts, customers."""
+    install(client, run, run_definitions(contact=False))
+    yesterday, before = TODAY - DAY, TODAY - 2 * DAY
+    orders = [
+        (yesterday, "placed", 10.0), (TODAY - 1, "placed", 32.5), (yesterday + HOUR, "refunded", 99.0),
+        (before, "placed", 20.0), (yesterday - 1, "placed", 5.0), (TODAY, "placed", 1_000.0),
+    ]  # fmt: skip
+    lines = []
+    for number, (ts, status, total) in enumerate(orders):
+        (index,) = month_indices(run, "orders", np.array([ts]))
+        lines += [
+            {"index": {"_index": index, "_id": str(number)}},
+            {"order_id": str(number), "customer_id": "c", "ts": ts, "status": status, "total": total},
+        ]
+    stages = [(yesterday, "purchase"), (yesterday + HOUR, "visit"), (yesterday + HOUR, "cart"), (TODAY - 1, "visit")]
+    stages += [(before, "purchase"), (before, "visit"), (TODAY, "purchase")]
+    for number, (ts, stage) in enumerate(stages):
+        document = {"session_id": str(number), "customer_id": "c", "start_ts": ts, "stage": stage}
+        lines += [{"index": {"_index": write_index(run, "sessions"), "_id": str(number)}}, document]
+    for number, (ts, risk) in enumerate([(yesterday, "high"), (yesterday, "critical"), (yesterday, "medium")]):
+        document = {"customer_id": str(number), "churn_risk": risk, "ts": ts, "day": "x"}
+        lines += [{"index": {"_index": write_index(run, "alerts"), "_id": str(number)}}, document]
+    for number in range(15):
+        document = {
+            "customer_id": f"c{number:02d}", "as_of": NOW, "churn_probability": 0.5, "churn_risk": "high",
+            "days_since_visit": 12.0, "expected_revenue_90d": 100.0 + number, "churn_reasons": ["days_since_visit"],
+            "recommended_action": "personal_contact", "segment": "At Risk", "version": 1,
+        }  # fmt: skip
+        lines += [{"index": {"_index": write_index(run, "customers"), "_id": f"c{number:02d}"}}, document]
+    answer = client.bulk(operations=lines, refresh=True)
+    assert not answer["errors"], [item for item in answer["items"] if item["index"].get("error")][:3]
+
+
+def send(settings, period="day", **more):
+    sayings = []
+    request = DigestRequest(period, as_of_ms=NOW, **more)
+    return send_digests(settings, request, lambda: False, sayings.append), sayings
+
+
+def test_digest_has_the_figures_of_the_local_day_against_the_day_before(client, run_name, settings):
+    put(client, run_name)
+    with WebReceiver() as web:
+        assert send(settings(web=web))[0] == []
+        (body,) = web.bodies()
+    assert body["data"]["figures"] == {"revenue": 42.5, "orders": 2, "conversion": 0.25, "alerts": 2}
+    assert body["data"]["figures_before"] == {"revenue": 25.0, "orders": 2, "conversion": 0.5, "alerts": 0}
+    assert body["facts"] == {
+        "Revenue": "€42.50 (+70% against the day before)",
+        "Orders": "2 (unchanged against the day before)",
+        "Conversion": "25% (-50% against the day before)",
+        "Alerts": "2 (none in the day before)",
+    }
+    assert (body["type"], body["title"]) == ("digest.day", f"{run_name}: day 2026-05-19")
+    customers = body["data"]["customers"]
+    assert [one["customer_id"] for one in customers] == [f"c{n:02d}" for n in range(14, 4, -1)]
+    assert customers[0]["savable_revenue"] == 57.0
+    entry = body["entries"][0]
+    assert (entry["title"], entry["url"]) == ("c14", "https://page.example/?view=customer&id=c14")
+    assert entry["lines"][0] == "€57.00 can be saved; churn probability within 90 days: 50%"
+    assert entry["lines"][1] == "No visit for 12 days"
+    assert entry["lines"][2].startswith("Personal contact: ")
+
+
+def test_digest_of_a_period_is_sent_once_to_each_target(client, run_name, settings):
+    put(client, run_name)
+    with WebReceiver() as one, WebReceiver() as other:
+        both = settings(one=one, other=other)
+        other.answers = [400]
+        failed, sayings = send(both)
+        assert failed == ["other"]
+        assert "other: the digest is not delivered: status 400" in sayings
+        # only the one that has none gets it after a restart
+        assert send(both)[0] == []
+        assert (len(one.seen), len(other.seen)) == (1, 2)
+        assert "was sent already" in send(both)[1][0]
+        assert (len(one.seen), len(other.seen)) == (1, 2)
+        assert send(both, again=True)[0] == []
+        assert len(set(one.ids())) == 1
+        assert len(one.seen) == 2
+        # the week is another digest
+        assert send(both, "week")[0] == []
+        assert one.bodies()[-1]["title"] == f"{run_name}: week from 2026-05-11"
+        assert len(set(one.ids()) | set(other.ids())) == 4
+
+
+def test_digest_without_data_says_so(client, run_name, settings):
+    install(client, run_name, run_definitions(contact=False))
+    with WebReceiver() as web:
+        assert send(settings(web=web))[0] == []
+        (body,) = web.bodies()
+    assert body["facts"]["Orders"] == "0 (none in the day before)"
+    assert body["facts"]["Conversion"] == "none"
+    assert body["entries"] == []
+
+
+def test_crash_after_a_delivery_repeats_the_same_id(client, run_name, settings):
+    put(client, run_name)
+    with WebReceiver() as web:
+        chosen = settings(web=web)
+        send(chosen)
+        state_file(chosen).unlink()
+        send(chosen)
+        assert len(web.seen) == 2
+        assert len(set(web.ids())) == 1
+
+
+def test_schedule_sends_a_digest_when_its_period_is_over(client, run_name, settings, monkeypatch):
+    put(client, run_name)
+    monkeypatch.setattr(digest_job, "CHECK_EVERY_S", 0.1)
+    clock = [TODAY + digest_job.AFTER_MS - 1]
+    monkeypatch.setattr(digest_job, "wall_clock_ms", lambda: clock[0])
+    stop = threading.Event()
+    with WebReceiver() as web:
+        chosen = settings(web=web)
+        thread = threading.Thread(
+            target=send_digests, args=(chosen, DigestRequest("day", repeat=True), stop.is_set, lambda _: None)
+        )
+        thread.start()
+        try:
+            # the day before yesterday is over, yesterday not yet for ten minutes
+            assert until(lambda: len(web.seen) == 1)
+            clock[0] += 1
+            assert until(lambda: len(web.seen) == 2)
+            assert not until(lambda: len(web.seen) > 2, 1.0)
+        finally:
+            stop.set()
+            thread.join(30)
+        days = [json.loads(body)["title"][-10:] for _, body in web.seen]
+    assert days == ["2026-05-18", "2026-05-19"]
+
+
+@pytest.mark.parametrize(
+    ("period", "before", "first", "days"),
+    [
+        ("day", NOW, "2026-05-19", 1), ("day", TODAY, "2026-05-19", 1), ("day", TODAY - 1, "2026-05-18", 1),
+        ("week", NOW, "2026-05-11", 7), ("week", TODAY - 2 * DAY, "2026-05-11", 7),
+        ("week", TODAY - 2 * DAY - 1, "2026-05-04", 7),
+    ],
+)  # fmt: skip
+def test_last_whole_period(period, before, first, days):
+    span = last_period(period, before, BERLIN)
+    assert (BERLIN.date_of(span.from_ms), span.to_ms - span.from_ms) == (first, days * DAY)
+
+
+def test_day_of_a_change_of_the_clocks_is_whole():
+    span = last_period("day", BERLIN.unit_start_ms("day", 1_774_828_800_000), BERLIN)
+    assert (BERLIN.date_of(span.from_ms), span.to_ms - span.from_ms) == ("2026-03-29", 23 * HOUR)
