@@ -218,7 +218,7 @@ def _pace(row: Row, _: MoneyFormat) -> str:
     return _sentence(f"{counted(repeats + 1, 'order')} within {days_text(age)}")
 
 
-def _order_rhythm(row: Row, money: MoneyFormat) -> str:
+def _purchase_pattern(row: Row, money: MoneyFormat) -> str:
     if not row.get("order_gap_mean_days"):
         return f"One order, {days_text(_value(row, 'recency_days'))} ago"
     return f"Purchase rhythm: {_order_gap(row, money)[:1].lower()}{_order_gap(row, money)[1:]}, none for " + days_text(
@@ -275,9 +275,9 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "visit_trend": _visit_trend,
     "top_category_share_90d": _top_share,
     "days_since_first_order": _first_order,
-    "bgnbd_churn": _order_rhythm,
-    "bgnbd_alive": _order_rhythm,
-    "bgnbd_orders": _order_rhythm,
+    "bgnbd_churn": _purchase_pattern,
+    "bgnbd_alive": _purchase_pattern,
+    "bgnbd_orders": _purchase_pattern,
     "orders_per_day": _pace,
     "recent_orders_per_day": _orders(90),
     "recent_sessions_per_day": _visits(90),

@@ -409,7 +409,7 @@ def test_drop_of_a_run_deletes_what_its_readers_wrote(work_run):
     assert {f"{run}-{name}-000001" for name in WORKSPACE_FIELDS} <= set(gone)
 
 
-def test_writer_creates_no_index_in_place_of_a_missing_alias(work_shop, servers):
+def test_writer_creates_no_index_for_a_missing_alias(work_shop, servers):
     _, _, client, _, _ = work_shop
     run = f"t{uuid.uuid4().hex[:10]}"
     with pytest.raises(Exception, match=f"{run}-contacts"):
