@@ -174,7 +174,7 @@ def _send_due(
         if outcome.kind == "refused":
             on_message(f"{target.name}: the digest is not delivered: {outcome.reason}")
         if outcome.kind == "delivered" or request.repeat:
-            # a schedule goes on with the next period
+            # a schedule continues with the next period
             with lock:
                 sent = state.sent.setdefault(target.name, {})
                 sent[request.period] = max(day, sent.get(request.period, ""))
