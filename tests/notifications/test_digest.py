@@ -12,6 +12,7 @@ from connectors.elasticsearch.aliases import install
 from connectors.elasticsearch.mappings import month_indices, write_index
 from consumers.index_definitions import run_definitions
 from features.calendar import Calendar
+from features.errors import ShopstreamError
 from shopstream.jobs import digest as digest_job
 from shopstream.jobs.digest import DigestRequest, last_period, send_digests, state_file
 from shopstream.settings import ElasticsearchSettings, NotifySettings, Settings, ShopSettings, TargetSettings
@@ -148,6 +149,20 @@ def test_crash_after_a_delivery_repeats_the_same_id(client, run_name, settings):
         send(chosen)
         assert len(web.seen) == 2
         assert len(set(web.ids())) == 1
+
+
+def test_schedule_waits_for_elasticsearch_and_reports_it_once(settings, monkeypatch):
+    monkeypatch.setattr(digest_job, "CHECK_EVERY_S", 0.05)
+    sayings, tries = [], []
+
+    def read(*_):
+        tries.append(1)
+        raise ShopstreamError("Elasticsearch does not answer.")
+
+    monkeypatch.setattr(digest_job, "_read_and_send", read)
+    with WebReceiver() as web:
+        send_digests(settings(web=web), DigestRequest("day", repeat=True), lambda: len(tries) >= 3, sayings.append)
+    assert sayings == ["no digest: Elasticsearch does not answer."]
 
 
 def test_schedule_sends_a_digest_when_its_period_is_over(client, run_name, settings, monkeypatch):
