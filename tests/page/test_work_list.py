@@ -234,6 +234,9 @@ def test_input_without_numbers_has_its_label(name):
         ),
         ("session_duration_mean_30d", ROW, "Visits of 1 min 35 s on average in the last 30 days"),
         ("something_else", ROW, "Something else"),
+        ("conversion_rate_30d", {"sessions_30d": 0, "conversion_rate_30d": None}, "No visit in the last 30 days"),
+        ("conversion_rate_30d", {}, "Visits without orders"),
+        ("cart_abandon_rate_30d", {"cart_sessions_30d": 0}, "No visit with a cart in the last 30 days"),
     ],
 )  # fmt: skip
 def test_reason_has_the_numbers_of_the_customer(name, row, text):
