@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 
@@ -14,10 +15,11 @@ import polars as pl
 import pytest
 
 from connectors.formats.money_format import PLAIN_MONEY
+from dashboards.boards import DASHBOARDS
 from dashboards.web import segments as segment_routes
 from dashboards.web.cache import ENTRIES_MAX, RecentCache
 from dashboards.web.csv import csv_text
-from dashboards.web.declaration import COLOURS_OF
+from dashboards.web.declaration import COLOURS_OF, declaration
 from dashboards.web.segments import CUSTOMER_TABLE, FIGURES, GROUPS_MAX, groups
 from features.errors import ShopstreamError, UsageError
 from features.scores.score import RISKS
@@ -42,6 +44,57 @@ def test_csv_values_are_written_unchanged():
     assert read(csv_text(list("abcde"), rows, ["text"] * 4 + ["time"], PLAIN_MONEY))[1:] == [
         ["", "true", "-1.5", 'say "hi", <b>', "2026-05-20T12:34:00.123+00:00"], ["", "false", "0", "", ""],
     ]  # fmt: skip
+
+
+# --- the declaration ---
+
+
+def declared():
+    boards = declaration(DASHBOARDS, "shop", PLAIN_MONEY)["boards"]
+    return {panel["id"]: panel for board in boards for panel in board["panels"]}
+
+
+@pytest.mark.parametrize(
+    ("panel", "badges", "is_compared"),
+    [
+        ("revenue-total", [], True),
+        ("revenue-forecast", ["All customers — filters don't apply", "Last 90 days + next 60 days"], False),
+        ("churn-trend", ["Last 180 days"], False),
+        ("churn-customers", ["Current state — period doesn't apply"], False),
+        ("retention-cohorts", ["All months — period doesn't apply"], False),
+        ("retention-once", ["All customers — filters don't apply", "Current state — period doesn't apply"], False),
+    ],
+)
+def test_badges_name_what_a_panel_does_not_follow(panel, badges, is_compared):
+    assert declared()[panel]["badges"] == badges
+    assert declared()[panel]["compared"] is is_compared
+
+
+def test_value_filters_the_board_only_where_the_board_offers_the_filter():
+    panels = declared()
+    assert [one["filter"] for one in panels["revenue-channel"]["dimensions"]] == ["channel"]
+    assert [one["filter"] for one in panels["revenue-payment"]["dimensions"]] == [""]
+    assert [one["filter"] for one in panels["revenue-category-trend"]["dimensions"]] == ["", ""]
+    (board,) = (one for one in DASHBOARDS if one.id == "revenue")
+    (country,) = (one for one in board.panels if one.id == "revenue-country")
+    whole = replace(board, panels=(replace(country, whole_shop=True),))
+    ((panel,),) = (one["panels"] for one in declaration([whole], "shop", PLAIN_MONEY)["boards"])
+    assert [one["filter"] for one in panel["dimensions"]] == [""], "filters do not apply"
+
+
+def test_declaration_has_layers_lines_and_words():
+    panels = declared()
+    assert [one["label"] for one in panels["revenue-forecast"]["layer"]["measures"]][:2] == ["Forecast", "80% from"]
+    assert panels["pipeline-features"]["reference_lines"] == [
+        {"label": "Stable below", "value": 0.1}, {"label": "Drifted above", "value": 0.25},
+    ]  # fmt: skip
+    drawn = {one["label"]: (one["below"], one["line"]) for one in panels["retention-movement"]["measures"]}
+    assert drawn["Lost"] == (True, False)
+    assert drawn["Net"] == (False, True)
+    words = declaration(DASHBOARDS, "shop", PLAIN_MONEY)
+    assert words["labels"]["recommended_action"]["personal_contact"] == "Personal contact"
+    assert words["labels"][""]["(other)"] == "Other"
+    assert words["actions"].keys() == words["labels"]["recommended_action"].keys()
 
 
 # --- shared answers ---------------------------------------------------------------------------------------------------

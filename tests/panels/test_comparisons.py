@@ -253,3 +253,21 @@ def test_wall_clock_panels_end_now_and_report_silence(filled, made):
     late, _ = compared_panel(filled, tile, now=newest + 3 * DAY_MS)
     assert late["silent_ms"] == 3 * DAY_MS
     assert late["rows"] == [[None]]
+
+
+def test_layer_has_the_figures_of_its_documents_and_the_time_when_they_were_computed(filled, made):
+    (panel,) = (panel for one in DASHBOARDS for panel in one.panels if panel.id == "revenue-forecast")
+    data, _ = compared_panel(filled, panel)
+    total = [one for one in made["forecast"] if one["level"] == "total"]
+    assert data["layer"]["as_of"] == max(one["ts"] for one in total if one["revenue"] is not None)
+    expected = {}
+    for one in total:
+        if one["forecast"] is not None:
+            day = one["ts"] // DAY_MS * DAY_MS
+            expected[day] = max(expected.get(day, 0), PLAIN_MONEY.number(one["forecast"]))
+    assert len(expected) > 5
+    assert {row[0]: row[1] for row in data["layer"]["rows"] if row[1] is not None} == expected
+    assert all(any(value is not None for value in row[1:]) for row in data["layer"]["rows"])
+    days = {row[0]: row[1] for row in data["rows"]}
+    assert min(days) < NOW - 89 * DAY_MS
+    assert max(expected) > NOW
