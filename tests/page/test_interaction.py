@@ -299,6 +299,25 @@ def test_chart_is_saved_as_an_svg_file_with_its_colours(reader, tmp_path):
     assert 'fill="rgb(0, 114, 178)"' in text
 
 
+def test_tile_without_new_documents_says_since_when(reader):
+    board = next(one for one in DASHBOARDS if one.id == "pipeline")
+    panel = next(one for one in board.panels if one.chart == "metric")
+    reader.open(view=board.id, refresh="0")
+    reader.js(
+        "const [id] = arguments; const real = window.fetch;"
+        "window.fetch = async (...request) => {"
+        "  const response = await real(...request); const data = await response.json();"
+        "  if (data.panels) data.panels[id] = { hits: 0, rows: [[null]], silent_ms: 720000 };"
+        "  return new Response(JSON.stringify(data)); };"
+        "dispatchEvent(new Event('moved'))",
+        panel.id,
+    )
+    reader.wait(
+        "return document.querySelector(`#${arguments[0]} .silent`)?.textContent === 'Silent for 12 min'", panel.id
+    )
+    assert reader.text(f"#{panel.id} .tile") == NOTHING
+
+
 def test_empty_run_has_one_start_page_with_what_is_done(chromium, page_client, shop, no_customer_table):
     source = source_of("nothing", Searcher(page_client, f"t{uuid.uuid4().hex[:10]}"), no_customer_table)
     with serve_source(source, Listening(port=0)) as address:
