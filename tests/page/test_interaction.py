@@ -26,6 +26,8 @@ MARKS = "return document.querySelector('#{} svg.chart').model.marks.map((one) =>
 def chart_of(reader, panel):
     element = reader.element(f"#{panel} svg.chart")
     reader.js("arguments[0].scrollIntoView({ block: 'center' })", element)
+    # the event of the scroll, which hides a tooltip, comes with the next frame
+    reader.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
     return element
 
 
