@@ -24,6 +24,13 @@ export function changed(changes, query = state()) {
   return `?${query}`;
 }
 
+/** Returns an address of this view with the present tables, orders and hidden series, which are newer than a drawn link. */
+export function current(address) {
+  const [query, now] = [new URLSearchParams(address), state()];
+  if (query.get("view") !== now.get("view")) return address;
+  return changed(Object.fromEntries(["table", "order", "hide"].map((name) => [name, now.getAll(name)])), query);
+}
+
 /** Opens an address of this page. */
 export function go(address) {
   history.replaceState({ y: scrollY }, "");
@@ -47,7 +54,8 @@ export function follow() {
     const address = event.target.closest?.("a")?.getAttribute("href");
     if (!address?.startsWith("?")) return;
     event.preventDefault();
-    go(address);
+    // a saved view has tables of its own
+    go(event.target.closest("#tools") ? address : current(address));
   });
   addEventListener("popstate", () => dispatchEvent(new CustomEvent("moved", { detail: history.state?.y ?? 0 })));
 }

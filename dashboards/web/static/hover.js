@@ -1,6 +1,6 @@
 // Tooltips, crosshair, keys and zoom of charts, by the model of a chart. The elements lie over the page, so a redraw keeps them.
 
-import { changed, go } from "./address.js";
+import { changed, current, go } from "./address.js";
 import { h } from "./dom.js";
 import { day, interval } from "./format.js";
 
@@ -203,7 +203,7 @@ function arrow(event) {
   else if (event.key === "Enter") {
     if (dragged) return zoom();
     const address = (rows[here.row] ?? rows.find((one) => one.address))?.address;
-    if (address) go(address);
+    if (address) go(current(address));
     return;
   } else return;
   event.preventDefault();

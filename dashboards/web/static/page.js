@@ -154,6 +154,8 @@ async function draw(signal, moved) {
     main.classList.toggle("old", shownView !== null);
   }
   const shows = dashboard() ? await drawBoard(dashboard(), signal) : Object.hasOwn(OTHERS, name) ? await OTHERS[name].draw(signal) : null;
+  // a newer request draws
+  if (signal.aborted) return;
   if (!shows) throw new Problem(`Page "${name.slice(0, 100)}" doesn't exist.`, "Choose one from the menu.", true);
   if (!dashboard()) opened = null;
   lastLoad = { now: Date.now(), ...shows() };
