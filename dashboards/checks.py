@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 from dashboards.boards.data import EVENTS, ORDERS, SESSIONS
+from dashboards.comparisons import aligned, comparison_query, days_before, is_compared
 from dashboards.panels import Dashboard, Data, Panel, Span
-from dashboards.queries import fields_of, query, rows
+from dashboards.queries import as_of_panel, fields_of, has_spark, layer_panel, query, rows
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.schema import FieldKind
@@ -54,6 +55,7 @@ class CheckResult:
         hits: number of documents that meet the conditions.
         rows: number of rows in the response.
         why: description of what is wrong or missing.
+        compared_ms: median of the response times of the search over the previous period; 0 if the panel has none.
     """
 
     dashboard: str
@@ -64,6 +66,7 @@ class CheckResult:
     hits: int = 0
     rows: int = 0
     why: str = ""
+    compared_ms: float = 0.0
 
 
 def newest_search(data: Data, field: str) -> tuple[str, Mapping[str, Any]]:
@@ -75,6 +78,11 @@ def newest_of(response: Mapping[str, Any]) -> int | None:
     """Return the newest time of a set of documents from the response, epoch ms; None if there is none."""
     value = response.get("aggregations", {}).get("newest", {}).get("value")
     return None if value is None else int(value)
+
+
+def newest(search: Search, data: Data) -> int | None:
+    """Return the newest time in a set of documents, epoch ms; None if there is none."""
+    return newest_of(search(*newest_search(data, str(data.time_field))))
 
 
 def end_searches() -> list[tuple[str, Mapping[str, Any]]]:
@@ -100,7 +108,7 @@ def ends(search: Search, wall: Data) -> Clock:
     past is therefore shown as of its end.
     """
     stream_end_ms = stream_end([search(*one) for one in end_searches()])
-    wall_end_ms = (newest_of(search(*newest_search(wall, str(wall.time_field)))) or 0) + 1
+    wall_end_ms = (newest(search, wall) or 0) + 1
 
     def end(data: Data) -> int:
         return wall_end_ms if data.wall else stream_end_ms
@@ -118,7 +126,7 @@ def check(
     repeat: int = 1,
     calendar: Calendar = UTC_CALENDAR,
 ) -> list[CheckResult]:
-    """Run the search of every panel over the default time range of its dashboard.
+    """Run the searches of every panel: its figures over the default time range, the previous period, and its layer.
 
     Args:
         dashboards: dashboards of the declaration.
@@ -128,38 +136,70 @@ def check(
         types: index -> field -> type in the running Elasticsearch; compared with `kinds` if both are given.
         kinds: index -> field -> declared kind.
         repeat: number of runs of each search.
-        calendar: calendar of time axes.
+        calendar: calendar of time axes and of the previous period.
     """
+    runs = _Runs(search, timer, repeat)
     results = []
     for dashboard in dashboards:
         for panel in dashboard.panels:
-            wrong = _wrong_types(panel, (types or {}).get(panel.data.index), (kinds or {}).get(panel.data.index))
-            body = query(panel, Span.ending(end(panel.data), dashboard.days), None, calendar)
+            parts = [one for one in (panel, layer_panel(panel), as_of_panel(panel)) if one is not None]
+            wrong = [
+                _wrong_types(one, (types or {}).get(one.data.index), (kinds or {}).get(one.data.index)) for one in parts
+            ]
+            errors = [one for one in wrong if one]
+            span = Span.ending(end(panel.data), dashboard.days)
             results.append(
-                CheckResult(dashboard.id, panel.id, panel.data.index, "FAIL", why=wrong)
-                if wrong
-                else _run_search(dashboard, panel, search, body, timer, repeat)
+                CheckResult(dashboard.id, panel.id, panel.data.index, "FAIL", why=errors[0])
+                if errors
+                else _run_searches(dashboard, panel, runs, span, calendar)
             )
     return results
 
 
-def _run_search(
-    dashboard: Dashboard, panel: Panel, search: Search, body: Mapping[str, Any], timer: Timer, repeat: int
-) -> CheckResult:
-    times: list[float] = []
-    response: Mapping[str, Any] = {}
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Runs searches several times.
+
+    Attributes:
+        search: function that queries Elasticsearch.
+        timer: timer that measures a search.
+        repeat: number of runs of each search.
+    """
+
+    search: Search
+    timer: Timer
+    repeat: int
+
+    def of(self, panel: Panel, body: Mapping[str, Any]) -> tuple[float, Mapping[str, Any]]:
+        """Return the median time of a search in ms, and its response. Raises ShopstreamError."""
+        times: list[float] = []
+        response: Mapping[str, Any] = {}
+        for _ in range(self.repeat):
+            before = self.timer()
+            response = self.search(panel.data.index, body)
+            times.append((self.timer() - before) * 1_000)
+        return round(statistics.median(times), 1), response
+
+
+def _run_searches(dashboard: Dashboard, panel: Panel, runs: _Runs, span: Span, calendar: Calendar) -> CheckResult:
+    compared_ms = 0.0
     try:
-        for _ in range(repeat):
-            before = timer()
-            response = search(panel.data.index, body)
-            times.append((timer() - before) * 1_000)
+        ms, response = runs.of(panel, query(panel, span, None, calendar, spark=has_spark(panel)))
         table = rows(panel, response)
+        if is_compared(panel):
+            previous = days_before(span, dashboard.days, calendar)
+            body = comparison_query(panel, span, previous, table, None, calendar)
+            compared_ms, other = runs.of(panel, body)
+            aligned(panel, table, other)
+        for part in (layer_panel(panel), as_of_panel(panel)):
+            if part is not None:
+                rows(part, runs.of(part, query(part, span, None, calendar))[1])
     except ShopstreamError as error:
         return CheckResult(dashboard.id, panel.id, panel.data.index, "FAIL", why=str(error))
     hits = int(response.get("hits", {}).get("total", {}).get("value", 0))
     figures = [row[figure.label] for row in table for figure in panel.measures]
     result = CheckResult(
-        dashboard.id, panel.id, panel.data.index, "PASS", round(statistics.median(times), 1), hits, len(table)
+        dashboard.id, panel.id, panel.data.index, "PASS", ms, hits, len(table), compared_ms=compared_ms
     )
     if not panel.may_be_empty and (hits == 0 or all(value is None for value in figures)):
         return CheckResult(**{**_fields(result), "state": "EMPTY", "why": _why_empty(panel, hits)})
@@ -186,19 +226,3 @@ def _wrong_types(panel: Panel, types: Mapping[str, str] | None, kinds: Mapping[s
         if types[field] not in TYPES.get(kinds[field], frozenset()):
             return f"{field} of {panel.data.index} is a {types[field]}, where {kinds[field]} was declared"
     return ""
-
-
-# --- the file for Kibana ----------------------------------------------------------------------------------------------
-
-
-def unresolved(saved: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return references of saved objects with no target in the same file, and duplicate ids."""
-    ids = [(item["type"], item["id"]) for item in saved]
-    errors = [f"{kind} {name} appears twice" for kind, name in sorted({key for key in ids if ids.count(key) > 1})]
-    for item in saved:
-        errors += [
-            f"{item['type']} {item['id']}: there is no {reference['type']} {reference['id']} ({reference['name']})"
-            for reference in item["references"]
-            if (reference["type"], reference["id"]) not in ids
-        ]
-    return errors

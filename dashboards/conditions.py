@@ -39,6 +39,14 @@ class AtLeast:
 
 
 @dataclass(frozen=True, slots=True)
+class AtMost:
+    """The field is a number of at most `value`."""
+
+    field: str
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
 class Ago:
     """The field is a time at most `after_ms` and more than `before_ms` before the anchor.
 
@@ -53,7 +61,19 @@ class Ago:
     before_ms: int | None = None
 
 
-Condition = Is | Exists | AtLeast | Ago
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition does not hold, also because the field has no value."""
+
+    condition: Is | Exists | AtLeast | AtMost
+
+    @property
+    def field(self) -> str:
+        """Return the field of the condition."""
+        return self.condition.field
+
+
+Condition = Is | Exists | AtLeast | AtMost | Ago | Not
 Where = tuple[Condition, ...]
 
 _UNITS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (60 * SECOND_MS, "m"), (SECOND_MS, "s"))
@@ -72,6 +92,10 @@ def _clause(condition: Condition, anchor_ms: int) -> dict[str, Any]:
             return {"exists": {"field": field}}
         case AtLeast(field, value):
             return {"range": {field: {"gte": value}}}
+        case AtMost(field, value):
+            return {"range": {field: {"lte": value}}}
+        case Not(inner):
+            return {"bool": {"must_not": [_clause(inner, anchor_ms)]}}
         case Ago(field, after_ms, before_ms):
             bounds = {}
             if after_ms is not None:
@@ -95,6 +119,10 @@ def _expression(condition: Condition) -> str:
             return f"{field} : *"
         case AtLeast(field, value):
             return f"{field} >= {value}"
+        case AtMost(field, value):
+            return f"{field} <= {value}"
+        case Not(inner):
+            return f"not {_expression(inner)}"
         case Ago(field, after_ms, before_ms):
             bounds = [f"{field} >= {_ago(after_ms)}"] if after_ms is not None else []
             bounds += [f"{field} < {_ago(before_ms)}"] if before_ms is not None else []

@@ -138,10 +138,11 @@ def has_spark(panel: Panel) -> bool:
 def nesting(panel: Panel) -> tuple[int, ...]:
     """Return the positions of the dimensions, the outermost bucket first.
 
-    A chart over time is split before it is divided into intervals, so that all intervals show the same values.
+    A chart over time is split before it is divided into intervals, so that all intervals show the same values. So are
+    the rows of a heat map, which all have the same columns.
     """
     positions = tuple(range(len(panel.dimensions)))
-    if len(positions) == 2 and isinstance(panel.dimensions[0], Time):
+    if len(positions) == 2 and (isinstance(panel.dimensions[0], Time) or panel.chart == "heatmap"):
         return positions[::-1]
     return positions
 
@@ -564,7 +565,7 @@ def _number(value: Any) -> Any:
 def fields_of(panel: Panel) -> dict[str, set[str]]:
     """Return each field that a panel uses, with its uses: an `op`, `terms`, `time`, or `where`."""
     measures = [measure for figure in panel.measures for measure in plain(figure)]
-    uses = [(measure.field, str(measure.op)) for measure in measures if measure.field]
+    uses: list[tuple[str, str]] = [(measure.field, str(measure.op)) for measure in measures if measure.field]
     conditions = [panel.where, *(measure.where for measure in measures)]
     for dimension in panel.dimensions:
         if isinstance(dimension, Steps):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from dashboards.conditions import Ago, AtLeast, Condition, Is
+from dashboards.conditions import Ago, AtLeast, AtMost, Condition, Is, Not
 from dashboards.panels import (
     GRID_COLUMNS,
     Chart,
@@ -19,9 +19,10 @@ from dashboards.panels import (
     Span,
     Steps,
     Terms,
+    Time,
     plain,
 )
-from dashboards.queries import BUCKETS_MAX, buckets
+from dashboards.queries import BUCKETS_MAX, as_of_panel, buckets, layer_panel
 from features.schema import DAY_MS, FieldKind
 
 Kinds = Mapping[str, FieldKind]
@@ -42,6 +43,11 @@ _FITTING: Final[dict[str, frozenset[FieldKind]]] = {
     "terms": frozenset({"string", "strings", "int", "bool"}),
     "time": frozenset({"time"}),
 }
+_ADDITIVE: Final = frozenset({"count", "sum"})
+"""Operations of figures that a bucket of further values can have: the whole without the values shown."""
+_AXES: Final[frozenset[Chart]] = frozenset({"line", "area", "bar", "bar_stacked", "bar_horizontal"})
+"""Charts with an axis of figures."""
+_BARS: Final[frozenset[Chart]] = frozenset({"bar", "bar_stacked"})
 _SHAPES: Final[dict[Chart, tuple[int, int, int]]] = {
     "metric": (0, 0, 1),
     "line": (1, 2, 8),
@@ -49,7 +55,7 @@ _SHAPES: Final[dict[Chart, tuple[int, int, int]]] = {
     "bar": (1, 2, 8),
     "bar_stacked": (1, 2, 8),
     "bar_horizontal": (1, 2, 8),
-    "heatmap": (2, 2, 1),
+    "heatmap": (2, 2, 2),
     "table": (1, 4, 12),
 }
 """Chart -> fewest dimensions, most dimensions, most measures."""
@@ -80,10 +86,14 @@ def _panel(panel: Panel, dashboard: Dashboard, fields: Mapping[str, Kinds]) -> I
     yield from _shape(panel)
     yield from _ranking(panel)
     yield from _uses(panel, kinds)
+    yield from _other(panel, kinds)
+    yield from _drawing(panel)
+    yield from _layer(panel, fields)
     most = buckets(panel, Span.ending(DAYS_MAX * DAY_MS, DAYS_MAX))
     if most > BUCKETS_MAX:
         yield f"a response may have {most:,} buckets; at most {BUCKETS_MAX:,} are allowed"
-    lacking = [control.field for control in dashboard.controls if control.field not in kinds]
+    shown = [kinds, *([fields.get(panel.layer.data.index, {})] if panel.layer else [])]
+    lacking = [one.field for one in dashboard.controls if any(one.field not in fields_shown for fields_shown in shown)]
     if panel.whole_shop != bool(lacking):
         yield f"whole_shop is {panel.whole_shop}, and of the filters' fields its documents lack {lacking}"
 
@@ -110,8 +120,48 @@ def _ranking(panel: Panel) -> Iterator[str]:
         if not isinstance(dimension, Terms) or not dimension.by:
             continue
         figure = by_label.get(dimension.by)
-        if figure is None or isinstance(figure, Ratio) or figure.op == "percentile":
+        if figure is None or isinstance(figure, Ratio) or figure.op == "percentile" or figure.below:
             yield f"values of {dimension.field} cannot be ranked by {dimension.by!r}"
+
+
+def _other(panel: Panel, kinds: Kinds) -> Iterator[str]:
+    dimensions = [one for one in panel.dimensions if isinstance(one, Terms) and one.other]
+    if len(dimensions) > 1:
+        yield "only one dimension has a bucket of all further values"
+    for dimension in dimensions:
+        if not dimension.by or kinds.get(dimension.field) != "string":
+            yield f"further values of {dimension.field} need a rank, and one text in each document"
+        for measure in (measure for figure in panel.measures for measure in plain(figure)):
+            if measure.op not in _ADDITIVE:
+                yield f"{measure.label}: a bucket of further values has no {measure.op}"
+
+
+def _drawing(panel: Panel) -> Iterator[str]:
+    if panel.reference_lines and panel.chart not in _AXES:
+        yield f"a {panel.chart} has no reference lines"
+    for figure in panel.measures:
+        if isinstance(figure, Ratio):
+            if any(measure.below or measure.line for measure in plain(figure)):
+                yield f"{figure.label}: only a figure of its own is below zero or a line"
+        elif (figure.below or figure.line) and panel.chart not in _BARS:
+            yield f"{figure.label}: only bars have figures below zero, and lines over them"
+
+
+def _layer(panel: Panel, fields: Mapping[str, Kinds]) -> Iterator[str]:
+    layer = panel.layer
+    if layer is None:
+        return
+    axis = panel.dimensions[0] if panel.dimensions else None
+    if len(panel.dimensions) != 1 or not isinstance(axis, Time) or axis.every != layer.time.every:
+        yield "a layer needs a chart with one dimension: time, with the same intervals"
+    if layer.as_of is not None and layer.as_of.unit != "time":
+        yield f"{layer.as_of.label}: a layer is as of a time"
+    if layer.data.index not in fields:
+        yield f"there is no index {layer.data.index}"
+        return
+    for part in (layer_panel(panel), as_of_panel(panel)):
+        if part is not None:
+            yield from _uses(part, fields[layer.data.index])
 
 
 def _uses(panel: Panel, kinds: Kinds) -> Iterator[str]:
@@ -170,7 +220,9 @@ def _condition(condition: Condition, kinds: Kinds, panel: Panel) -> Iterator[str
             }
             if not values or any(kind not in accepted[type(value)] for value in values):
                 yield f"{condition.field}, a {kind}, is compared with {values}"
-        case AtLeast() if kind not in _NUMBERS:
+        case Not(condition=inner):
+            yield from _condition(inner, kinds, panel)
+        case AtLeast() | AtMost() if kind not in _NUMBERS:
             yield f"{condition.field}, a {kind}, is compared with a number"
         case Ago() if kind != "time":
             yield f"{condition.field}, a {kind}, is used as a time"

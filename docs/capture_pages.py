@@ -22,11 +22,12 @@ IMAGES = Path(__file__).parent / "img"
 WIDTH = 1280
 PAGES = {
     "now": ({"view": "now"}, 960),
-    "revenue": ({"view": "revenue"}, 980),
+    "revenue": ({"view": "revenue", "compare": "previous"}, 980),
     "funnel": ({"view": "funnel"}, 960),
     "churn": ({"view": "churn"}, 1000),
     "products": ({"view": "products"}, 900),
     "retention": ({"view": "retention"}, 1000),
+    "worklist": ({"view": "worklist"}, 900),
     "segments": ({"view": "segments", "by": "segment"}, 1100),
     "customer": ({"view": "customer"}, 1000),
 }

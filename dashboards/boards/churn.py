@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from dashboards.boards.data import ALERTS, AT_RISK, CUSTOMERS, SEGMENT_DAYS, country
+from dashboards.boards.data import (
+    ALERTS,
+    AT_RISK,
+    CHURN_DAYS,
+    CHURN_LABEL,
+    CUSTOMERS,
+    INACTIVE,
+    REVENUE_YEAR,
+    SEEN_DAYS,
+    SEGMENT_DAYS,
+    country,
+)
 from dashboards.conditions import Exists, Is
 from dashboards.panels import Control, Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
 from features.scores.score import RISKS
 
 _CUSTOMERS: Final = Measure("Customers", "count")
-_WORTH: Final = Measure("Revenue of a year", "sum", "revenue_365d", unit="money")
 _SCORED: Final = (Exists("churn_probability"),)
+_AVERAGE: Final = Measure(f"Average churn probability, {CHURN_DAYS} days", "avg", "churn_probability", unit="percent")
+_AVERAGE_OF_SCORED: Final = Ratio(
+    _AVERAGE.label,
+    Measure("Sum", "sum", "churn_probability", unit="number"),
+    Measure("Scored", "count", where=_SCORED),
+)
+"""The same figure as a quotient, which the bucket of all further values can have too."""
+_EXPECTED: Final = Measure("Expected revenue, next 90 days", "max", "expected_revenue_90d", unit="money")
+_FREQUENCY: Final = Terms("Frequency score (5 = often)", "f_score", 5, numeric=True)
+_RECENCY: Final = Terms("Recency score (5 = recent)", "r_score", 5, last_first=True, numeric=True)
 
 
 def _mean(label: str, *, in_training: bool) -> Ratio:
@@ -23,124 +43,136 @@ def _mean(label: str, *, in_training: bool) -> Ratio:
 
 CHURN: Final = Dashboard(
     "churn",
-    "Churn risk",
-    "Which customers are likely to leave, what are they worth, and what should be done?",
+    "At-risk customers",
+    "Who is likely to stop buying, what they are worth, and what to do.",
     days=90,
     controls=(Control("Segment", "segment", CUSTOMERS), country(CUSTOMERS)),
     panels=(
         Panel(
-            "churn-customers", "Customers at risk", "How many are likely to leave (high or critical)?",
-            CUSTOMERS, "metric", Position(0, 0, 12, 6), (Measure("Customers at risk", "count", where=AT_RISK),),
+            "churn-customers", "Customers at risk",
+            f"Visited in the last {SEEN_DAYS} days, with a high or critical risk of no order within {CHURN_DAYS} days.",
+            CUSTOMERS, "metric", Position(0, 0, 16, 6), (Measure("Customers at risk", "count", where=AT_RISK),),
         ),
         Panel(
-            "churn-revenue", "Revenue at risk", "How much did they spend in the last year?",
-            CUSTOMERS, "metric", Position(12, 0, 12, 6),
+            "churn-revenue", "Revenue at risk", "Revenue of customers at risk in the last 12 months.",
+            CUSTOMERS, "metric", Position(16, 0, 16, 6),
             (Measure("Revenue at risk", "sum", "revenue_365d", AT_RISK, "money"),),
         ),
         Panel(
-            "churn-share", "Share of revenue at risk", "What share of the yearly revenue do they make up?",
-            CUSTOMERS, "metric", Position(24, 0, 12, 6),
-            (Ratio("Share of revenue at risk", Measure("At risk", "sum", "revenue_365d", AT_RISK, "money"), _WORTH),),
-        ),
-        Panel(
-            "churn-expected", "Expected to leave", "How many customers does the model expect to leave?",
-            CUSTOMERS, "metric", Position(36, 0, 12, 6),
-            (Measure("Expected to leave", "sum", "churn_probability", unit="whole"),),
-            note="The sum of the probabilities.",
-        ),
-        Panel(
-            "churn-segments", "Customers by segment and risk", "Which segments do they belong to?",
-            CUSTOMERS, "bar_stacked", Position(0, 6, 24, 13),
-            (_CUSTOMERS,),
-            (Terms("Segment", "segment", 12, by="Customers"), Terms("Risk", "churn_risk", len(RISKS), by="Customers")),
-            where=_SCORED,
-        ),
-        Panel(
-            "churn-worth", "Revenue by segment and risk", "What are they worth?",
-            CUSTOMERS, "bar_stacked", Position(24, 6, 24, 13),
-            (_WORTH,),
+            "churn-share", "Share of 12-month revenue at risk",
+            "Revenue of customers at risk as a share of the revenue of all customers.",
+            CUSTOMERS, "metric", Position(32, 0, 16, 6),
             (
-                Terms("Segment", "segment", 12, by="Revenue of a year"),
-                Terms("Risk", "churn_risk", len(RISKS), by="Revenue of a year"),
+                Ratio(
+                    "Share of 12-month revenue at risk",
+                    Measure("Revenue at risk", "sum", "revenue_365d", AT_RISK, "money"),
+                    REVENUE_YEAR,
+                ),
+            ),
+        ),
+        Panel(
+            "churn-inactive", "Already inactive",
+            f"High or critical risk, and no visit in the last {SEEN_DAYS} days. Not counted as at risk.",
+            CUSTOMERS, "metric", Position(0, 6, 16, 6), (Measure("Already inactive", "count", where=INACTIVE),),
+        ),
+        Panel(
+            "churn-inactive-revenue", "Revenue of inactive customers",
+            "Revenue of already inactive customers in the last 12 months.",
+            CUSTOMERS, "metric", Position(16, 6, 16, 6),
+            (Measure("Revenue of inactive customers", "sum", "revenue_365d", INACTIVE, "money"),),
+        ),
+        Panel(
+            "churn-expected", "Expected churn",
+            f"Sum of the probabilities of no order within {CHURN_DAYS} days. Includes customers already inactive.",
+            CUSTOMERS, "metric", Position(32, 6, 16, 6),
+            (Measure("Expected churn", "sum", "churn_probability", unit="whole"),),
+        ),
+        Panel(
+            "churn-segments", "Customers by segment and risk",
+            f"Risk of no order within {CHURN_DAYS} days, of all customers with a score.",
+            CUSTOMERS, "bar_stacked", Position(0, 12, 24, 13),
+            (_CUSTOMERS,),
+            (
+                Terms("Segment", "segment", 12, by="Customers", other=True),
+                Terms("Risk", "churn_risk", len(RISKS), by="Customers"),
             ),
             where=_SCORED,
         ),
         Panel(
-            "churn-trend", "Mean churn probability", "Does the risk rise or fall?",
-            SEGMENT_DAYS, "line", Position(0, 19, 24, 12),
-            (_mean("Days outside its training", in_training=False), _mean("Days of its training", in_training=True)),
+            "churn-worth", "Revenue by segment and risk",
+            "Revenue of the last 12 months, of all customers with a score.",
+            CUSTOMERS, "bar_stacked", Position(24, 12, 24, 13),
+            (REVENUE_YEAR,),
+            (
+                Terms("Segment", "segment", 12, by=REVENUE_YEAR.label, other=True),
+                Terms("Risk", "churn_risk", len(RISKS), by=REVENUE_YEAR.label),
+            ),
+            where=_SCORED,
+        ),
+        Panel(
+            "churn-trend", "Average churn probability",
+            f"Probability of no order within {CHURN_DAYS} days, of customers with orders.",
+            SEGMENT_DAYS, "line", Position(0, 25, 24, 12),
+            (_mean("Out of sample", in_training=False), _mean("Training period", in_training=True)),
             (Time("Day", "ts", "day"),),
             window=Window(back_days=180),
-            note="Customers with orders only. On the days of its training, a model looks better than it is.",
+            note="The model looks better than it is on the days it was trained on.",
         ),
         Panel(
-            "churn-segment-trend", "Expected to leave, by segment", "Which segments contribute to it?",
-            SEGMENT_DAYS, "area", Position(24, 19, 24, 12),
-            (Measure("Expected to leave", "sum", "churn_sum", unit="whole"),),
-            (Time("Day", "ts", "day"), Terms("Segment", "segment", 12, by="Expected to leave")),
+            "churn-segment-trend", "Expected churn by segment",
+            f"Sum of the probabilities of no order within {CHURN_DAYS} days.",
+            SEGMENT_DAYS, "area", Position(24, 25, 24, 12),
+            (Measure("Expected churn", "sum", "churn_sum", unit="whole"),),
+            (Time("Day", "ts", "day"), Terms("Segment", "segment", 12, by="Expected churn", other=True)),
             window=Window(back_days=180),
         ),
         Panel(
-            "churn-reasons", "Why", "Which features push the scores of customers at risk up most often?",
-            CUSTOMERS, "bar_horizontal", Position(0, 31, 24, 12),
-            (_CUSTOMERS,), (Terms("Feature", "churn_reasons", 12, by="Customers"),), where=AT_RISK,
-            note="Each customer at risk has three reasons.",
+            "churn-reasons", "Main churn drivers", "Features that increase the scores of customers at risk most often.",
+            CUSTOMERS, "bar_horizontal", Position(0, 37, 24, 12),
+            (_CUSTOMERS,), (Terms("Driver", "churn_reasons", 12, by="Customers"),), where=AT_RISK,
+            note="Every at-risk customer has three drivers.",
         ),
         Panel(
-            "churn-actions", "What to do",
-            "Which actions are recommended for how many customers, and what are they worth?",
-            CUSTOMERS, "table", Position(24, 31, 24, 12),
-            (
-                _CUSTOMERS,
-                Measure("At risk", "count", where=AT_RISK),
-                _WORTH,
-                Measure("Mean churn probability", "avg", "churn_probability", unit="percent"),
-            ),
-            (Terms("Action", "recommended_action", 15, by="Revenue of a year"),),
+            "churn-actions", "Recommended actions", "",
+            CUSTOMERS, "table", Position(24, 37, 24, 12),
+            (_CUSTOMERS, Measure("At risk", "count", where=AT_RISK), REVENUE_YEAR, _AVERAGE_OF_SCORED),
+            (Terms("Action", "recommended_action", 15, by=REVENUE_YEAR.label, other=True),),
         ),
         Panel(
-            "churn-list", "Customers to act on", "Which customers come first?",
-            CUSTOMERS, "table", Position(0, 43, 48, 16),
+            "churn-list", "Customers at risk by expected revenue",
+            "The 50 customers at risk with the highest expected revenue of the next 90 days.",
+            CUSTOMERS, "table", Position(0, 49, 48, 16),
             (
-                Measure("Revenue of a year", "max", "revenue_365d", unit="money"),
-                Measure("Churn probability", "max", "churn_probability", unit="percent"),
-                Measure("Days since order", "max", "recency_days", unit="days"),
-                Measure("Usual days between orders", "max", "order_gap_mean_days", unit="days"),
+                _EXPECTED,
+                Measure(CHURN_LABEL, "max", "churn_probability", unit="percent"),
+                Measure(REVENUE_YEAR.label, "max", "revenue_365d", unit="money"),
+                Measure("Days since last visit", "max", "days_since_visit", unit="days"),
+                Measure("Days since last order", "max", "recency_days", unit="days"),
+                Measure("Typical order gap", "max", "order_gap_mean_days", unit="days"),
             ),
             (
-                Terms("Customer", "customer_id", 50, by="Revenue of a year"),
+                Terms("Customer", "customer_id", 50, by=_EXPECTED.label),
                 Terms("Segment", "segment", 1),
                 Terms("Risk", "churn_risk", 1),
                 Terms("Action", "recommended_action", 1),
             ),
             where=AT_RISK,
-            sort=("Revenue of a year", True),
-            note="The fifty customers at risk with the highest revenue.",
+            sort=(_EXPECTED.label, True),
         ),
         Panel(
-            "churn-rfm", "Recency and frequency", "How many customers have each pair of scores (5 is best)?",
-            CUSTOMERS, "heatmap", Position(0, 59, 24, 14),
-            (_CUSTOMERS,),
-            (
-                Terms("Frequency", "f_score", 5, numeric=True),
-                Terms("Recency", "r_score", 5, last_first=True, numeric=True),
-            ),
+            "churn-rfm", "RFM grid: customers", "Customers with a churn score.",
+            CUSTOMERS, "heatmap", Position(0, 65, 24, 14), (_CUSTOMERS,), (_FREQUENCY, _RECENCY), where=_SCORED,
         ),
         Panel(
-            "churn-rfm-risk", "Churn probability by recency and frequency", "Where is the risk?",
-            CUSTOMERS, "heatmap", Position(24, 59, 24, 14),
-            (Measure("Mean churn probability", "avg", "churn_probability", unit="percent"),),
-            (
-                Terms("Frequency", "f_score", 5, numeric=True),
-                Terms("Recency", "r_score", 5, last_first=True, numeric=True),
-            ),
-            where=_SCORED,
+            "churn-rfm-risk", "RFM grid: churn probability",
+            f"Average probability of no order within {CHURN_DAYS} days, of customers with a churn score.",
+            CUSTOMERS, "heatmap", Position(24, 65, 24, 14), (_AVERAGE,), (_FREQUENCY, _RECENCY), where=_SCORED,
         ),
         Panel(
-            "churn-alerts", "Alerts", "For how many customers was an alert raised?",
-            ALERTS, "bar_stacked", Position(0, 73, 48, 10),
-            (Measure("Customers", "unique", "customer_id"),),
-            (Time("Day", "ts", "day"), Terms("Risk", "churn_risk", len(RISKS), by="Customers")),
+            "churn-alerts", "Churn alerts per day", "An alert is raised when the risk of a customer rises.",
+            ALERTS, "bar_stacked", Position(0, 79, 48, 10),
+            (Measure("Alerts", "count"),),
+            (Time("Day", "ts", "day"), Terms("Risk", "churn_risk", len(RISKS), by="Alerts")),
             may_be_empty=True, whole_shop=True,
         ),
     ),

@@ -6,7 +6,7 @@ from typing import Final
 
 from dashboards.boards.data import PIPELINE
 from dashboards.conditions import Ago, Exists, Where
-from dashboards.panels import Control, Dashboard, Measure, Panel, Position, Terms, Time
+from dashboards.panels import Control, Dashboard, Measure, Panel, Position, ReferenceLine, Terms, Time
 from features.schema import SECOND_MS
 
 LATELY_MS: Final = 300 * SECOND_MS
@@ -15,86 +15,92 @@ _LATELY: Final[Where] = (Ago("at", after_ms=LATELY_MS),)
 _WORKERS: Final[Where] = (Exists("state"),)
 """Measurements of workers. All others are drift measurements."""
 _ROLE: Final = Terms("Role", "role", 5)
-_FRESH_P50: Final = Measure("Median", "avg", "freshness_p50_ms", unit="milliseconds")
-_FRESH_P99: Final = Measure("99th percentile", "max", "freshness_p99_ms", unit="milliseconds")
+_FRESH_P50: Final = Measure("p50", "avg", "freshness_p50_ms", unit="milliseconds")
+_FRESH_P99: Final = Measure("p99", "max", "freshness_p99_ms", unit="milliseconds")
+_DRIFT_LINES: Final = (ReferenceLine("Stable below", 0.1), ReferenceLine("Drifted above", 0.25))
 
 PIPELINE_BOARD: Final = Dashboard(
     "pipeline",
     "Pipeline",
-    "Does the system keep up, how fresh are the documents, and does the model still fit?",
+    "Whether the pipeline is healthy, the data is fresh, and the model still fits.",
     days=1,
     controls=(Control("Role", "role", PIPELINE),),
     panels=(
         Panel(
-            "pipeline-lag", "Lag", "How many messages is the slowest worker behind?",
+            "pipeline-lag", "Consumer lag", "Unread messages of the slowest worker, in the last 5 minutes.",
             PIPELINE, "metric", Position(0, 0, 12, 6),
-            (Measure("Messages, last 5 minutes", "max", "lag_records", _LATELY),),
+            (Measure("Messages", "max", "lag_records", _LATELY),),
         ),
         Panel(
-            "pipeline-fresh", "Freshness", "How old is a record when a search finds its row?",
+            "pipeline-fresh", "Freshness (p99)", "Time from a record to its searchable row, in the last 5 minutes.",
             PIPELINE, "metric", Position(12, 0, 12, 6),
-            (Measure("99th percentile, last 5 minutes", "max", "freshness_p99_ms", _LATELY, "milliseconds"),),
+            (Measure("Freshness", "max", "freshness_p99_ms", _LATELY, "milliseconds"),),
         ),
         Panel(
-            "pipeline-letters", "Dead letters", "How many records were rejected?",
-            PIPELINE, "metric", Position(24, 0, 12, 6), (Measure("Rejected, highest of a worker", "max", "rejected"),),
-            note="Since the worker started.",
+            "pipeline-letters", "Rejected records", "Highest count of a worker since it started.",
+            PIPELINE, "metric", Position(24, 0, 12, 6), (Measure("Rejected (max per worker)", "max", "rejected"),),
         ),
         Panel(
-            "pipeline-drift", "Drift", "How far has the most shifted feature moved?",
-            PIPELINE, "metric", Position(36, 0, 12, 6), (Measure("Highest index", "max", "psi", unit="number"),),
-            note="Population stability index: below 0.1 is stable, above 0.25 is a large shift.",
+            "pipeline-drift", "Feature drift (max PSI)",
+            "Population stability index: below 0.1 is stable, above 0.25 has drifted.",
+            PIPELINE, "metric", Position(36, 0, 12, 6), (Measure("PSI", "max", "psi", unit="number"),),
         ),
         Panel(
-            "pipeline-rates", "Messages read per second", "How fast are topics read?",
+            "pipeline-rates", "Messages/s read", "Mean of a worker.",
             PIPELINE, "line", Position(0, 6, 24, 12),
-            (Measure("Mean of a worker", "avg", "records_per_s", unit="per_second"),), (Time("Time", "at"), _ROLE),
+            (Measure("Messages/s", "avg", "records_per_s", unit="per_second"),), (Time("Time", "at"), _ROLE),
             where=_WORKERS,
         ),
         Panel(
-            "pipeline-documents", "Documents written per second", "How fast are documents written?",
+            "pipeline-documents", "Documents/s written", "Mean of a worker.",
             PIPELINE, "line", Position(24, 6, 24, 12),
-            (Measure("Mean of a worker", "avg", "documents_per_s", unit="per_second"),), (Time("Time", "at"), _ROLE),
+            (Measure("Documents/s", "avg", "documents_per_s", unit="per_second"),), (Time("Time", "at"), _ROLE),
             where=_WORKERS,
         ),
         Panel(
-            "pipeline-lag-trend", "Lag over time", "Does it keep up?",
+            "pipeline-lag-trend", "Consumer lag over time", "Unread messages of the slowest worker.",
             PIPELINE, "line", Position(0, 18, 24, 12),
-            (Measure("Highest of a worker", "max", "lag_records"),), (Time("Time", "at"), _ROLE),
+            (Measure("Messages", "max", "lag_records"),), (Time("Time", "at"), _ROLE),
             where=_WORKERS,
         ),
         Panel(
-            "pipeline-freshness", "Freshness over time", "How long from a record to its row in a search?",
+            "pipeline-freshness", "Freshness over time", "Time from a record to its searchable row.",
             PIPELINE, "line", Position(24, 18, 24, 12), (_FRESH_P50, _FRESH_P99), (Time("Time", "at"),),
             where=_WORKERS,
         ),
         Panel(
-            "pipeline-workers", "Workers", "Which workers have problems?",
+            "pipeline-workers", "Workers", "Highest figures of the period, in the latest state of each worker.",
             PIPELINE, "table", Position(0, 30, 48, 12),
             (
-                Measure("Last report", "max", "at", unit="time"),
+                Measure("Last heard", "max", "at", unit="time"),
                 Measure("Read", "max", "records"),
                 Measure("Rejected", "max", "rejected"),
                 Measure("Late", "max", "late"),
-                Measure("Refused", "max", "refused"),
+                Measure("Rejected by Elasticsearch", "max", "refused"),
                 Measure("Retries", "max", "retries"),
                 Measure("Restarts", "max", "restarts"),
                 Measure("Memory", "max", "memory_bytes", unit="bytes"),
                 Measure("Checkpoint age", "max", "checkpoint_age_s", _LATELY, "seconds"),
             ),
-            (_ROLE, Terms("Worker", "worker", 20, numeric=True)),
+            (
+                _ROLE,
+                Terms("Worker", "worker", 20, numeric=True),
+                Terms("State", "state", 1, by="Last heard"),
+            ),
             where=_WORKERS,
         ),
         Panel(
-            "pipeline-waiting", "Pending rows", "Does Elasticsearch keep up with what changes?",
+            "pipeline-waiting", "Write queue", "Rows of a worker that wait for Elasticsearch.",
             PIPELINE, "area", Position(0, 42, 24, 12),
-            (Measure("Rows of a worker", "max", "waiting"),), (Time("Time", "at"), _ROLE), where=_WORKERS,
+            (Measure("Rows", "max", "waiting"),), (Time("Time", "at"), _ROLE), where=_WORKERS,
         ),
         Panel(
-            "pipeline-features", "Drift by feature", "Which features differ from the training data?",
+            "pipeline-features", "Drift by feature",
+            "Population stability index (PSI) against the training data.",
             PIPELINE, "bar_horizontal", Position(24, 42, 24, 12),
-            (Measure("Stability index", "max", "psi", unit="number"),),
-            (Terms("Feature", "feature", 20, by="Stability index"),), where=(Exists("psi"),),
+            (Measure("PSI", "max", "psi", unit="number"),),
+            (Terms("Feature", "feature", 20, by="PSI"),), where=(Exists("psi"),),
+            reference_lines=_DRIFT_LINES,
         ),
     ),
 )  # fmt: skip

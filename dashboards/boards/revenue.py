@@ -18,96 +18,105 @@ from dashboards.boards.data import (
     channel,
     country,
 )
-from dashboards.conditions import AtLeast, Is
-from dashboards.panels import Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
+from dashboards.conditions import AtLeast, Exists, Is
+from dashboards.panels import Dashboard, Layer, Measure, Panel, Position, Ratio, Terms, Time, Window
 
 _ALL_ORDERS: Final = Measure("All orders", "count", where=ORDERED)
-_RETURNED_AMOUNT: Final = Measure("Returned", "sum", "total", RETURNED, "money")
-_RETURNED_SHARE: Final = Ratio("Share returned", Measure("Returned", "count", where=RETURNED), _ALL_ORDERS)
+_RETURNED_AMOUNT: Final = Measure("Cancelled & refunded value", "sum", "total", RETURNED, "money")
+_RETURNED_SHARE: Final = Ratio(
+    "Cancel & refund rate", Measure("Cancelled or refunded", "count", where=RETURNED), _ALL_ORDERS
+)
+_NET: Final = "Excluding cancelled and refunded orders."
+_FIRST: Final = (Is("months_since", (0,)),)
+_FORECAST_LAYER: Final = Layer(
+    FORECAST,
+    Time("Day", "ts", "day"),
+    (
+        Measure("Forecast", "max", "forecast", unit="money"),
+        Measure("80% from", "max", "low_80", unit="money"),
+        Measure("80% to", "max", "high_80", unit="money"),
+        Measure("95% from", "max", "low_95", unit="money"),
+        Measure("95% to", "max", "high_95", unit="money"),
+    ),
+    where=(Is("level", ("total",)),),
+    as_of=Measure("Forecast made on", "max", "ts", (Exists("revenue"),), "time"),
+)
+"""The forecast index has the revenue of each past day that the forecast was made from."""
 
 REVENUE_BOARD: Final = Dashboard(
     "revenue",
     "Revenue",
-    "How do sales develop, where do they come from, and where are they going?",
+    "Sales, where they come from, and the forecast.",
     days=90,
     controls=(country(ORDERS), channel(ORDERS)),
     panels=(
         Panel(
-            "revenue-total", "Revenue", "How much was sold, without cancelled and refunded orders?",
-            ORDERS, "metric", Position(0, 0, 12, 6), (REVENUE,),
+            "revenue-total", "Revenue", _NET, ORDERS, "metric", Position(0, 0, 12, 6), (REVENUE,),
         ),
         Panel(
-            "revenue-orders", "Orders", "How many orders came in, without cancelled and refunded ones?",
-            ORDERS, "metric", Position(12, 0, 12, 6), (ORDER_COUNT,),
+            "revenue-orders", "Orders", _NET, ORDERS, "metric", Position(12, 0, 12, 6), (ORDER_COUNT,),
         ),
         Panel(
-            "revenue-basket", "Average order", "What is an order worth?",
+            "revenue-basket", "Average order value", "Revenue divided by orders.",
             ORDERS, "metric", Position(24, 0, 12, 6), (AVERAGE_ORDER,),
         ),
         Panel(
-            "revenue-returned", "Cancelled or refunded", "What share of all orders was cancelled or refunded?",
-            ORDERS, "metric", Position(36, 0, 12, 6),
-            (_RETURNED_SHARE,),
+            "revenue-returned", "Cancelled or refunded", "Share of all orders.",
+            ORDERS, "metric", Position(36, 0, 12, 6), (_RETURNED_SHARE,),
         ),
         Panel(
-            "revenue-forecast", "Revenue and its forecast", "How much was sold per day, and how much is expected?",
-            FORECAST, "line", Position(0, 6, 48, 14),
-            (
-                Measure("Revenue", "max", "revenue", unit="money"),
-                Measure("Forecast", "max", "forecast", unit="money"),
-                Measure("80 % from", "max", "low_80", unit="money"),
-                Measure("80 % to", "max", "high_80", unit="money"),
-                Measure("95 % from", "max", "low_95", unit="money"),
-                Measure("95 % to", "max", "high_95", unit="money"),
-            ),
-            (Time("Day", "ts", "day"),),
-            where=(Is("level", ("total",)),),
+            "revenue-forecast", "Daily revenue and forecast",
+            "Revenue as of now. Each forecast day falls inside its range with the given probability.",
+            ORDERS, "line", Position(0, 6, 48, 14),
+            (REVENUE,), (Time("Day", "ts", "day"),),
             window=Window(back_days=90, ahead_days=60),
             whole_shop=True,
-            note="The revenue of a future day lies between the two bounds with that probability.",
+            layer=_FORECAST_LAYER,
         ),
         Panel(
-            "revenue-category-trend", "Revenue by category", "Which categories contribute to it?",
+            "revenue-category-trend", "Revenue by category", f"Quantity times price of order lines. {_NET}",
             ORDER_ITEMS, "bar_stacked", Position(0, 20, 24, 12),
-            (SALES,), (Time("Week", "ts", "week"), Terms("Category", "category", 8, by="Revenue")),
+            (SALES,), (Time("Week", "ts", "week"), Terms("Category", "category", 8, by="Revenue", other=True)),
+            note="Differs from the revenue of orders by delivery and discounts.",
         ),
         Panel(
-            "revenue-basket-trend", "Average order over time", "Do orders become larger or smaller?",
+            "revenue-basket-trend", "Average order value over time", "Revenue divided by orders.",
             ORDERS, "line", Position(24, 20, 24, 12),
             (AVERAGE_ORDER,), (Time("Week", "ts", "week"),),
         ),
         Panel(
-            "revenue-channel", "By channel", "Where do buyers come from?",
+            "revenue-channel", "Revenue by channel", _NET,
             ORDERS, "table", Position(0, 32, 24, 12),
-            (REVENUE, ORDER_COUNT, AVERAGE_ORDER), (Terms("Channel", "channel", 10, by="Revenue"),),
+            (REVENUE, ORDER_COUNT, AVERAGE_ORDER), (Terms("Channel", "channel", 10, by="Revenue", other=True),),
         ),
         Panel(
-            "revenue-country", "By country", "Where do buyers live?",
+            "revenue-country", "Revenue by country", _NET,
             ORDERS, "bar_horizontal", Position(24, 32, 24, 12),
-            (REVENUE,), (Terms("Country", "country", 12, by="Revenue"),),
+            (REVENUE,), (Terms("Country", "country", 12, by="Revenue", other=True),),
         ),
         Panel(
-            "revenue-new", "New against returning customers", "Who buys: new customers, or those who came back?",
+            "revenue-new", "New vs. returning customers",
+            "Revenue of customers by whether their first order is in the month. A history may begin after it.",
             COHORTS, "bar_stacked", Position(0, 44, 24, 12),
             (
-                Measure("New customers", "sum", "revenue", (Is("months_since", (0,)),), "money"),
+                Measure("New customers", "sum", "revenue", (*_FIRST, Is("known", (True,))), "money"),
                 Measure("Returning customers", "sum", "revenue", (AtLeast("months_since", 1),), "money"),
+                Measure("Not known", "sum", "revenue", (*_FIRST, Is("known", (False,))), "money"),
             ),
             (Time("Month", "ts", "month"),),
-            note="New: in the month of the first order. Shows all months, whatever the time range is.",
         ),
         Panel(
-            "revenue-returns-trend", "Cancelled and refunded orders", "Are more orders cancelled or refunded?",
+            "revenue-returns-trend", "Cancelled and refunded value", "By order date.",
             ORDERS, "bar_stacked", Position(24, 44, 24, 12),
-            (_RETURNED_AMOUNT,), (Time("Week", "ts", "week"), Terms("Status", "status", 2, by="Returned")),
+            (_RETURNED_AMOUNT,),
+            (Time("Week", "ts", "week"), Terms("Status", "status", 2, by=_RETURNED_AMOUNT.label)),
             where=RETURNED,
-            note="At the time the order was placed.",
         ),
         Panel(
-            "revenue-payment", "By payment method", "How do customers pay, and how much is returned?",
+            "revenue-payment", "Revenue by payment method", _NET,
             ORDERS, "table", Position(0, 56, 48, 10),
             (REVENUE, ORDER_COUNT, _RETURNED_AMOUNT, _RETURNED_SHARE),
-            (Terms("Payment", "payment_method", 10, by="Revenue"),),
+            (Terms("Payment method", "payment_method", 10, by="Revenue", other=True),),
         ),
     ),
 )  # fmt: skip

@@ -8,12 +8,13 @@ import json
 import ssl
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import urllib3
 
+from dashboards.kibana.rules import Rule
 from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
 
@@ -160,6 +161,34 @@ def set_calendar(kibana: Kibana, calendar: Calendar) -> None:
     raise ShopstreamError(
         refused.message, f"The dashboards are imported. Set {by_hand} in Stack Management, Advanced Settings."
     )
+
+
+def create_rules(kibana: Kibana, rules: Sequence[Rule]) -> int:
+    """Create alert rules in the space of Kibana; existing ones keep what their users changed.
+
+    Args:
+        kibana: target.
+        rules: rules to create.
+
+    Returns:
+        Number of rules that did not exist.
+
+    Raises:
+        ShopstreamError: Kibana rejects a rule or does not answer. Earlier rules exist then.
+    """
+    created = 0
+    for rule in rules:
+        response = _request(kibana, "POST", f"{_prefix(kibana)}/api/alerting/rule/{rule.id}", content=rule.body)
+        if response.status == http.HTTPStatus.OK:
+            created += 1
+        elif response.status != http.HTTPStatus.CONFLICT:
+            refused = _rejected(kibana, response, f"the rule {rule.name!r}")
+            raise ShopstreamError(
+                f"{refused.message} {created} rules were created.",
+                "The dashboards are imported. Rules need a user with all privileges for Stack Rules, and "
+                "xpack.encryptedSavedObjects.encryptionKey in Kibana's settings.",
+            )
+    return created
 
 
 def _check_space(kibana: Kibana) -> None:

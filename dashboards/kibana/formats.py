@@ -8,7 +8,7 @@ from typing import Any, Final
 from connectors.formats.money_format import MoneyFormat
 from connectors.formats.rules_file import builtin_rules, load_rules
 from dashboards.panels import OTHER, Unit
-from features.labels import labels_of_values, sentence_case, value_label
+from features.labels import FEATURE_LABELS, labels_of_values, sentence_case, value_label
 
 Json = dict[str, Any]
 
@@ -76,6 +76,24 @@ def _actions() -> frozenset[str]:
     return frozenset(action for name in builtin_rules() for action in load_rules(name).document.actions)
 
 
-def money_label(field: str, money: MoneyFormat) -> str:
-    """Return the label of a field with amounts: `Revenue (EUR)`."""
-    return f"{sentence_case(field)} ({money.currency})"
+def field_label(field: str, currency: str = "") -> str:
+    """Return the words for a field: `Revenue, last 12 months (EUR)`.
+
+    Args:
+        field: name of the field.
+        currency: currency of its amounts; empty if it holds none.
+    """
+    words = FEATURE_LABELS.get(field) or sentence_case(field)
+    return f"{words} ({currency})" if currency else words
+
+
+def customer_format(page: str) -> Json:
+    """Return the format that links the id of a customer to the customer's page.
+
+    A drill-down to a URL would need a gold licence of Elastic.
+
+    Args:
+        page: address of the live page: `http://localhost:8050/`.
+    """
+    address = f"{page.rstrip('/')}/?view=customer&id={{{{value}}}}"
+    return {"id": "url", "params": {"type": "a", "urlTemplate": address, "labelTemplate": "{{rawValue}}"}}

@@ -12,12 +12,13 @@ Properties of the format that this file does not show:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.formats.money_format import MoneyFormat
-from dashboards.conditions import kql
+from dashboards.conditions import Ago, kql
 from dashboards.kibana.columns import (
+    PREVIOUS,
     FigureStyle,
     dimension_column,
     figure_columns,
@@ -26,8 +27,10 @@ from dashboards.kibana.columns import (
     static_column,
 )
 from dashboards.kibana.formats import Json
-from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Window
+from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Terms, Time, Window, plain
 from dashboards.queries import nesting
+from dashboards.web.declaration import ORDERS_OF
+from features.scores.score import RISKS
 
 LAYER: Final = "layer"
 """Layer of the documents of a panel."""
@@ -36,6 +39,13 @@ LINE_LAYER: Final = "line"
 OVERLAY_LAYER: Final = "overlay"
 """Layer of other documents."""
 REFERENCE_LAYER: Final = "reference"
+TREND_LAYER: Final = "trend"
+"""Layer of the small chart of a tile."""
+PREVIOUS_ID: Final = "p0"
+"""Column of the figure of a tile in the previous period."""
+TREND_ID: Final = "t0"
+TREND_AXIS: Final = "d0trend"
+VS_PREVIOUS: Final = "vs previous period"
 TABLE_ROWS: Final = 10
 """Rows per page of a table."""
 
@@ -48,6 +58,10 @@ _SERIES: Final[dict[Chart, str]] = {
 }  # fmt: skip
 _KINDS: Final[dict[Chart, str]] = {"metric": "lnsMetric", "table": "lnsDatatable", "heatmap": "lnsHeatmap"}
 _REFERENCE_COLOUR: Final = "#666666"
+_RISK_COLOURS: Final = dict(zip(RISKS, ("#8a939c", "#8f6d00", "#963500", "#6b0012"), strict=True))
+"""Colours of the bands of churn risk, those of the live page in its light theme."""
+_LEVELS: Final = ("#009E73", "#E69F00", "#D55E00")
+"""Colours of a figure below, between and above thresholds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +73,14 @@ class LensLayer:
         data: document set.
         columns: columns in the order of `columnOrder`.
         drawn: entry of the layer in the visualization of a chart; empty for other visualizations.
+        linked: id of the layer whose filters this layer takes over.
     """
 
     id: str
     data: Data
     columns: dict[str, Json]
     drawn: Json
+    linked: str = ""
 
 
 def attributes(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
@@ -104,13 +120,14 @@ def attributes(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 
 
 def _layer(layer: LensLayer, panel: Panel) -> Json:
-    return {
+    content = {
         "columns": layer.columns,
         "columnOrder": list(layer.columns),
         "incompleteColumns": {},
         "sampling": 1,
         "ignoreGlobalFilters": panel.whole_shop,
     }
+    return content | ({"linkToLayers": [layer.linked]} if layer.linked else {})
 
 
 def _in_columns(panel: Panel) -> bool:
@@ -129,11 +146,29 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
     config: Json = {
         "title": panel.title,
         "description": panel.definition,
-        "enhancements": {},
+        "enhancements": _drill_downs(panel),
         "hidePanelTitles": panel.chart == "metric",
         "attributes": attributes(panel, data_view, money),
     }
     return config | ({"timeRange": time_range(panel.window)} if panel.window else {})
+
+
+def _drill_downs(panel: Panel) -> Json:
+    """Return the drill-down of a click on a value to its documents in Discover, which takes only one layer."""
+    valued = any(isinstance(dimension, Terms) for dimension in panel.dimensions)
+    lines = any(isinstance(figure, Measure) and figure.line for figure in panel.measures)
+    if not valued or lines or panel.layer is not None or panel.reference_lines:
+        return {}
+    event = {
+        "eventId": f"{panel.id}-discover",
+        "triggers": ["FILTER_TRIGGER"],
+        "action": {
+            "factoryId": "OPEN_IN_DISCOVER_DRILLDOWN",
+            "name": "Show documents in Discover",
+            "config": {"openInNewTab": False},
+        },
+    }
+    return {"dynamicActions": {"events": [event]}}
 
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -142,7 +177,9 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
     """Return the layers of a panel: its documents first, then lines over bars, other documents, and fixed values."""
     style = FigureStyle(money, panel.where if _in_columns(panel) else ())
-    figures = dict(zip(measure_ids(panel.measures), panel.measures, strict=True))
+    # a heat map of Lens has one figure: it cannot show the sizes of its rows
+    measures = panel.measures[:1] if panel.chart == "heatmap" else panel.measures
+    figures = dict(zip(measure_ids(measures), measures, strict=True))
     lines = {name: figure for name, figure in figures.items() if isinstance(figure, Measure) and figure.line}
     main = {name: figure for name, figure in figures.items() if name not in lines}
     layers = [_main_layer(panel, main, style)]
@@ -152,9 +189,34 @@ def lens_layers(panel: Panel, money: MoneyFormat) -> list[LensLayer]:
         layers.append(LensLayer(LINE_LAYER, panel.data, columns, drawn))
     if panel.layer is not None:
         layers.append(_overlay(panel.layer, money, len(figures)))
-    if panel.reference_lines:
+    if panel.reference_lines and panel.chart in _SERIES:
         layers.append(_reference(panel))
+    if is_compared(panel):
+        layers[0].columns.update(_previous(panel, style))
+        layers.append(_trend(panel, style))
     return layers
+
+
+def is_compared(panel: Panel) -> bool:
+    """Return whether a tile shows the change since the previous period and a small chart over time.
+
+    Without those whose conditions have an age: Lens shifts the time range, and ages still count from now.
+    """
+    if panel.chart != "metric" or panel.data.time_field is None or panel.window is not None:
+        return False
+    conditions = [*panel.where, *(condition for one in plain(panel.measures[0]) for condition in one.where)]
+    with_age = any(isinstance(condition, Ago) for condition in conditions)
+    return not with_age and panel.measures[0].unit != "time"
+
+
+def _previous(panel: Panel, style: FigureStyle) -> dict[str, Json]:
+    return figure_columns(PREVIOUS_ID, panel.measures[0], replace(style, shift=PREVIOUS), VS_PREVIOUS)
+
+
+def _trend(panel: Panel, style: FigureStyle) -> LensLayer:
+    axis = Time("Time", panel.data.time_field or "")
+    columns = _columns({TREND_AXIS: axis}, panel.data, {TREND_ID: panel.measures[0]}, style, panel.title)
+    return LensLayer(TREND_LAYER, panel.data, columns, {}, LAYER)
 
 
 def _main_layer(panel: Panel, figures: Mapping[str, Figure], style: FigureStyle) -> LensLayer:
@@ -165,7 +227,7 @@ def _main_layer(panel: Panel, figures: Mapping[str, Figure], style: FigureStyle)
     drawn = _drawn(LAYER, _SERIES[panel.chart], figures, "d0")
     if len(panel.dimensions) > 1:
         del drawn["yConfig"]
-        drawn |= {"splitAccessor": "d1", "palette": {"type": "palette", "name": "default"}}
+        drawn |= {"splitAccessor": "d1", **_split_colours(panel.dimensions[1])}
     return LensLayer(LAYER, panel.data, columns, drawn)
 
 
@@ -224,6 +286,29 @@ def _drawn(layer: str, series: str, figures: Iterable[str], axis: str, coloured:
     }
 
 
+def _split_colours(split: Dimension) -> Json:
+    """Return the colours of the series of a split: fixed ones for fields with a fixed set of values."""
+    values = ORDERS_OF.get(split.field, ()) if isinstance(split, Terms) else ()
+    if not values:
+        return {"palette": {"type": "palette", "name": "default"}}
+    colours = _RISK_COLOURS if values == RISKS else dict(zip(values, PALETTE, strict=False))
+    return {
+        "colorMapping": {
+            "assignments": [
+                {
+                    "rules": [{"type": "raw", "value": value}],
+                    "color": {"type": "colorCode", "colorCode": colour},
+                    "touched": True,
+                }
+                for value, colour in colours.items()
+            ],
+            "specialAssignments": [{"rules": [{"type": "other"}], "color": {"type": "loop"}, "touched": False}],
+            "paletteId": "default",
+            "colorMode": {"type": "categorical"},
+        }
+    }
+
+
 # --- visualizations ---------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +328,40 @@ def _visualization(panel: Panel, layers: Sequence[LensLayer]) -> Json:
 def _metric(panel: Panel) -> Json:
     """Return a tile: its title is the label of its column, its figure is named below only if the name differs."""
     label = panel.measures[0].label
-    return {"metricAccessor": "m0"} | ({"subtitle": label} if label != panel.title else {})
+    tile: Json = {"metricAccessor": "m0"}
+    if label != panel.title:
+        tile["subtitle"] = label
+    if panel.reference_lines:
+        tile |= {"palette": _thresholds([line.value for line in panel.reference_lines]), "applyColorTo": "value"}
+    if is_compared(panel):
+        # the badge shows the difference from the main figure; its colours do not judge whether more is better
+        dynamic = {"type": "dynamic", "visuals": "both", "paletteId": "complementary", "reversed": False}
+        tile |= {
+            "secondaryMetricAccessor": PREVIOUS_ID,
+            "secondaryPrefix": VS_PREVIOUS,
+            "secondaryTrend": {**dynamic, "baselineValue": "primary"},
+            "trendlineLayerId": TREND_LAYER,
+            "trendlineLayerType": "metricTrendline",
+            "trendlineTimeAccessor": TREND_AXIS,
+            "trendlineMetricAccessor": TREND_ID,
+        }
+    return tile
+
+
+def _thresholds(values: Sequence[float]) -> Json:
+    """Return a palette with one more colour than thresholds, from good to bad."""
+    colours = _LEVELS[-len(values) - 1 :]
+    floors = [0, *values]
+    ceilings = [*values, 10 * values[-1]]
+    stops = {
+        "stops": [{"color": colour, "stop": stop} for colour, stop in zip(colours, ceilings, strict=True)],
+        "colorStops": [{"color": colour, "stop": stop} for colour, stop in zip(colours, floors, strict=True)],
+    }
+    params = {
+        "name": "custom", "reverse": False, "rangeType": "number", "rangeMin": 0, "rangeMax": ceilings[-1],
+        "progression": "fixed", "continuity": "all", "steps": len(colours), "maxSteps": 5, **stops,
+    }  # fmt: skip
+    return {"type": "palette", "name": "custom", "params": params}
 
 
 def _table(panel: Panel) -> Json:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from dashboards.kibana.formats import Json, field_format, lookup_format, money_label
+from dashboards.kibana.formats import Json, customer_format, field_format, field_label, lookup_format
+from dashboards.kibana.help_panel import help_panel
 from dashboards.kibana.lens import lens_panel
-from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Measure, Panel, Terms, plain
+from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Data, Measure, Panel, Terms, plain
 from features.schema import DEFAULT_RUN, index_name
 
 FILE: Final = Path(__file__).parents[1] / "kibana_saved_objects.ndjson"
@@ -26,31 +27,65 @@ KIBANA: Final = "9.2.0"
 CORE_VERSION: Final = "8.8.0"
 DATA_VIEW_VERSION: Final = "8.0.0"
 DASHBOARD_VERSION: Final = "10.2.0"
+TAG_VERSION: Final = "8.0.0"
+CUSTOMER_FIELD: Final = "customer_id"
 
 REFRESH_MS: Final = 30_000
 LINKS_HEIGHT: Final = 4
 LINKS_PANEL: Final = "links"
 
 
-def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY) -> str:
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What the objects of a shop depend on, in addition to the declaration.
+
+    Attributes:
+        run: name of the run whose aliases the data views show; also part of the ids, so that several runs can coexist.
+        money: format of amounts.
+        page: address of the live page, to which ids of customers link; empty: they are no links.
+    """
+
+    run: str = DEFAULT_RUN
+    money: MoneyFormat = PLAIN_MONEY
+    page: str = ""
+
+    def data_view_id(self, data: Data) -> str:
+        """Return the id of a data view, which is the alias that it shows."""
+        return index_name(self.run, data.index)
+
+    def dashboard_id(self, dashboard: Dashboard) -> str:
+        """Return the id of a dashboard, which is a part of its address."""
+        return f"{self.run}-{dashboard.id}"
+
+    @property
+    def tag_id(self) -> str:
+        """Id of the tag of all dashboards."""
+        return f"{self.run}-tag"
+
+
+def ndjson(
+    dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY, page: str = ""
+) -> str:
     """Return the file: one saved object per line, identical for the same declaration. Arguments as `saved_objects`."""
-    objects = saved_objects(dashboards, run, money)
+    objects = saved_objects(dashboards, run, money, page)
     lines = [json.dumps(saved_object, sort_keys=True, ensure_ascii=False) for saved_object in objects]
     return "\n".join(lines) + "\n"
 
 
 def saved_objects(
-    dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY
+    dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN, money: MoneyFormat = PLAIN_MONEY, page: str = ""
 ) -> list[Json]:
-    """Return the saved objects: data views, then dashboards.
+    """Return the saved objects: data views, the tag, then dashboards.
 
     Args:
         dashboards: dashboards of the declaration.
-        run: name of the run whose aliases the data views show; also part of the ids, so that several runs can coexist.
-        money: format of amounts.
+        run: see `Shop`.
+        money: see `Shop`.
+        page: see `Shop`.
     """
-    views = [data_view(data, dashboards, run, money) for data in used(dashboards)]
-    return [*views, *(dashboard_object(one, dashboards, run, money) for one in dashboards)]
+    shop = Shop(run, money, page)
+    views = [data_view(data, dashboards, shop) for data in used(dashboards)]
+    return [*views, _tag(shop), *(dashboard_object(one, dashboards, shop) for one in dashboards)]
 
 
 def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
@@ -61,49 +96,48 @@ def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
     return tuple(sorted(data_sets, key=lambda data: data.index))
 
 
-def data_view_id(run: str, data: Data) -> str:
-    """Return the id of a data view, which is the alias that it shows."""
-    return index_name(run, data.index)
-
-
-def dashboard_id(run: str, dashboard: Dashboard) -> str:
-    """Return the id of a dashboard, which is a part of its address."""
-    return f"{run}-{dashboard.id}"
+def _tag(shop: Shop) -> Json:
+    name = "Shopstream" if shop.run == DEFAULT_RUN else f"Shopstream: {shop.run}"
+    attributes = {"name": name, "description": f"Dashboards of the run {shop.run}", "color": PALETTE[0]}
+    return _object("tag", shop.tag_id, TAG_VERSION, attributes, [])
 
 
 # --- data views -------------------------------------------------------------------------------------------------------
 
 
-def data_view(data: Data, dashboards: Sequence[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY) -> Json:
+def data_view(data: Data, dashboards: Sequence[Dashboard], shop: Shop) -> Json:
     """Return the data view of a set of documents: numbers as in the panels, words for identifiers."""
     attributes: Json = {
-        "title": index_name(run, data.index),
-        "name": index_name(run, data.index),
+        "title": shop.data_view_id(data),
+        "name": shop.data_view_id(data),
         "allowNoIndex": True,
         "fields": "[]",
-        "fieldAttrs": _text(_labels(data, dashboards, money)),
-        "fieldFormatMap": _text(_formats(data, dashboards, money)),
+        "fieldAttrs": _text(_labels(data, dashboards, shop.money)),
+        "fieldFormatMap": _text(_formats(data, dashboards, shop)),
         "runtimeFieldMap": "{}",
         "sourceFilters": "[]",
         "typeMeta": "{}",
     }
     if data.time_field is not None:
         attributes["timeFieldName"] = data.time_field
-    return _object("index-pattern", data_view_id(run, data), DATA_VIEW_VERSION, attributes, [])
+    return _object("index-pattern", shop.data_view_id(data), DATA_VIEW_VERSION, attributes, [])
 
 
 def _labels(data: Data, dashboards: Sequence[Dashboard], money: MoneyFormat) -> dict[str, Json]:
-    """Return field -> attributes: fields with amounts name the currency."""
-    if not money.currency:
-        return {}
-    fields = {measure.field for measure in _measures(data, dashboards) if measure.unit == "money" and measure.field}
-    return {field: {"customLabel": money_label(field, money)} for field in fields}
+    """Return field -> attributes: words for the fields that panels use. Fields with amounts name the currency."""
+    fields = dict.fromkeys(_valued(data, dashboards), "")
+    for measure in _measures(data, dashboards):
+        if measure.field:
+            fields[measure.field] = money.currency if measure.unit == "money" else ""
+    return {field: {"customLabel": field_label(field, currency)} for field, currency in fields.items()}
 
 
-def _formats(data: Data, dashboards: Sequence[Dashboard], money: MoneyFormat) -> dict[str, Json]:
+def _formats(data: Data, dashboards: Sequence[Dashboard], shop: Shop) -> dict[str, Json]:
     """Return field -> format: numbers by their unit, and words for the values of fields."""
-    formats = {m.field: field_format(m.unit, money) for m in _measures(data, dashboards) if m.field}
+    formats = {m.field: field_format(m.unit, shop.money) for m in _measures(data, dashboards) if m.field}
     formats |= {field: lookup_format(field, everywhere=data.whole) for field in _valued(data, dashboards)}
+    if shop.page and CUSTOMER_FIELD in formats:
+        formats[CUSTOMER_FIELD] = customer_format(shop.page)
     return {field: form for field, form in formats.items() if form is not None}
 
 
@@ -130,18 +164,18 @@ def _valued(data: Data, dashboards: Sequence[Dashboard]) -> set[str]:
 # --- dashboards -------------------------------------------------------------------------------------------------------
 
 
-def dashboard_object(
-    dashboard: Dashboard, dashboards: Sequence[Dashboard], run: str, money: MoneyFormat = PLAIN_MONEY
-) -> Json:
-    """Return a dashboard with its panels, its filters and the links to all dashboards."""
-    links, references = _links(dashboards, run)
+def dashboard_object(dashboard: Dashboard, dashboards: Sequence[Dashboard], shop: Shop) -> Json:
+    """Return a dashboard: links to all dashboards, its panels and filters, and the definitions of its figures."""
+    links, references = _links(dashboard, dashboards, shop)
     panels = [links]
     for panel in dashboard.panels:
-        panels.append(_panel(panel, run, money))
+        panels.append(_panel(panel, shop))
         references += _panel_references(panels[-1])
-    references += [_control_reference(control, run) for control in dashboard.controls]
+    panels.append(help_panel(dashboard, max(_bottom(panel) for panel in panels)))
+    references += [_control_reference(control, shop) for control in dashboard.controls]
+    references.append({"type": "tag", "id": shop.tag_id, "name": f"tag-ref-{shop.tag_id}"})
     attributes: Json = {
-        "title": f"{run.capitalize()}: {dashboard.title}",
+        "title": f"{shop.run.capitalize()}: {dashboard.title}",
         "description": dashboard.summary,
         "panelsJSON": _text(panels),
         "optionsJSON": _text(
@@ -164,16 +198,20 @@ def dashboard_object(
     }
     if dashboard.controls:
         attributes["controlGroupInput"] = _control_group(dashboard.controls)
-    return _object("dashboard", dashboard_id(run, dashboard), DASHBOARD_VERSION, attributes, references)
+    return _object("dashboard", shop.dashboard_id(dashboard), DASHBOARD_VERSION, attributes, references)
 
 
-def _panel(panel: Panel, run: str, money: MoneyFormat) -> Json:
+def _bottom(panel: Json) -> int:
+    return int(panel["gridData"]["y"] + panel["gridData"]["h"])
+
+
+def _panel(panel: Panel, shop: Shop) -> Json:
     position = panel.position
     return {
         "type": "lens",
         "panelIndex": panel.id,
         "gridData": {"x": position.x, "y": position.y + LINKS_HEIGHT, "w": position.w, "h": position.h, "i": panel.id},
-        "embeddableConfig": lens_panel(panel, partial(data_view_id, run), money),
+        "embeddableConfig": lens_panel(panel, shop.data_view_id, shop.money),
     }
 
 
@@ -183,10 +221,11 @@ def _panel_references(panel: Json) -> list[Json]:
     return [{**reference, "name": f"{panel['panelIndex']}:{reference['name']}"} for reference in inner]
 
 
-def _links(dashboards: Sequence[Dashboard], run: str) -> tuple[Json, list[Json]]:
+def _links(dashboard: Dashboard, dashboards: Sequence[Dashboard], shop: Shop) -> tuple[Json, list[Json]]:
     """Return the bar of links at the top, and its references.
 
-    A link passes filters on but not the time range, since each dashboard has a time range that fits its question.
+    A link passes no time range on, since each dashboard has one that fits its question. It passes filters on only to
+    a dashboard with the same filters: documents without a filtered field would disappear.
     """
     links = [
         {
@@ -195,7 +234,11 @@ def _links(dashboards: Sequence[Dashboard], run: str) -> tuple[Json, list[Json]]
             "order": order,
             "label": one.title,
             "destinationRefName": f"link_{one.id}_dashboard",
-            "options": {"openInNewTab": False, "useCurrentFilters": True, "useCurrentDateRange": False},
+            "options": {
+                "openInNewTab": False,
+                "useCurrentFilters": _fields(one) == _fields(dashboard),
+                "useCurrentDateRange": False,
+            },
         }
         for order, one in enumerate(dashboards)
     ]
@@ -210,10 +253,14 @@ def _links(dashboards: Sequence[Dashboard], run: str) -> tuple[Json, list[Json]]
         },
     }
     references = [
-        {"type": "dashboard", "id": dashboard_id(run, one), "name": f"{LINKS_PANEL}:link_{one.id}_dashboard"}
+        {"type": "dashboard", "id": shop.dashboard_id(one), "name": f"{LINKS_PANEL}:link_{one.id}_dashboard"}
         for one in dashboards
     ]
     return panel, references
+
+
+def _fields(dashboard: Dashboard) -> set[str]:
+    return {control.field for control in dashboard.controls}
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
@@ -252,9 +299,9 @@ def _control_id(control: Control) -> str:
     return f"control-{control.field}"
 
 
-def _control_reference(control: Control, run: str) -> Json:
+def _control_reference(control: Control, shop: Shop) -> Json:
     name = f"controlGroup_{_control_id(control)}:optionsListDataView"
-    return {"type": "index-pattern", "id": data_view_id(run, control.data), "name": name}
+    return {"type": "index-pattern", "id": shop.data_view_id(control.data), "name": name}
 
 
 # --- saved object format ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 /api/choices?id=       values of filters /api/panel.csv?id=  one panel as CSV
 /api/customers[.csv]   customers         /api/customer?id=   history of one customer
 /api/groups[.csv]      the explorer          /api/notes          notes on the time axis
+/api/board.csv?id=     all panels of a dashboard
 /api/worklist[.csv]    customers to contact  /api/views          saved views
 
 POST /api/contact, /api/views and /api/views/delete write the state of a customer, and saved views.
@@ -133,6 +134,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     }
     csv_routes = {
         "/api/panel.csv": handlers.panel_csv,
+        "/api/board.csv": handlers.board_csv,
         "/api/customers.csv": handlers.customers_csv,
         "/api/groups.csv": handlers.groups_csv,
         "/api/worklist.csv": handlers.work_list_csv,
@@ -235,6 +237,20 @@ class _Handlers:
         if "problem" in data:
             raise ShopstreamError(data["problem"], data["remedy"])
         return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
+
+    def board_csv(self, parameters: Parameters, search: Searches) -> Csv:
+        board = self._board(parameters)
+        query = parse_query(board, _without(parameters, "id"))
+        calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
+        panels = board_routes.board_data(board, query, search, now_ms, calendar, money)["panels"]
+        sections = []
+        for panel in board.panels:
+            data = panels[panel.id]
+            if "problem" in data:
+                raise ShopstreamError(f"{panel.title}: {data['problem']}", data["remedy"])
+            title = csv_text((panel.title,), (), ("text",), money)
+            sections.append(title + csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone))
+        return board.id, "\r\n".join(sections)
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)

@@ -20,6 +20,7 @@ from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import single_value
 from features.errors import ShopstreamError, UsageError
+from features.labels import column_label
 from features.schema import CONTACT_FIELDS, NOT_KNOWN
 
 CUSTOMER_TABLE: Final = "customer_segments.parquet"
@@ -45,19 +46,19 @@ class Figure:
 
 
 FIGURES: Final = (
-    Figure("revenue_365d", "Revenue of a year", "money"),
-    Figure("orders_365d", "Orders in a year", "number"),
-    Figure("avg_order_value_365d", "Order value", "money"),
-    Figure("recency_days", "Days since order", "days"),
-    Figure("order_gap_mean_days", "Days between orders", "days"),
-    Figure("sessions_90d", "Visits in 90 days", "number"),
-    Figure("conversion_rate_30d", "Conversion in 30 days", "percent"),
-    Figure("cart_abandon_rate_30d", "Carts abandoned in 30 days", "percent"),
-    Figure("mobile_share_30d", "Mobile visits", "percent"),
-    Figure("returns_365d", "Returned orders", "number"),
-    Figure("churn_probability", "Churn probability", "percent"),
-    Figure("purchase_probability_30d", "Buys within 30 days", "percent"),
-    Figure("expected_revenue_90d", "Expected revenue, 90 days", "money"),
+    Figure("revenue_365d", "Revenue per customer (12 mo)", "money"),
+    Figure("orders_365d", "Orders (12 mo)", "number"),
+    Figure("avg_order_value_365d", "Avg. order value (12 mo)", "money"),
+    Figure("recency_days", "Days since last order", "days"),
+    Figure("order_gap_mean_days", "Typical order gap", "days"),
+    Figure("sessions_90d", "Visits (90 d)", "number"),
+    Figure("conversion_rate_30d", "Conversion rate (30 d)", "percent"),
+    Figure("cart_abandon_rate_30d", "Cart abandonment (30 d)", "percent"),
+    Figure("mobile_share_30d", "Mobile share (30 d)", "percent"),
+    Figure("returns_365d", "Cancelled & refunded orders (12 mo)", "number"),
+    Figure("churn_probability", "Churn probability (90 days)", "percent"),
+    Figure("purchase_probability_30d", "P(order in 30 days)", "percent"),
+    Figure("expected_revenue_90d", "Expected revenue (90 days)", "money"),
 )
 BY_INDEX: Final = {
     _FIRST: "Segment",
@@ -91,12 +92,12 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Pa
     """
     by, figure = single_value(parameters, "by") or _FIRST, single_value(parameters, "figure") or _SUMMED
     if figure not in {one.column for one in FIGURES}:
-        raise UsageError(f"There is no figure {figure[:100]!r}.", "Choose one that the page offers.")
+        raise UsageError(f"Unknown metric {figure[:100]!r}.", "Choose one that the page offers.")
     file = folder / CUSTOMER_TABLE
     exists = file.is_file()
     source = single_value(parameters, "of") or ("table" if exists else "index")
     if source not in ("table", "index"):
-        raise UsageError("`of` must be table or index.", "Choose one that the page offers.")
+        raise UsageError("The data source must be table or index.", "Choose one that the page offers.")
     if source == "table" and not exists:
         raise UsageError(f"There is no table of customers, {file}.", "Run `shopstream segment`, or choose the index.")
     data = _of_table(file, by, figure) if source == "table" else _of_index(search, by, figure)
@@ -126,7 +127,7 @@ def _rounded(group: Json, figure: str, money: MoneyFormat) -> Json:
 
 def groups_csv(data: Json, money: MoneyFormat) -> str:
     """Return the groups as CSV."""
-    labels = ["Group", "Customers", "Share", "Revenue of a year, sum", *(group.label for group in FIGURES)]
+    labels = ["Group", "Customers", "Share", "Total revenue (12 mo)", *(group.label for group in FIGURES)]
     customers = data["whole"]["customers"] or 1
     rows = [
         [group["name"], group["customers"], group["customers"] / customers, group["revenue"], *group["means"]]
@@ -158,7 +159,7 @@ def _of_index(search: Searches, by: str, figure: str) -> Json:
             _bucket(str(bucket["key"]), int(bucket["doc_count"]), bucket)
             for bucket in aggregations.get("groups", {}).get("buckets", ())
         ],
-        "whole": _bucket("all customers", total, aggregations),
+        "whole": _bucket("All customers", total, aggregations),
     }
 
 
@@ -201,9 +202,9 @@ def _of_table(file: Path, by: str, figure: str) -> Json:
     as_of = frame["as_of"].max() if "as_of" in frame.columns else None
     return {
         "as_of": int(as_of.timestamp() * 1_000) if as_of is not None else None,  # type: ignore[union-attr]
-        "choices": [{"column": name, "label": BY_INDEX.get(name, name.replace("_", " "))} for name in choices],
+        "choices": [{"column": name, "label": BY_INDEX.get(name, column_label(name))} for name in choices],
         "groups": [_row(row[by], row) for row in parts.sort("customers", by, descending=[True, False]).to_dicts()],
-        "whole": _row("all customers", all_customers.to_dicts()[0]),
+        "whole": _row("All customers", all_customers.to_dicts()[0]),
     }
 
 

@@ -9,6 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -28,17 +29,26 @@ API_KEY: Final = "KIBANA_API_KEY"
 STATE_STYLES: Final = {"PASS": "green", "EMPTY": "yellow", "FAIL": "bold red"}
 
 
+Page = Annotated[
+    str,
+    typer.Option("--page", metavar="URL", help="Address of the live page; ids of customers then link to their story."),
+]
+
+
 def build(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Output file.", dir_okay=False)] = Path(
         "kibana_saved_objects.ndjson"
     ),
     run: Run = None,
+    page: Page = "",
 ) -> None:
     """Write the saved objects for Kibana: data views and every dashboard, in one file.
 
     Import the file by `shopstream dashboards import`, or in Kibana (Stack Management, Saved Objects, Import).
 
     Example: `shopstream dashboards build --out shop.ndjson`
+
+    Example: `shopstream dashboards build --page http://localhost:8050`
     """
     from dashboards.boards import DASHBOARDS
     from dashboards.kibana.saved_objects import ndjson
@@ -46,7 +56,7 @@ def build(
     from shopstream.settings import load_settings
 
     money = load_settings().shop.money
-    content = ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN), money)
+    content = ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN), money, _page(page))
     try:
         out.write_text(content, "utf-8")
     except OSError as error:
@@ -67,7 +77,7 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the search of every panel against Elasticsearch and check the response, its data and the types of its fields.
+    """Run the searches of every panel against Elasticsearch: responses, data, types of fields, the previous period.
 
     Panels of trends need `shopstream rollup` and `shopstream forecast`. The exit code is 1 if a panel fails or is
     empty.
@@ -120,19 +130,28 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
             help="Set the space's time zone and first day of the week to the shop's (dateFormat:tz, dateFormat:dow).",
         ),
     ] = False,
+    page: Page = "",
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help="Create alert rules: revenue, a silent or slow pipeline, rejections, churn risk."),
+    ] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until Kibana is ready.")] = 180.0,
 ) -> None:
     """Import the dashboards into a Kibana of version 8.19, 9.1 or later.
 
     Waits until Kibana is ready. Objects have fixed ids, so another import with --overwrite replaces them.
     Kibana shows days of the browser's zone unless the space has one: --calendar sets that of the shop.
+    With --rules, alert rules that do not exist are created. Connectors are added in Kibana (Stack Management, Rules).
 
     Example: `shopstream dashboards import --url http://localhost:5601 --overwrite`
 
     Example: `shopstream dashboards import --url http://localhost:5601 --calendar`
+
+    Example: `shopstream dashboards import --url http://localhost:5601 --rules --page http://localhost:8050`
     """
     from dashboards.boards import DASHBOARDS
     from dashboards.kibana import client as kibana
+    from dashboards.kibana.rules import alert_rules
     from dashboards.kibana.saved_objects import ndjson
     from features.schema import DEFAULT_RUN, check_run
     from shopstream.jobs.shop_calendar import chosen_calendar
@@ -154,7 +173,7 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
     with console.status("waiting for Kibana ...") as status:
         imported = kibana.import_file(
             target,
-            ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN), money),
+            ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN), money, _page(page)),
             overwrite=overwrite,
             wait_s=wait,
             on_wait=lambda reason: status.update(f"waiting for Kibana: {reason}"),
@@ -165,6 +184,10 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
         chosen = chosen_calendar(shop)
         kibana.set_calendar(target, chosen)
         console.print(f"calendar of the space: {chosen}", highlight=False)
+    if rules:
+        declared = alert_rules(check_run(run or DEFAULT_RUN), space)
+        created = kibana.create_rules(target, declared)
+        console.print(f"{created} alert rules created, {len(declared) - created} exist", highlight=False)
     typer.echo(imported.address)
 
 
@@ -214,6 +237,14 @@ def serve(
             time.sleep(STOP_POLL_S)
 
 
+def _page(address: str) -> str:
+    """Return the address of the live page, checked: empty, or http(s) with a host."""
+    url = urlsplit(address)
+    if address and (url.scheme not in ("http", "https") or not url.netloc or url.query or url.fragment):
+        raise UsageError(f"{address!r} is not an address of the live page.", "Give --page http://host:port.")
+    return address
+
+
 def _secret(path: Path | None, variable: str) -> str | None:
     if path is None:
         return os.environ.get(variable)
@@ -227,17 +258,19 @@ def _print(panels: Sequence[CheckResult], faults: Sequence[str]) -> None:
     rows = [
         (
             escape(panel.panel), escape(panel.index), f"[{STATE_STYLES[panel.state]}]{panel.state}[/]",
-            f"{panel.ms:.0f}", f"{panel.hits:,}", f"{panel.rows:,}", escape(panel.why),
+            f"{panel.ms:.0f}", f"{panel.compared_ms:.0f}" if panel.compared_ms else "",
+            f"{panel.hits:,}", f"{panel.rows:,}", escape(panel.why),
         )
         for panel in panels
     ]  # fmt: skip
     console = Console()
-    console.print(table(None, ("panel", "index", "state", "ms", "hits", "rows", "reason"), rows))
+    console.print(table(None, ("panel", "index", "state", "ms", "previous ms", "hits", "rows", "reason"), rows))
     for fault in faults:
         console.print(f"[bold red]declaration[/] {escape(fault)}", highlight=False)
     counts = {state: sum(panel.state == state for panel in panels) for state in STATE_STYLES}
-    slowest = max(panels, key=lambda panel: panel.ms)
+    slowest = max(panels, key=lambda panel: max(panel.ms, panel.compared_ms))
+    slowest_ms = max(slowest.ms, slowest.compared_ms)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    console.print(f"{len(panels)} panels: {summary}; slowest {slowest.panel}, {slowest.ms:.0f} ms", highlight=False)
+    console.print(f"{len(panels)} panels: {summary}; slowest {slowest.panel}, {slowest_ms:.0f} ms", highlight=False)
     if counts["EMPTY"]:
         console.print("empty panels need `shopstream rollup`, `shopstream forecast` or a trained bundle")

@@ -11,7 +11,7 @@ from connectors.elasticsearch.client import translate_errors
 from connectors.elasticsearch.mappings import alias
 from connectors.elasticsearch.search import Searcher
 from consumers.index_definitions import INDICES
-from dashboards.boards.data import CUSTOMERS, ORDER_ITEMS, ORDERS, SESSION_COUNT, SESSIONS, SOLD, reached
+from dashboards.boards.data import CUSTOMERS, ORDER_ITEMS, ORDERS, SESSIONS, SOLD, reached
 from dashboards.checks import newest_of, newest_search
 from dashboards.conditions import Is
 from dashboards.panels import Measure, Panel, Position, Span, Steps, Terms, Time
@@ -29,7 +29,7 @@ _OF_GROUP: Final = (
 )
 FUNNEL: Final = Panel(
     "funnel", "funnel: sessions whose furthest stage is this one or a later one", "How far do sessions get?",
-    SESSIONS, "table", _NOWHERE, (SESSION_COUNT,),
+    SESSIONS, "table", _NOWHERE, (Measure("Sessions", "count"),),
     (Steps("stage", tuple((stage, reached(stage)) for stage in STAGES)),),
 )  # fmt: skip
 REVENUE: Final = Panel(

@@ -12,6 +12,7 @@ from dashboards import checks
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import PIPELINE
 from dashboards.kibana.saved_objects import saved_objects, used
+from dashboards.kibana.structure import structure_faults
 from dashboards.panels import Data
 from dashboards.validation import faults
 from features.schema import FieldKind
@@ -29,8 +30,8 @@ def declared_kinds() -> Mapping[str, Mapping[str, FieldKind]]:
 
 
 def declaration_faults(run: str) -> list[str]:
-    """Return the faults that need no server: in the declaration, and in references of the file for Kibana."""
-    return [*faults(DASHBOARDS, declared_kinds()), *checks.unresolved(saved_objects(DASHBOARDS, run))]
+    """Return the faults that need no server: in the declaration, and in the structure of the file for Kibana."""
+    return [*faults(DASHBOARDS, declared_kinds()), *structure_faults(saved_objects(DASHBOARDS, run))]
 
 
 def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[checks.CheckResult]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import time
 import urllib.parse
 
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
 PATIENCE_S = 30
 
 
@@ -47,6 +52,64 @@ class Reader:
 
     def click(self, selector):
         self.js("document.querySelector(arguments[0]).click()", selector)
+
+    def press(self, selector):
+        """A click by the mouse, which needs a visible element that nothing covers."""
+        try:
+            self._press(selector)
+        except StaleElementReferenceException:  # drawn again in between
+            self._press(selector)
+
+    def _press(self, selector):
+        element = self.element(selector)
+        self.js("arguments[0].scrollIntoView({ block: 'center' })", element)
+        element.click()
+
+    def press_text(self, selector, text):
+        """A click on the element that shows this text."""
+        find = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".find((one) => one.checkVisibility() && one.textContent.trim().startsWith(arguments[1]))"
+        )
+        try:
+            self.wait(find, selector, text).click()
+        except StaleElementReferenceException:  # drawn again in between
+            self.wait(find, selector, text).click()
+
+    def element(self, selector):
+        return self.wait("return document.querySelector(arguments[0])", selector)
+
+    def choose(self, label, text):
+        """Choose from a drop-down list by its words, and wait for the page."""
+        before = self.js("return performance.getEntriesByName('drawn').length")
+        Select(self.element(f"select[data-key='{label}']")).select_by_visible_text(text)
+        self.redrawn(before)
+
+    def redrawn(self, before):
+        self.wait("return performance.getEntriesByName('drawn').length > arguments[0]", before)
+        self.drawn()
+
+    def date(self, label, day):
+        """Type a day, 2026-05-20, into a date field as in an American browser, and wait for the page."""
+        before = self.js("return performance.getEntriesByName('drawn').length")
+        field = self.element(f"input[aria-label='{label}']")
+        year, month, of_month = day.split("-")
+        field.send_keys(f"{month}{of_month}{year}", Keys.ENTER)
+        self.redrawn(before)
+
+    def menu(self, panel, entry):
+        """Choose from the menu of a panel."""
+        self.press(f"#{panel} .menu summary")
+        self.press_text(f"#{panel} .menu button, #{panel} .menu a", entry)
+
+    def keys(self, *keys):
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def visit(self, title):
+        """Open a page by its link."""
+        before = self.js("return performance.getEntriesByName('drawn').length")
+        self.press_text("nav a", title)
+        self.redrawn(before)
 
     def tile(self, panel):
         return float(self.js("return document.querySelector(`#${arguments[0]} .tile`).dataset.value", panel))

@@ -60,8 +60,8 @@ def test_page_csv_and_kibana_show_the_exact_revenue_of_a_period(in_euros, made):
     assert table(in_euros, "panel.csv", id=PANEL.id, last="30d") == [["Revenue (EUR)"], [f"{sum(sold):f}"]]
     board = parsed(ndjson(DASHBOARDS, money=EURO))["dashboard", f"shop-{NOW_BOARD.id}"]
     (lens,) = (one for one in json.loads(board["attributes"]["panelsJSON"]) if one["panelIndex"] == PANEL.id)
-    ((figure,),) = (row.values() for row in compute(lens["embeddableConfig"], made["orders"], "ts", span, None))
-    assert EURO.rounded(figure) == sum(sold)
+    (row,) = compute(lens["embeddableConfig"], made["orders"], "ts", span, None)
+    assert EURO.rounded(row["m0"]) == sum(sold)
 
 
 def test_page_in_a_browser_shows_amounts_in_the_form_of_the_locale(chromium, in_euros, served):
@@ -87,7 +87,7 @@ def test_page_knows_the_currency_and_says_once_that_there_is_none(in_euros, serv
 def test_customers_and_groups_have_rounded_amounts_and_name_the_currency(in_euros, made):
     columns = [one.unit == "money" for one in COLUMNS]
     head, *rows = table(in_euros, "customers.csv", sort="customer_id", rising="1")
-    assert [name for name, is_money in zip(head, columns, strict=True) if is_money] == ["Revenue of a year (EUR)"]
+    assert [name for name, is_money in zip(head, columns, strict=True) if is_money] == ["Revenue, last 12 months (EUR)"]
     assert all(
         len(cell.split(".")[1]) == 2
         for row in rows
@@ -95,7 +95,7 @@ def test_customers_and_groups_have_rounded_amounts_and_name_the_currency(in_euro
         if is_money and cell
     )
     head, *rows = table(in_euros, "groups.csv", by="country")
-    assert head[3] == "Revenue of a year, sum (EUR)"
+    assert head[3] == "Total revenue (12 mo) (EUR)"
     total = sum(Decimal(str(one["revenue_365d"] or 0)) for one in made["customers"])
     assert Decimal(rows[-1][3]) == round_amount(total, 2)
 

@@ -67,8 +67,8 @@ def test_date_range_has_the_days_of_the_shop_zone():
 
 def test_filter_values_are_not_changed():
     hostile = '<script>"=1+1'
-    assert parse_query(FUNNEL, {"device": ["mobile", "tablet"], "category": [hostile]}).filters == {
-        "device": ("mobile", "tablet"), "category": (hostile,),
+    assert parse_query(FUNNEL, {"device": ["mobile", "tablet"], "country": [hostile]}).filters == {
+        "device": ("mobile", "tablet"), "country": (hostile,),
     }  # fmt: skip
 
 

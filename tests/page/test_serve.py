@@ -25,7 +25,7 @@ from features.errors import ShopstreamError
 from shopstream.demo.demo import serve_page
 from shopstream.demo.screen import Screen
 from shopstream.embedded import elastic_endpoint
-from shopstream.embedded.elastic_users import READER, write_users
+from shopstream.embedded.elastic_users import PAGE, READER, write_users
 from shopstream.jobs.serve_dashboards import Listening, listen, serve_source
 from shopstream.runtime import http_server
 from shopstream.settings import Settings
@@ -203,17 +203,18 @@ def test_users_from_other_sources_are_unchanged(tmp_path):
     (tmp_path / "users").write_text("mine:hash\n")
     (tmp_path / "roles.yml").write_text("# a comment\nmine: {}\n")
     for password in ("one", "two"):
-        write_users(tmp_path, f"admin-{password}", password)
+        write_users(tmp_path, f"admin-{password}", password, f"page-{password}")
     users = (tmp_path / "users").read_text().splitlines()
     assert users[0] == "mine:hash"
-    assert [line.split(":")[0] for line in users] == ["mine", READER, "elastic"]
+    assert [line.split(":")[0] for line in users] == ["mine", READER, PAGE, "elastic"]
     assert "two" not in "".join(users)
     roles = (tmp_path / "roles.yml").read_text()
     assert roles.startswith("# a comment\nmine: {}\n")
-    (indices,) = json.loads(roles.splitlines()[-1].removeprefix(f"{READER}: "))["indices"]
+    roles_of = {line.partition(": ")[0]: json.loads(line.partition(": ")[2]) for line in roles.splitlines()[2:]}
+    (indices,) = roles_of[READER]["indices"]
     assert indices["privileges"] == ["read", "view_index_metadata"]
     assert {"*-customers", "*-customers-000001", "*-events-????.??"} <= set(indices["names"])
-    assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\nsuperuser:elastic\n"
+    assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\n{PAGE}:{PAGE}\nsuperuser:elastic\n"
 
 
 def test_external_elasticsearch_uses_the_connection_of_the_settings(tmp_path):

@@ -19,11 +19,13 @@ TOKEN = re.compile(r'\s*("(?:\\.|[^"\\])*"|\(|\)|>=|<=|:|<|>|\*|[^\s():<>"*]+)')
 
 
 def predicate(query, now_ms):
-    """A function of a document; the part of KQL that is used: values, lists of values, existence, ranges, `and`."""
+    """A function of a document; the part of KQL that is used: values, lists of values, existence, ranges, and, not."""
     tokens = TOKEN.findall(query)
     assert "".join(tokens).replace(" ", "") == query.replace(" ", ""), query
     tests, position = [], 0
     while position < len(tokens):
+        negated = tokens[position] == "not"
+        position += negated
         field, operator = tokens[position], tokens[position + 1]
         position += 2
         if operator == ":" and tokens[position] == "(":
@@ -37,10 +39,16 @@ def predicate(query, now_ms):
         else:
             tests.append(_compares(field, operator, _moment(tokens[position], now_ms)))
             position += 1
+        if negated:
+            tests[-1] = _negation(tests[-1])
         if position < len(tokens):
             assert tokens[position] == "and", tokens
             position += 1
     return lambda document: all(test(document) for test in tests)
+
+
+def _negation(test):
+    return lambda document: not test(document)
 
 
 def _literal(token):

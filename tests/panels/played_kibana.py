@@ -7,6 +7,7 @@ import email.policy
 import json
 import ssl
 import threading
+import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,6 +30,8 @@ class PlayedKibana:
     imported: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     has_settings: bool = True
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rules_refused: dict[str, Any] | None = None
     url: str = ""
 
     def __enter__(self):
@@ -45,6 +48,45 @@ class PlayedKibana:
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
+
+    def create_rule(self, name, rule):
+        """Status and body of the response to a new alert rule, which is checked as Kibana's schema does."""
+        if self.rules_refused is not None:
+            return self.rules_refused["statusCode"], self.rules_refused
+        if name in self.rules:
+            return 409, {"statusCode": 409, "message": f"Saved object [alert/{name}] conflict"}
+        fault = _rule_fault(name, rule)
+        if fault:
+            return 400, {"statusCode": 400, "error": "Bad Request", "message": fault}
+        self.rules[name] = rule
+        return 200, {"id": name, **rule}
+
+
+RULE = {"name", "rule_type_id", "consumer", "tags", "schedule", "enabled", "actions", "params"}
+QUERY = {
+    "searchType", "timeField", "timeWindowSize", "timeWindowUnit", "thresholdComparator", "threshold", "size",
+    "aggType", "groupBy", "excludeHitsFromPreviousRun",
+}  # fmt: skip
+
+
+def _rule_fault(name, rule):
+    """What Kibana's schema refuses in a rule by a query of Elasticsearch; empty if it is accepted."""
+    if uuid.UUID(name).version not in (1, 4) or str(uuid.UUID(name)) != name:
+        return "Predefined IDs are not allowed for saved objects with encrypted attributes unless the ID is a UUID."
+    if rule.keys() != RULE or (rule["rule_type_id"], rule["consumer"]) != (".es-query", "stackAlerts"):
+        return "[request body]: definition for this key is missing"
+    params = rule["params"]
+    esql = params.get("searchType") == "esqlQuery"
+    keys = QUERY | ({"esqlQuery"} if esql else {"index", "esQuery"})
+    if not keys <= params.keys() <= keys | {"aggField"}:
+        return f"params invalid: {sorted(params.keys() ^ keys)}"
+    if esql and (params["thresholdComparator"], params["threshold"]) != (">", [0]):
+        return "[threshold]: is required to be 0"
+    if not esql and "query" not in json.loads(params["esQuery"]):
+        return '[esQuery]: must contain "query"'
+    if params["aggType"] != "count" and not params.get("aggField"):
+        return "[aggField]: must have a value"
+    return ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -104,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.kibana.settings |= json.loads(body)["changes"]
             self.respond(200, {"settings": {}})
+            return
+        if "/api/alerting/rule/" in url.path:
+            self.respond(*self.kibana.create_rule(url.path.rsplit("/", 1)[1], json.loads(body)))
             return
         assert url.path.endswith("/api/saved_objects/_import")
         overwrite = parse_qs(url.query)["overwrite"] == ["true"]

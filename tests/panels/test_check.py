@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from consume.command_line import environment
@@ -15,12 +16,13 @@ from connectors.elasticsearch.client import connection, open_client
 from consumers.index_definitions import run_definitions
 from dashboards import checks
 from dashboards.boards import DASHBOARDS
-from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
-from dashboards.panels import Dashboard, Measure, Panel, Position
+from dashboards.boards.data import CUSTOMERS, EVENTS, FORECAST, ORDERS, PIPELINE, SESSIONS
+from dashboards.panels import Dashboard, Layer, Measure, Panel, Position, Terms, Time
 from features.errors import ShopstreamError
 from shopstream.cli.app import build_app
 from shopstream.jobs.check_dashboards import declared_kinds
 
+COUNT = Measure("Orders", "count")
 MEAN = Measure("Mean", "avg", "events", unit="number")
 PANEL = Panel("p", "P", "?", SESSIONS, "metric", Position(0, 0, 12, 6), (MEAN,))
 NOW = 1_779_280_440_000
@@ -53,7 +55,51 @@ def test_panel_with_data_passes_and_reports_its_duration():
     result = result_of(search, repeat=3)
     assert (result.state, result.hits, result.rows, result.why) == ("PASS", 3, 1, "")
     assert result.ms == pytest.approx(2.0)
-    assert [index for index, _ in searches] == ["sessions"] * 3
+    assert [index for index, _ in searches] == ["sessions"] * 6, "the previous period too"
+
+
+def test_comparison_with_the_previous_period_is_checked():
+    bodies = []
+
+    def search(index, body):
+        bodies.append(body)
+        return response(4.0)(index, body)
+
+    timed = Panel("p", "P", "?", ORDERS, "table", Position(0, 0, 12, 6), (COUNT,), (Terms("Country", "country"),))
+    result = result_of(search, timed)
+    assert result.compared_ms == pytest.approx(2.0)
+    ranges = [body["query"]["bool"]["filter"][0]["range"]["ts"] for body in bodies]
+    assert ranges[1]["lt"] == ranges[0]["gte"]
+    assert ranges[1]["gte"] == ranges[0]["gte"] - (ranges[0]["lt"] - ranges[0]["gte"])
+    assert result_of(response(4.0), replace(PANEL, data=CUSTOMERS)).compared_ms == 0
+
+    def refuses_the_second(index, body):
+        bodies.append(body)
+        if len(bodies) % 2 == 0:
+            raise ShopstreamError("The search of shop-orders: refused with 400: no.")
+        return response(4.0)(index, body)
+
+    assert "refused with 400" in result_of(refuses_the_second, timed).why
+
+
+def test_layer_is_checked():
+    sold = Measure("Sold", "max", "revenue", unit="money")
+    layer = Layer(FORECAST, Time("Day", "ts", "day"), (sold,), as_of=Measure("As of", "max", "ts", unit="time"))
+    panel = replace(PANEL, data=ORDERS, chart="line", dimensions=(Time("Day", "ts", "day"),), layer=layer)
+    indices = []
+
+    def search(index, body):
+        indices.append(index)
+        if index == "forecast":
+            raise ShopstreamError("The search of shop-forecast: refused with 400: no.")
+        return response(4.0)(index, body)
+
+    assert "shop-forecast" in result_of(search, panel).why
+    assert indices == ["orders", "orders", "forecast"]
+    types = {"orders": {"events": "long", "ts": "date"}, "forecast": {"ts": "date"}}
+    kinds = declared_kinds() | {"orders": {"events": "int", "ts": "time"}}
+    wrong = result_of(response(4.0), panel, types=types, kinds=kinds)
+    assert wrong.why == "the mapping of forecast has no field revenue"
 
 
 def test_panel_without_documents_or_without_values_is_empty():

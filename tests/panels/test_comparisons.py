@@ -124,7 +124,7 @@ def test_requested_comparison_is_of_the_requested_range(parameters, expected):
 
 def wide(panel):
     """The panel with all values, so that none is missing for its rank."""
-    every = [replace(one, size=1_000, other=False) if isinstance(one, Terms) else one for one in panel.dimensions]
+    every = [replace(one, size=1_000) if isinstance(one, Terms) else one for one in panel.dimensions]
     return replace(panel, dimensions=tuple(every), sort=None)
 
 

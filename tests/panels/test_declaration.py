@@ -8,15 +8,21 @@ import pytest
 
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import CUSTOMERS, FORECAST, ORDERS, SESSIONS, country
-from dashboards.conditions import Ago, AtLeast, Exists, Is
-from dashboards.panels import Dashboard, Data, Measure, Panel, Position, Ratio, Steps, Terms, Time
+from dashboards.conditions import Ago, AtLeast, AtMost, Exists, Is, Not
+from dashboards.panels import Dashboard, Data, Layer, Measure, Panel, Position, Ratio, ReferenceLine, Steps, Terms, Time
 from dashboards.validation import faults
+from features.workspace import WORKSPACE_FIELDS
 from shopstream.jobs.check_dashboards import declaration_faults, declared_kinds
 
 KINDS = declared_kinds()
 COUNT = Measure("Sessions", "count")
 GOOD = Panel("a", "A", "How many?", SESSIONS, "bar", Position(0, 0, 12, 6), (COUNT,), (Terms("Device", "device", 3),))
 
+MEAN = Measure("Mean", "avg", "events", unit="number")
+LOST = Measure("Lost", "sum", "events", below=True)
+SALES = Measure("Sales", "sum", "revenue", unit="money")
+DAY = Time("Day", "ts", "day")
+STARTS = (Time("Day", "start_ts", "day"),)
 SPLIT = (Time("T", "start_ts"), Terms("X", "device"))
 
 
@@ -32,7 +38,9 @@ def test_declaration_is_valid():
 def test_every_panel_of_the_dashboards_is_declared():
     assert [one.id for one in DASHBOARDS] == ["now", "revenue", "funnel", "churn", "products", "retention", "pipeline"]
     assert all(len(one.panels) >= 8 for one in DASHBOARDS)
-    assert {panel.data.index for one in DASHBOARDS for panel in one.panels} == KINDS.keys()
+    panels = [panel for one in DASHBOARDS for panel in one.panels]
+    shown = {panel.data.index for panel in panels} | {panel.layer.data.index for panel in panels if panel.layer}
+    assert shown == KINDS.keys() - WORKSPACE_FIELDS.keys()
 
 
 def test_valid_panel_has_no_errors():
@@ -76,6 +84,37 @@ def test_valid_panel_has_no_errors():
         ({"sort": ("Orders", True)}, "sorted by Orders, which is not a column"),
         ({"definition": "How many"}, "the definition must be a sentence"),
         ({"whole_shop": True}, "whole_shop is True"),
+        ({"where": (AtMost("device", 3),)}, "device, a string, is compared with a number"),
+        ({"where": (Not(AtMost("device", 3)),)}, "device, a string, is compared with a number"),
+        ({"where": (Not(Exists("colour")),)}, "no field colour"),
+        ({"dimensions": (Terms("X", "device", other=True),)}, "further values of device need a rank"),
+        ({"dimensions": (Terms("X", "events", by="Sessions", other=True, numeric=True),)}, "one text in each document"),
+        (
+            {"measures": (COUNT, MEAN), "dimensions": (Terms("X", "device", by="Sessions", other=True),)},
+            "Mean: a bucket of further values has no avg",
+        ),
+        (
+            {
+                "measures": (COUNT, Measure("M", "unique", "customer_id")),
+                "dimensions": (Terms("X", "device", by="Sessions", other=True),),
+            },
+            "M: a bucket of further values has no unique",
+        ),
+        (
+            {"dimensions": tuple(Terms(x, x, by="Sessions", other=True) for x in ("device", "country"))},
+            "only one dimension has a bucket",
+        ),
+        ({"reference_lines": (ReferenceLine("x", 1),), "chart": "table"}, "a table has no reference lines"),
+        ({"measures": (LOST,), "chart": "line"}, "Lost: only bars have figures below zero"),
+        ({"measures": (replace(COUNT, line=True),), "chart": "table"}, "Sessions: only bars have"),
+        ({"measures": (Ratio("R", LOST, COUNT),)}, "R: only a figure of its own is below zero"),
+        ({"measures": (LOST,), "dimensions": (Terms("X", "device", by="Lost"),)}, "cannot be ranked by 'Lost'"),
+        ({"layer": Layer(FORECAST, DAY, (SALES,))}, "a layer needs a chart with one dimension"),
+        ({"layer": Layer(FORECAST, replace(DAY, every="week"), (SALES,)), "dimensions": STARTS}, "the same intervals"),
+        ({"layer": Layer(FORECAST, DAY, (SALES,), as_of=SALES), "dimensions": STARTS}, "a layer is as of a time"),
+        ({"layer": Layer(FORECAST, DAY, (LOST,)), "dimensions": STARTS}, "forecast has no field events"),
+        ({"layer": Layer(FORECAST, DAY, (SALES,), (Exists("x"),)), "dimensions": STARTS}, "forecast has no field x"),
+        ({"layer": Layer(Data("carts", "ts", ""), DAY, (SALES,)), "dimensions": STARTS}, "there is no index carts"),
     ],
 )  # fmt: skip
 def test_an_invalid_panel_is_reported(changes, message):
@@ -107,6 +146,12 @@ def test_filter_that_would_empty_a_panel_is_reported():
     errors = errors_of(GOOD, sales, controls=(country(ORDERS),))
     assert "b: s would be empty under the filter by country" in errors
     assert errors_of(GOOD, replace(sales, whole_shop=True), controls=(country(ORDERS),)) == []
+
+
+def test_filter_that_a_layer_does_not_have_is_reported():
+    sold = replace(GOOD, data=ORDERS, layer=Layer(FORECAST, DAY, (SALES,)), dimensions=(Time("Day", "ts", "day"),))
+    assert any("lack ['country']" in line for line in errors_of(sold, controls=(country(ORDERS),)))
+    assert errors_of(replace(sold, whole_shop=True), controls=(country(ORDERS),)) == []
 
 
 def test_filter_by_an_unmapped_field_is_reported():

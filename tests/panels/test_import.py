@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 
 import pytest
+from panels.documents import NOW
 from panels.played_kibana import PlayedKibana
 from typer.testing import CliRunner
 
 from connectors.formats.money_format import NO_CURRENCY, money_format
 from dashboards.boards import DASHBOARDS
-from dashboards.kibana.client import Kibana, import_file, set_calendar, wait
+from dashboards.boards.data import ALERTS, ORDERS, PIPELINE
+from dashboards.kibana.client import Kibana, create_rules, import_file, set_calendar, wait
+from dashboards.kibana.rules import alert_rules
 from dashboards.kibana.saved_objects import ndjson
 from features.calendar import Calendar
 from features.errors import ShopstreamError, UsageError
 from shopstream.cli.app import build_app
+from shopstream.jobs.check_dashboards import declared_kinds
 
 CONTENT = ndjson(DASHBOARDS)
 OBJECTS = CONTENT.count("\n")
@@ -257,3 +262,84 @@ def test_build_and_import_take_the_currency_of_the_settings_and_say_once_that_th
         without = str(played.imported)
         assert NO_CURRENCY not in run("import", "--url", played.url, "--overwrite", env=yen).output
     assert (" JPY" in without, " JPY" in str(played.imported)) == (False, True)
+
+
+def test_build_and_import_take_the_address_of_the_page(tmp_path):
+    out = tmp_path / "shop.ndjson"
+    assert run("build", "--out", str(out), "--page", "http://localhost:8050").exit_code == 0
+    assert out.read_text("utf-8") == ndjson(DASHBOARDS, page="http://localhost:8050") != CONTENT
+    with PlayedKibana() as played:
+        assert run("import", "--url", played.url, "--page", "http://localhost:8050").exit_code == 0
+    assert "http://localhost:8050/?view=customer&id={{value}}" in str(played.imported)
+    assert isinstance(run("build", "--out", str(out), "--page", "localhost").exception, UsageError)
+
+
+# --- alert rules ---
+
+
+def test_rules_are_created_once_and_keep_the_changes_of_their_users():
+    with PlayedKibana() as played:
+        first = create_rules(Kibana(played.url), alert_rules("shop"))
+        changed = next(iter(played.rules))
+        played.rules[changed]["actions"] = [{"id": "mail"}]
+        again = create_rules(Kibana(played.url), alert_rules("shop"))
+    assert (first, again) == (5, 0)
+    assert played.rules[changed]["actions"] == [{"id": "mail"}]
+    assert [rule["name"] for rule in played.rules.values()] == [
+        "Shop: Revenue dropped", "Shop: The pipeline is silent", "Shop: The pipeline lags behind",
+        "Shop: Records were rejected", "Shop: Customers became critical",
+    ]  # fmt: skip
+
+
+def test_rules_of_runs_and_spaces_have_other_ids_and_the_path_of_the_space():
+    ids = [rule.id for one in (("shop", ""), ("shop", "team"), ("other", "")) for rule in alert_rules(*one)]
+    assert len(set(ids)) == 15
+    assert ids[:5] == [rule.id for rule in alert_rules("shop")]
+    with PlayedKibana() as played:
+        create_rules(Kibana(played.url, "team"), alert_rules("shop", "team"))
+    assert played.requests[0] == f"POST /s/team/api/alerting/rule/{ids[5]}"
+
+
+def test_a_refused_rule_is_an_error_with_the_reason_and_the_privilege():
+    refused = {"statusCode": 403, "error": "Forbidden", "message": "Unauthorized to create rule"}
+    with PlayedKibana(rules_refused=refused) as played, pytest.raises(ShopstreamError) as raised:
+        create_rules(Kibana(played.url), alert_rules("shop"))
+    assert "does not allow the rule 'Shop: Revenue dropped': Unauthorized to create rule" in raised.value.message
+    assert "0 rules were created" in raised.value.message
+    assert "Stack Rules" in raised.value.remedy
+
+
+def test_the_command_creates_rules_only_on_request():
+    with PlayedKibana() as played:
+        assert run("import", "--url", played.url).exit_code == 0
+        assert played.rules == {}
+        result = run("import", "--url", played.url, "--overwrite", "--rules", "--run", "fixed")
+        assert "5 alert rules created, 0 exist" in result.stderr
+        assert (
+            "0 alert rules created, 5 exist"
+            in run("import", "--url", played.url, "--overwrite", "--rules", "--run", "fixed").stderr
+        )
+    queries = [str(rule["params"]) for rule in played.rules.values()]
+    assert all("fixed-" in query and "shop-" not in query for query in queries)
+
+
+def test_rules_search_fields_that_the_indices_have():
+    kinds = declared_kinds()
+    for rule, data in zip(alert_rules("shop"), (ORDERS, PIPELINE, PIPELINE, PIPELINE, ALERTS), strict=True):
+        params = rule.body["params"]
+        assert params["timeField"] == data.time_field
+        text = params.get("esQuery") or params["esqlQuery"]["esql"]
+        used = set(re.findall(r"status|total|ts(?= [<>])|rejected|role|worker|state|churn_risk", text))
+        assert used
+        assert used | ({params["aggField"]} if "aggField" in params else set()) <= kinds[data.index].keys()
+
+
+@pytest.mark.parametrize(("name", "hits"), [("silent", 0), ("critical", 1)])
+def test_queries_of_rules_find_the_documents_of_their_window(name, hits, filled):
+    (rule,) = (one for one in alert_rules(filled[0]) if name in one.name)
+    params = rule.body["params"]
+    window = {"range": {params["timeField"]: {"gte": NOW - params["timeWindowSize"] * 60_000 * 24 * 30, "lt": NOW}}}
+    query = {"bool": {"filter": [window, json.loads(params["esQuery"])["query"]]}}
+    index = params["index"][0].removeprefix(f"{filled[0]}-")
+    response = filled[1](index, {"size": 0, "track_total_hits": True, "query": query})
+    assert response["hits"]["total"]["value"] > hits

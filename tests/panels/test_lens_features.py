@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from panels.documents import DAY, NOW
@@ -12,7 +13,7 @@ from panels.lens_reader import compute, layer_of
 
 from connectors.formats.money_format import money_format
 from dashboards.boards.data import COHORTS, CUSTOMERS, FORECAST, ORDERS, PIPELINE, SESSIONS, SOLD, country
-from dashboards.conditions import Is
+from dashboards.conditions import Ago, Is
 from dashboards.kibana.saved_objects import saved_objects
 from dashboards.panels import (
     Dashboard,
@@ -239,7 +240,8 @@ def test_fields_of_data_views_have_patterns_and_the_currency_in_their_label():
     assert formats["total"] == {"id": "number", "params": {"pattern": "0,0.00"}}
     assert formats["memory_bytes"] == {"id": "bytes", "params": {"pattern": "0,0.0b"}}
     attributes = objects["index-pattern", "shop-orders"]["attributes"]
-    assert json.loads(attributes["fieldAttrs"]) == {"total": {"customLabel": "Total (EUR)"}}
+    labels = json.loads(attributes["fieldAttrs"])
+    assert labels == {"total": {"customLabel": "Total (EUR)"}, "memory_bytes": {"customLabel": "Memory bytes"}}
     yen = saved(panel_of(data=ORDERS, measures=(REVENUE,), dimensions=()), money=money_format("JPY", None))
     assert formats_of(yen, "shop-orders")["total"]["params"] == {"pattern": "0,0"}
 
@@ -255,7 +257,110 @@ def test_values_of_fields_are_shown_in_words():
     assert words("churn_risk") == {"low": "Low", "medium": "Medium", "high": "High", "critical": "Critical"}
     assert words("recommended_action")["personal_contact"] == "Personal contact"
     assert "country" not in formats
+    labels = json.loads(objects["index-pattern", "shop-customers"]["attributes"]["fieldAttrs"])
+    assert labels["churn_risk"] == {"customLabel": "Churn risk"}
     trend = saved(panel_of(data=COHORTS, dimensions=(Terms("Country", "country"),)))
     entries = formats_of(trend, "shop-cohorts")["country"]["params"]["lookupEntries"]
     assert {"key": "(none)", "value": "Not set"} in entries
     assert all(one["key"] != "(other)" for one in entries)
+
+
+# --- tiles over time ---
+
+TILE = panel_of(chart="metric", dimensions=(), measures=(BOUGHT_SHARE,))
+
+
+def test_a_tile_shows_its_change_since_the_previous_period_and_a_small_chart(made):
+    picture = config_of(TILE)["attributes"]["state"]["visualization"]
+    assert picture["secondaryTrend"] == {
+        "type": "dynamic", "visuals": "both", "paletteId": "complementary", "reversed": False,
+        "baselineValue": "primary",
+    }  # fmt: skip
+    assert (picture["trendlineLayerId"], picture["trendlineLayerType"]) == ("trend", "metricTrendline")
+    assert layer_of(config_of(TILE), "trend")["linkToLayers"] == ["layer"]
+    columns = layer_of(config_of(TILE))["columns"]
+    assert columns["p0"]["params"]["formula"] == (
+        "count(kql='stage : \"purchase\"', shift='previous') / count(shift='previous')"
+    )
+    (row,) = rows_of(TILE, made)
+    earlier = [d for d in made["sessions"] if 2 * SPAN[0] - SPAN[1] <= (d["start_ts"] or 0) < SPAN[0]]
+    assert row["p0"] == pytest.approx(sum(d["stage"] == "purchase" for d in earlier) / len(earlier))
+    assert row["p0"] != row["m0"]
+
+
+def test_days_of_the_small_chart_add_up_to_the_tile(made):
+    tile = replace(TILE, measures=(VISITS,))
+    (row,) = rows_of(tile, made)
+    assert sum(day["t0"] for day in rows_of(tile, made, "trend")) == row["m0"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": CUSTOMERS},
+        {"window": Window(7)},
+        {"measures": (Measure("Newest", "max", "start_ts", unit="time"),)},
+        {"measures": (Measure("Recent", "count", where=(Ago("start_ts", after_ms=DAY),)),)},
+        {"chart": "table", "dimensions": (DAYS,)},
+    ],
+)
+def test_a_figure_without_a_previous_period_has_no_comparison(changes):
+    config = config_of(replace(TILE, **changes))
+    assert "secondaryMetricAccessor" not in config["attributes"]["state"]["visualization"]
+    assert list(config["attributes"]["state"]["datasourceStates"]["formBased"]["layers"]) == ["layer"]
+
+
+def test_thresholds_of_a_tile_colour_its_figure():
+    lines = (ReferenceLine("Watch", 0.1), ReferenceLine("Retrain", 0.25))
+    picture = config_of(replace(TILE, reference_lines=lines))["attributes"]["state"]["visualization"]
+    params = picture["palette"]["params"]
+    assert picture["applyColorTo"] == "value"
+    assert [one["stop"] for one in params["colorStops"]] == [0, 0.1, 0.25]
+    assert [one["stop"] for one in params["stops"]][:2] == [0.1, 0.25]
+    assert len({one["color"] for one in params["stops"]}) == 3
+
+
+# --- colours, drill-downs, links to the page ---
+
+
+def test_bands_of_risk_have_the_colours_of_the_page():
+    split = (Terms("Segment", "segment", by="Visits"), Terms("Risk", "churn_risk", by="Visits"))
+    (drawn,) = picture_layers(panel_of(data=CUSTOMERS, chart="bar_stacked", dimensions=split))
+    colours = {one["rules"][0]["value"]: one["color"]["colorCode"] for one in drawn["colorMapping"]["assignments"]}
+    style = (resources.files("dashboards") / "web" / "static" / "page.css").read_text("utf-8")
+    assert list(colours) == ["low", "medium", "high", "critical"]
+    assert all(f"--churn_risk-{risk}: {colour};" in style for risk, colour in colours.items())
+    assert "palette" not in drawn
+
+
+def picture_layers(panel):
+    return config_of(panel)["attributes"]["state"]["visualization"]["layers"]
+
+
+def test_states_of_orders_have_fixed_colours_and_other_splits_a_palette():
+    axis = Time("Week", "ts", "week")
+    (drawn,) = picture_layers(panel_of(data=ORDERS, dimensions=(axis, Terms("Status", "status", by="Visits"))))
+    values = [one["rules"] for one in drawn["colorMapping"]["assignments"]]
+    assert values[0] == [{"type": "raw", "value": "placed"}]
+    (drawn,) = picture_layers(panel_of(data=ORDERS, dimensions=(axis, Terms("Country", "country", by="Visits"))))
+    assert "colorMapping" not in drawn
+    assert drawn["palette"]["name"] == "default"
+
+
+def test_values_of_a_panel_with_one_layer_lead_to_discover():
+    by_device = (Terms("Device", "device", by="Visits"),)
+    (event,) = config_of(panel_of(dimensions=by_device))["enhancements"]["dynamicActions"]["events"]
+    assert event["action"]["factoryId"] == "OPEN_IN_DISCOVER_DRILLDOWN"
+    assert event["triggers"] == ["FILTER_TRIGGER"]
+    goal = (ReferenceLine("Goal", 5),)
+    assert config_of(panel_of(dimensions=by_device, reference_lines=goal))["enhancements"] == {}
+    assert config_of(panel_of())["enhancements"] == {}
+
+
+def test_customers_link_to_the_page_only_if_there_is_one():
+    figure = Measure("Customers", "unique", "customer_id")
+    board = Dashboard("b", "B", "What?", (panel_of(measures=(figure,)),))
+    views = {one["id"]: one for one in saved_objects([board], page="https://shop.example/page/")}
+    formats = formats_of({("index-pattern", "shop-sessions"): views["shop-sessions"]}, "shop-sessions")
+    assert formats["customer_id"]["params"]["urlTemplate"] == ("https://shop.example/page/?view=customer&id={{value}}")
+    assert "customer_id" not in formats_of(saved(panel_of(measures=(figure,))), "shop-sessions")

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import pytest
 from panels.lens_reader import predicate
 
 from dashboards.boards import DASHBOARDS
-from dashboards.boards.data import SESSIONS
-from dashboards.conditions import Ago, AtLeast, Exists, Is, dsl, kql
-from dashboards.panels import Measure, Panel, Position, Ratio, Span, Steps, Terms, Time, Window
-from dashboards.queries import BUCKETS_MAX, TIME_BUCKETS, TIME_BUCKETS_MAX, buckets, interval, query, rows, span_of
+from dashboards.boards.data import CUSTOMERS, ORDERS, SESSIONS
+from dashboards.conditions import Ago, AtLeast, AtMost, Exists, Is, Not, dsl, kql
+from dashboards.panels import OTHER, Measure, Panel, Position, Ratio, Span, Steps, Terms, Time, Window
+from dashboards.queries import (
+    BUCKETS_MAX,
+    EXACT_VALUES,
+    TIME_BUCKETS,
+    TIME_BUCKETS_MAX,
+    buckets,
+    has_spark,
+    interval,
+    is_approximate,
+    query,
+    rows,
+    span_of,
+)
 from features.errors import ShopstreamError
 
 DAY = 86_400_000
@@ -70,6 +85,12 @@ def test_number_of_time_buckets_is_bounded(every, minutes):
         (Is("months_since", (0,)), {"terms": {"months_since": [0]}}, "months_since : 0"),
         (Exists("psi"), {"exists": {"field": "psi"}}, "psi : *"),
         (AtLeast("orders_total", 2), {"range": {"orders_total": {"gte": 2}}}, "orders_total >= 2"),
+        (AtMost("days_since_visit", 60), {"range": {"days_since_visit": {"lte": 60}}}, "days_since_visit <= 60"),
+        (
+            Not(AtMost("days_since_visit", 60)),
+            {"bool": {"must_not": [{"range": {"days_since_visit": {"lte": 60}}}]}},
+            "not days_since_visit <= 60",
+        ),
         (Ago("ts", before_ms=1_800_000), {"range": {"ts": {"lt": NOW - 1_800_000}}}, "ts < now-30m"),
         (Ago("t", DAY, 60_000), {"range": {"t": {"gte": NOW - DAY, "lt": NOW - 60_000}}}, "t >= now-1d and t < now-1m"),
         (Ago("ts", 3_600_000, 0), {"range": {"ts": {"gte": NOW - 3_600_000, "lt": NOW}}}, "ts >= now-1h and ts < now"),
@@ -183,3 +204,56 @@ def test_steps_are_applied_and_null_values_sort_last():
     assert [row["Stage"] for row in rows(panel(mean, dimensions=(stages,)), answer(part))] == ["one", "two", "three"]
     highest = panel(mean, dimensions=(stages,), sort=("Mean", True))
     assert [row["Stage"] for row in rows(highest, answer(part))] == ["three", "one", "two"]
+
+
+def test_figure_below_zero_is_negated():
+    lost = Measure("Lost", "sum", "events", below=True)
+    assert rows(panel(lost), answer({"m0": {"value": 4.0}})) == [{"Lost": -4.0}]
+    assert rows(panel(lost), answer({"m0": {"value": 0.0}})) == [{"Lost": 0.0}]
+
+
+REVENUE = Measure("Revenue", "sum", "total", unit="money")
+AVERAGE = Ratio("Average", REVENUE, Measure("Orders", "count"), unit="money")
+TOP = Terms("Country", "country", 2, by="Revenue", other=True)
+
+
+def bucket(key, orders, revenue):
+    return {"key": key, "doc_count": orders, "m0": {"value": revenue}, "m1n": {"value": revenue}}
+
+
+def test_further_values_are_the_whole_without_the_values_shown_in_whole_cents():
+    table = panel(REVENUE, AVERAGE, dimensions=(TOP,), data=ORDERS, sort=("Revenue", True))
+    # the sums of floats have errors of their last digits
+    level = {"buckets": [bucket("DE", 4, 0.1 + 0.2), bucket("(none)", 2, 0.7 + 0.1)], "sum_other_doc_count": 3}
+    result = rows(table, answer({"d0": level, "m0": {"value": 3.3}, "m1n": {"value": 3.3}}, total=9))
+    assert result == [
+        {"Country": "(none)", "Revenue": 0.7 + 0.1, "Average": 0.4},
+        {"Country": "DE", "Revenue": 0.1 + 0.2, "Average": 0.075},
+        {"Country": OTHER, "Revenue": 2.2, "Average": float(Fraction(22, 30))},
+    ]
+    whole = answer({"d0": level, "m0": {"value": 1.1}, "m1n": {"value": 1.1}}, total=6)
+    assert [row["Country"] for row in rows(table, whole)] == ["(none)", "DE"]
+
+
+def test_list_over_several_indices_ranks_all_values_or_is_approximate():
+    monthly = panel(REVENUE, dimensions=(Terms("Country", "country", 2, by="Revenue"),), data=ORDERS)
+    body = query(monthly, Span.ending(NOW, 90))
+    assert body["aggs"]["d0"]["terms"]["shard_size"] == EXACT_VALUES
+    level = {"buckets": [], "sum_other_doc_count": 5}
+    assert not is_approximate(monthly, answer({"d0": level, "n0": {"value": EXACT_VALUES}}))
+    assert is_approximate(monthly, answer({"d0": level, "n0": {"value": EXACT_VALUES + 1}}))
+    alone = replace(monthly, data=SESSIONS)
+    assert "shard_size" not in query(alone, Span.ending(NOW, 90))["aggs"]["d0"]["terms"]
+    assert not is_approximate(alone, answer({"d0": level}, _shards={"total": 1}))
+    assert is_approximate(alone, answer({"d0": level}, _shards={"total": 2}))
+    assert not is_approximate(alone, answer({"d0": level | {"sum_other_doc_count": 0}}, _shards={"total": 2}))
+
+
+def test_tile_of_the_newest_documents_has_no_small_chart():
+    tile = panel(COUNT, chart="metric")
+    assert has_spark(tile)
+    assert not has_spark(replace(tile, where=(Ago("start_ts", after_ms=300_000),)))
+    assert has_spark(replace(tile, where=(Ago("last_ts", before_ms=300_000),)))
+    assert not has_spark(replace(tile, window=Window(back_days=3)))
+    assert not has_spark(replace(tile, data=CUSTOMERS))
+    assert not has_spark(replace(tile, chart="table"))

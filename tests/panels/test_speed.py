@@ -26,7 +26,7 @@ DAY = 86_400_000
 NUMBERS = {
     "events": 1_000_000, "customers": 100_000, "sessions": 140_000, "orders": 15_000, "order-items": 25_000,
     "alerts": 5_000, "pipeline": 50_000, "segments-daily": 100_000, "cohorts": 20_000, "movement": 52,
-    "second-orders": 5_000, "forecast": 2_000,
+    "second-orders": 5_000, "forecast": 2_000, "contacts": 0, "notes": 0, "views": 0,
 }  # fmt: skip
 BULK = 10_000
 MS_MAX = 500
@@ -96,10 +96,10 @@ def test_every_search_is_fast_over_a_million_events(servers):
             for template in client.indices.get_index_template(name=f"{run}-*")["index_templates"]:
                 client.indices.delete_index_template(name=template["name"])
     for days, checked in result.items():
-        times = sorted((one.ms for one in checked), reverse=True)
-        slowest = sorted(checked, key=lambda one: -one.ms)[:6]
-        print(f"time ranges {days or 'as opened'}: median of panels {times[len(times) // 2]:.0f} ms")
-        print(*(f"  {one.panel} {one.ms:.0f} ms, {one.hits:,} documents" for one in slowest), sep="\n")
+        for name in ("ms", "compared_ms"):
+            times = sorted((getattr(one, name), one.panel, one.hits) for one in checked if getattr(one, name))
+            print(f"time ranges {days or 'as opened'}, {name}: median of panels {times[len(times) // 2][0]:.0f} ms")
+            print(*(f"  {panel} {ms:.0f} ms, {hits:,} documents" for ms, panel, hits in times[:-8:-1]), sep="\n")
     # random times may leave the last five minutes empty
     assert [one for checked in result.values() for one in checked if one.state == "FAIL"] == []
-    assert [(one.panel, one.ms) for one in result[None] if one.ms > MS_MAX] == []
+    assert [(one.panel, one.ms) for one in result[None] if max(one.ms, one.compared_ms) > MS_MAX] == []

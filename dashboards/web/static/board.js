@@ -4,7 +4,7 @@ import { OWN, TIME, changed, link, state, toggle } from "./address.js";
 import { OTHER, chart } from "./charts.js";
 import { h, put, s } from "./dom.js";
 import { NOTHING, NOT_WHOLE, change, duration, interval, shown, stepOf } from "./format.js";
-import { restore } from "./hover.js";
+import { copy, restore } from "./hover.js";
 import { oneStop, table } from "./tables.js";
 
 const DRILL_FIELDS = { customers: ["segment", "churn_risk", "recommended_action", "churn_reasons", "country", "acquisition_channel", "top_category_90d"], alerts: ["segment", "churn_risk", "recommended_action"] };
@@ -100,17 +100,11 @@ function menu(panel, again) {
     }, { "aria-pressed": isTable(panel) }) : null,
     h("a", { class: "csv", download: true, href: "", "aria-label": `Download CSV: ${title}` }, "Download CSV"),
     isDrawn(panel) ? act("Download SVG", "Download SVG", () => picture(panel)) : null,
-    act("Copy link", "Copy link", () => copy(panel)),
-    panel.definition ? act("Definition", "Definition", (event) => (event.target.closest(".tools").querySelector(".about").open = true)) : null));
+    act("Copy link", "Copy link", () => copy(`${location.href.split("#")[0]}#${panel.id}`)),
+    panel.definition ? act("Definition", "Show definition", (event) => (event.target.closest(".tools").querySelector(".about").open = true)) : null));
 }
 
-/** Copies the address of a panel; it also becomes the address of the page, since a browser may forbid the copy. */
-function copy(panel) {
-  history.replaceState(history.state, "", `${location.search}#${panel.id}`);
-  navigator.clipboard?.writeText(location.href).catch(() => {});
-}
-
-const LOOKS = ["fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity", "font", "opacity", "text-anchor"];
+const LOOKS = ["fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity", "font-family", "font-size", "opacity", "text-anchor"];
 
 /** Saves the chart of a panel as an SVG file with its own colours. */
 function picture(panel) {
@@ -120,7 +114,7 @@ function picture(panel) {
   const [from, to] = [svg, made].map((one) => [one, ...one.querySelectorAll("*")]);
   from.forEach((one, n) => {
     const style = getComputedStyle(one);
-    for (const name of LOOKS) to[n].setAttribute(name === "font" ? "style" : name, name === "font" ? `font: ${style.font}` : style.getPropertyValue(name));
+    for (const name of LOOKS) to[n].setAttribute(name, style.getPropertyValue(name));
   });
   made.prepend(s("rect", { width: "100%", height: "100%", fill: getComputedStyle(document.querySelector(".panel")).backgroundColor }), s("title", {}, panel.title));
   const href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(made)], { type: "image/svg+xml" }));
@@ -166,7 +160,7 @@ function tile(panel, data) {
   const against = data.compare && change(value, was, unit);
   return h("div", {},
     h("p", { class: "tile", "data-value": value ?? "", title: shown(value, unit) }, shown(value, unit, true)),
-    data.silent_ms ? h("p", { class: "wrong" }, `Silent for ${duration(data.silent_ms)}`) : null,
+    data.silent_ms ? h("p", { class: "silent" }, `Silent for ${duration(data.silent_ms)}`) : null,
     data.compare ? h("p", { class: "change", title: `${data.compare.name}: ${shown(was, unit)}` }, against ? [h("b", {}, against.text), ` vs ${shown(was, unit, true)}`] : `${data.compare.name}: no data`) : null,
     data.spark?.filter(([, one]) => one !== null).length > 2 ? spark(data.spark, new Set(data.spark_partial)) : null);
 }

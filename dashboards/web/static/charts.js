@@ -70,7 +70,7 @@ function shaped(panel, rows, palette, { compare, layer, partial = [], hidden }) 
 }
 
 /** Returns the colour of a series; series beyond the palette have its colours again, nearer to that of text. */
-const colour = (palette, name, n) => name === OTHER ? "var(--other)" : n < palette.length ? palette[n] : `color-mix(in srgb, ${palette[n % palette.length]} 55%, var(--ink))`;
+const colour = (palette, name, n) => name === OTHER ? "var(--other)" : n < palette.length ? palette[n] : `color-mix(in srgb, ${palette[n % palette.length]} 70%, var(--ink))`;
 
 /** Joins "80 % from" and "80 % to", the edges of one band, to one series. */
 function joinBands(series) {
@@ -97,7 +97,7 @@ function frame(panel, size, model, ...children) {
   return svg;
 }
 
-const linked = (address, shape) => (address ? s("a", { href: address, class: "into", tabindex: -1 }, shape) : shape);
+const linked = (address, shape, name) => (address ? s("a", { href: address, class: "into", tabindex: -1, "aria-label": name }, shape) : shape);
 
 /** Returns round numbers from `low` to at least `high`, at least `least` apart. */
 export function ticks(low, high, most = 5, least = 0) {
@@ -114,7 +114,7 @@ export function ticks(low, high, most = 5, least = 0) {
 }
 
 /** Draws the legend: buttons that hide and show series. */
-function legend(data, size, hidden, others = []) {
+function legend(data, size, hidden, others = [], filters = false) {
   const entries = data.series.filter((one) => !one.edge);
   const shapes = [];
   let [x, y] = [4, 16];
@@ -129,6 +129,7 @@ function legend(data, size, hidden, others = []) {
     const dashed = one.line && !one.high;
     const off = hidden?.has(one.name);
     shapes.push(s("g", { class: off ? "key off" : "key", role: "button", tabindex: n ? -1 : 0, "aria-pressed": String(!off), "aria-label": one.label, "data-series": one.name, "data-key": `key ${one.name}` },
+      s("title", {}, filters ? "Click to hide or show, Shift-click to filter by it" : "Click to hide or show"),
       s("rect", { x: at - 3, y: y - 16, width: 30 + text.length * CHAR, height: LINE, class: "hit" }),
       dashed ? s("line", { x1: at, x2: at + 20, y1: y - 4, y2: y - 4, stroke: one.paint, "stroke-width": 2.5, "stroke-dasharray": one.dash })
         : s("rect", { x: at, y: y - 10, width: 12, height: 12, rx: 2, fill: one.paint, "fill-opacity": one.opacity ?? 1 }),
@@ -152,7 +153,7 @@ function plane(panel, data, size, linkTo, { hidden, notes = [] }) {
   const previous = !data.compared ? [] : stacked && solid.length > 1 ? [positions.map((p) => solid.reduce((sum, one) => sum + (one.was(p) ?? 0), 0))]
     : visible.filter((one) => !one.high && !one.layer).slice(0, 3).map((one) => positions.map(one.was));
   const others = [...(data.compared ? [[data.before, "3 3"]] : []), ...(data.made ? [[`Forecast made on ${interval(data.made, 86400e3)}`, ""]] : [])];
-  const top = legend(data, size, hidden, others);
+  const top = legend(data, size, hidden, others, Boolean(panel.dimensions[1]?.filter));
   const sums = (sign) => positions.map((p) => solid.reduce((sum, one) => sum + Math.max(0, sign * (one.at(p) ?? 0)), 0) * sign);
   const all = [...(stacked ? [...sums(1), ...sums(-1)] : solid.flatMap((one) => positions.map(one.at))), ...lines.flatMap((one) => positions.map(one.at)),
     ...bands.flatMap((one) => [...positions.map(one.at), ...positions.map(one.high.at)]), ...previous.flat(), ...(panel.reference_lines ?? []).map((one) => one.value)].map((value) => value ?? 0);
@@ -275,7 +276,7 @@ function columns(panel, solid, data, stacked, { x, y, slot }, linkTo) {
       const to = (ends[value > 0] = from + value);
       const begin = stacked || solid.length === 1 ? x(n) - wide / 2 : x(n) - slot * 0.4 + wide * m;
       const bar = s("rect", { x: round(begin), width: round(wide), y: y(Math.max(from, to)), height: Math.max(0.5, round(Math.abs(y(from) - y(to)))), fill: one.paint, stroke: one.paint, class: data.partial.has(position) ? "partial" : "edge", "data-series": one.name });
-      return [linked(linkTo(panel.dimensions.length > 1 ? [position, one.name] : [position]), bar)];
+      return [linked(linkTo(panel.dimensions.length > 1 ? [position, one.name] : [position]), bar, `${data.text(position)}, ${one.label}: ${shown(value, one.unit)}`)];
     });
   });
 }

@@ -22,14 +22,22 @@ export function choice(label, values, chosen, change, more = {}) {
   return h("label", {}, `${label} `, h("select", { "data-key": label, onchange: (event) => change(event.target.value), ...more }, options));
 }
 
-function dated(text, name, value, others) {
-  return h("input", { type: "date", value, "aria-label": text, "data-key": name, max: "9999-12-31", onchange: (event) => event.target.value && go(changed({ ...others, [name]: event.target.value })) });
+/** Creates a date; a typed one is taken when it is left, or by Enter, since each digit makes another valid date. */
+function dated(text, name) {
+  const value = state().get(name) ?? "";
+  const take = ({ target }) => target.value && target.value !== (state().get(name) ?? "") && go(changed({ [name]: target.value }));
+  let typed = false;
+  return h("input", { type: "date", value, "aria-label": text, "data-key": name, max: "9999-12-31", onchange: (event) => typed || take(event), onblur: take,
+    onkeydown: (event) => {
+      typed = true;
+      if (event.key === "Enter") take(event);
+    } });
 }
 
 /** Creates the period: one that ends at the newest document, one of the calendar, or days; and what it is compared with. */
 export function range(board) {
   const address = state();
-  const [from, to] = [address.get("from") ?? "", address.get("to") ?? ""];
+  const from = address.get("from");
   const last = (address.get("last") ?? board.last).replace(/^1d$/, "24h");
   const own = board.last === "1d" ? "24h" : board.last;
   const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, `Last ${last}`], ...RANGES];
@@ -41,15 +49,14 @@ export function range(board) {
     return go(changed({ ...none, last: value === own ? "" : value }));
   };
   return [choice("Period", [...known, ...PERIODS, ["days", "Custom dates…"]], picked, set),
-    ...(from ? [dated("Start date", "from", from, { to }), dated("End date", "to", to, { from })] : []), ...comparison(address)];
+    ...(from ? [dated("Start date", "from"), dated("End date", "to")] : []), ...comparison(address)];
 }
 
 function comparison(address) {
   const kind = address.get("compare") ?? "";
-  const [from, to] = [address.get("compare_from") ?? "", address.get("compare_to") ?? ""];
   const length = present.to + 1 - present.from;
   const set = (value) => go(changed({ compare: value, compare_from: value === "custom" ? day(present.compare?.from_ms ?? present.from - length) : "", compare_to: value === "custom" ? day((present.compare?.to_ms ?? present.from) - 1) : "" }));
-  return [choice("Compare", COMPARISONS, kind, set), ...(kind === "custom" ? [dated("Compare from", "compare_from", from, { compare_to: to }), dated("Compare to", "compare_to", to, { compare_from: from })] : [])];
+  return [choice("Compare", COMPARISONS, kind, set), ...(kind === "custom" ? [dated("Compare from", "compare_from"), dated("Compare to", "compare_to")] : [])];
 }
 
 /** Creates a filter with several values, opened by mouse or keyboard. */

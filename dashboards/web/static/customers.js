@@ -38,7 +38,7 @@ export function draw(main, declared, { data, query }) {
     data.first ? h("a", { href: changed({ first: Math.max(0, data.first - page) || "" }) }, "Previous") : null, " ",
     last < data.total ? h("a", { href: changed({ first: last }) }, "Next") : null, " ",
     h("a", { class: "csv", download: true, href: `api/customers.csv?${csv(query)}` }, "Download CSV (first 500)"));
-  const list = data.rows.length ? table(columns, data.rows, { server })
+  const list = data.rows.length ? table(columns, data.rows, { server, cards: true })
     : h("p", { class: "state" }, "No customers match. ", h("span", {}, "Remove a filter. If the shop is empty, run `shopstream consume`."));
   put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, "All customers")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "List of customers" }, list));
 }

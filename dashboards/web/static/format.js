@@ -178,7 +178,7 @@ export function interval(ms, step) {
   return step > 20 * DAY ? `${month} ${year}` : `${step > 5 * DAY ? "Week of " : ""}${date} ${year}`;
 }
 
-/** Formats a tick of a time axis; the year or day stands where it changes from the tick `before`. */
+/** Formats a tick of a time axis; it has the year or day where this differs from the tick `before`. */
 export function tick(ms, step, before) {
   const [now, last] = [parts(ms), before === undefined ? null : parts(before)];
   if (step > 20 * DAY && step < Infinity) return `${now.month} ${now.year}`;

@@ -13,9 +13,21 @@ let at = null; // the mark shown: { svg, n, row, keyed }
 let dragged = null; // the marks selected: { svg, from, to, x }
 let moved = false;
 
-/** Announces a text to screen readers. */
-export function say(text) {
+/** Announces a text to screen readers; `seen` shows it for a while too. */
+export function say(text, seen = false) {
   live.textContent = text;
+  live.className = seen ? "toast" : "unseen";
+  if (seen) setTimeout(() => (live.className = "unseen"), 4000);
+}
+
+/** Copies an address, or shows it to be copied by hand where the browser forbids this. */
+export async function copy(address) {
+  try {
+    await navigator.clipboard.writeText(address);
+    say("Link copied", true);
+  } catch {
+    prompt("Link", address);
+  }
 }
 
 /** Listens on the whole page; `legend(svg, series)` hides or shows a series. */

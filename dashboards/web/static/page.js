@@ -5,7 +5,7 @@ import * as board from "./board.js";
 import * as controls from "./controls.js";
 import { h, put } from "./dom.js";
 import { ago, day, label, length, moment, wordsAre, writeNumbersOf, zoneIs, zoneName } from "./format.js";
-import { listen, say } from "./hover.js";
+import { copy, listen, say } from "./hover.js";
 
 const element = (id) => document.getElementById(id);
 const [main, bar, age, problem, chips] = ["main", "controls", "age", "problem", "chips"].map(element);
@@ -114,16 +114,15 @@ function tools() {
   const views = h("details", { class: "pop", ontoggle: async () => {
     if (!views.open) return;
     try {
-      views.lastChild.replaceChildren(await (await import("./views.js")).saved(say));
+      views.lastChild.replaceChildren(await (await import("./views.js")).saved((text) => say(text, true)));
     } catch (error) {
       views.lastChild.replaceChildren(h("p", { class: "wrong" }, error.message));
     }
   } }, h("summary", {}, "Saved views"), h("div", {}));
-  const copied = () => navigator.clipboard?.writeText(location.href).then(() => say("Link copied"), () => say("Copy the address of this page"));
   element("tools").replaceChildren(declared.writable ? views : "", h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
     h("a", { id: "csv", download: true, href: "", hidden: true }, "Download CSV of all panels"),
     h("button", { type: "button", onclick: () => print() }, "Print or save as PDF"),
-    h("button", { type: "button", onclick: copied }, "Copy link"))));
+    h("button", { type: "button", onclick: () => copy(location.href) }, "Copy link"))));
 }
 
 async function load(moved) {
@@ -158,8 +157,10 @@ async function draw(signal, moved) {
   if (!shows) throw new Problem(`Page "${name.slice(0, 100)}" doesn't exist.`, "Choose one from the menu.", true);
   if (!dashboard()) opened = null;
   lastLoad = { now: Date.now(), ...shows() };
+  const people = Object.fromEntries(declared.customers.filters.map(({ field }) => [field, state().getAll(field)]).filter(([, values]) => values.length));
   const offered = (dashboard() ? dashboard().filters : name === "customers" ? declared.customers.filters : []).map((one) => one.field);
-  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []), ...hints());
+  put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []),
+    dashboard() && Object.keys(people).length ? h("a", { href: link({ ...controls.lasting(Object.keys(filters)), view: "customers" }), "data-key": "people" }, "Show these customers") : "", ...hints());
   element("csv").hidden = !dashboard();
   document.documentElement.style.setProperty("--bar", `${getComputedStyle(element("bar")).position === "sticky" ? element("bar").offsetHeight : 0}px`);
   main.classList.remove("old");
@@ -218,7 +219,7 @@ async function drawBoard(dashboard, signal) {
     opened.board.show(response, absent);
     element("csv").setAttribute("href", `api/board.csv?${address}`);
     element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
-    return { newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+    return { now: Date.now() - (response.stale_ms ?? 0), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
   };
 }
 
@@ -284,11 +285,18 @@ const close = (box) => {
   if (inside) box.querySelector("summary").focus();
 };
 document.addEventListener("click", ({ target }) => {
-  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target)) box.open = false;
+  for (const box of document.querySelectorAll("details.pop[open]")) if (!box.contains(target) || target.closest("a")) box.open = false;
   const fold = target.closest?.(".fold");
   if (fold) fold.setAttribute("aria-expanded", fold.getAttribute("aria-expanded") === "false");
   else if (target.closest?.("nav a")) document.querySelector("header .fold").setAttribute("aria-expanded", "false");
 });
+document.addEventListener("toggle", ({ target }) => {
+  const box = target.matches(".pop[open]") && target.lastElementChild;
+  if (!box) return;
+  // inside the window
+  box.style.left = "0px";
+  box.style.left = `${Math.min(0, innerWidth - 12 - box.getBoundingClientRect().right)}px`;
+}, true);
 document.addEventListener("keydown", ({ key }) => key === "Escape" && document.querySelectorAll("details.pop[open]").forEach(close));
 listen((svg, series, only) => {
   const panel = svg.closest(".panel")?.id;

@@ -10,10 +10,10 @@ const sortings = new Map();
  * Creates a table.
  *
  * columns: label, unit, and optionally id, field (whose values have words), help, title(row), node(row) -> element, value(row), link(row) -> address, and
- * mark(value, row) -> text after the value. key: key of the order of rows, which is part of the address if `kept`;
+ * mark(value, row) -> text after the value. On a phone the rows are `cards`. key: key of the order of rows, which is part of the address if `kept`;
  * server: { by, rising, turn(column) } if the server sorts.
  */
-export function table(columns, rows, { key, caption, server, redraw, kept } = {}) {
+export function table(columns, rows, { key, caption, server, redraw, kept, cards } = {}) {
   const stored = state().getAll("order").map((one) => one.split("~")).find(([name]) => name === key);
   const order = server ?? (kept && stored ? { by: stored[1], rising: stored[2] === "up" } : sortings.get(key));
   const cells = rows.map((row) => ({ row, values: columns.map((one, n) => (one.value ? one.value(row) : row[n]) ?? null) }));
@@ -35,7 +35,7 @@ export function table(columns, rows, { key, caption, server, redraw, kept } = {}
   const forms = columns.map((column, n) => column.form ?? (column.field && (column.unit ?? "text") === "text" ? (value) => label(column.field, value)
     : isNumber(column) ? formOf(cells.map((one) => one.values[n]), column.unit) : (value) => shown(value, column.unit)));
   const body = cells.map(({ row, values }) => h("tr", {}, columns.map((column, n) => cell(column, row, values[n], n, forms[n]))));
-  const made = h("table", {}, caption ? h("caption", {}, caption) : null, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body));
+  const made = h("table", { class: cards ? "cards" : null }, caption ? h("caption", {}, caption) : null, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body));
   oneStop(made);
   return made;
 }
@@ -55,7 +55,7 @@ function cell(column, row, value, n, form) {
   const text = form(value) + (column.mark?.(value, row) ?? "");
   const address = value === null ? null : column.link?.(row);
   const inner = column.node ? column.node(row) : h(address ? "a" : "bdi", address ? { href: address, "data-key": `${n} ${address}` } : {}, text);
-  return h("td", { class: isNumber(column) ? "number" : null, title: column.title?.(row) }, inner);
+  return h("td", { class: isNumber(column) ? "number" : null, "data-label": column.label, title: column.title?.(row) }, inner);
 }
 
 function by(position, rising) {

@@ -10,7 +10,7 @@ export async function saved(say) {
     await ask(path, "", null, body);
     await load();
   };
-  const tell = (act, done) => async (event) => {
+  const attempt = (act, done) => async (event) => {
     event.preventDefault();
     try {
       await act(event);
@@ -22,16 +22,16 @@ export async function saved(say) {
   async function load() {
     const { views } = await ask("views", "");
     const name = h("input", { required: true, maxlength: 100, "aria-label": "Name of the view", placeholder: "Name of this view" });
-    const save = tell(() => name.reportValidity() && send("views", { name: name.value, address: location.search }), "View saved");
+    const save = attempt(() => name.reportValidity() && send("views", { name: name.value, address: location.search }), "View saved");
     list.replaceChildren(...views.map((one) => h("p", {}, h("a", { href: one.address }, one.name),
-      h("button", { type: "button", "aria-label": `Rename view ${one.name}`, onclick: tell(async () => {
+      h("button", { type: "button", "aria-label": `Rename view ${one.name}`, onclick: attempt(async () => {
         const other = prompt("New name of the view", one.name);
         if (other && other !== one.name) {
           await send("views", { name: other, address: one.address });
           await send("views/delete", { id: one.id });
         }
       }, "View renamed") }, "Rename"),
-      h("button", { type: "button", "aria-label": `Delete view ${one.name}`, onclick: tell(() => send("views/delete", { id: one.id }), "View deleted") }, "Delete"))),
+      h("button", { type: "button", "aria-label": `Delete view ${one.name}`, onclick: attempt(() => send("views/delete", { id: one.id }), "View deleted") }, "Delete"))),
     views.length ? "" : h("p", {}, "No saved views yet."), h("p", {}, name, h("button", { type: "button", onclick: save }, "Save this view")));
   }
   await load();

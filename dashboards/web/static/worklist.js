@@ -59,7 +59,7 @@ export function draw(main, declared, data) {
 }
 
 function rowsOf(name, columns, rows) {
-  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": name }, h("table", {},
+  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": name }, h("table", { class: "cards" },
     h("thead", {}, h("tr", {}, columns.map(([text, , number]) => h("th", { scope: "col", class: number ? "number" : null }, text)))),
-    h("tbody", {}, rows.map((row) => h("tr", { "data-version": row.version }, columns.map(([, cell, number]) => h("td", { class: number ? "number" : null }, cell(row))))))));
+    h("tbody", {}, rows.map((row) => h("tr", { "data-version": row.version }, columns.map(([text, cell, number]) => h("td", { class: number ? "number" : null, "data-label": text }, cell(row))))))));
 }
