@@ -154,10 +154,10 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
 
 
 def _drill_downs(panel: Panel) -> Json:
-    """Return the drill-down of a click on a value to its documents in Discover, which takes only one layer."""
+    """Return the drill-down of a click on a value to Discover, which takes only one layer of documents."""
     valued = any(isinstance(dimension, Terms) for dimension in panel.dimensions)
     lines = any(isinstance(figure, Measure) and figure.line for figure in panel.measures)
-    if not valued or lines or panel.layer is not None or panel.reference_lines:
+    if not valued or lines or panel.layer is not None:
         return {}
     event = {
         "eventId": f"{panel.id}-discover",

@@ -115,8 +115,9 @@ def test_a_figure_below_zero_is_a_negated_formula(made):
     assert sum(row["m1"] for row in rows) == -sum(d["stage"] == "purchase" for d in in_span(made["sessions"])) < 0
 
 
-def test_values_cannot_be_ranked_by_a_formula():
-    ranked = panel_of(measures=(replace(VISITS, below=True),), dimensions=(Terms("Device", "device", by="Visits"),))
+@pytest.mark.parametrize("figures", [(replace(VISITS, below=True),), (VISITS, replace(BOUGHT, line=True))])
+def test_values_cannot_be_ranked_by_a_formula_or_a_figure_of_another_layer(figures):
+    ranked = panel_of(measures=figures, dimensions=(Terms("Device", "device", by="Visits"),))
     with pytest.raises(ValueError, match="cannot rank device by Visits"):
         saved(ranked)
 
@@ -347,13 +348,15 @@ def test_states_of_orders_have_fixed_colours_and_other_splits_a_palette():
     assert drawn["palette"]["name"] == "default"
 
 
-def test_values_of_a_panel_with_one_layer_lead_to_discover():
+def test_values_of_a_panel_with_one_layer_of_documents_lead_to_discover():
     by_device = (Terms("Device", "device", by="Visits"),)
     (event,) = config_of(panel_of(dimensions=by_device))["enhancements"]["dynamicActions"]["events"]
     assert event["action"]["factoryId"] == "OPEN_IN_DISCOVER_DRILLDOWN"
     assert event["triggers"] == ["FILTER_TRIGGER"]
     goal = (ReferenceLine("Goal", 5),)
-    assert config_of(panel_of(dimensions=by_device, reference_lines=goal))["enhancements"] == {}
+    assert config_of(panel_of(dimensions=by_device, reference_lines=goal))["enhancements"] != {}
+    stages = (Terms("Device", "device"),)
+    assert config_of(panel_of(dimensions=stages, measures=(VISITS, replace(BOUGHT, line=True))))["enhancements"] == {}
     assert config_of(panel_of())["enhancements"] == {}
 
 
