@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -24,8 +25,8 @@ import msgspec
 
 from connectors.clock import iso, wall_clock_ms
 from connectors.kafka.client import consumer_config, open_consumer
+from connectors.kafka.offsets import FencedError, commit_with_retry, committed, partitions_of, try_commit, watermarks
 from connectors.kafka.offsets import commit as commit_offsets
-from connectors.kafka.offsets import commit_with_retry, committed, partitions_of, try_commit, watermarks
 from connectors.kafka.source import CommittedOffset, Partition, Source
 from consumers.notifications.delivery import Courier, Target
 from consumers.notifications.message import Notification
@@ -42,6 +43,8 @@ WAITING_MAX: Final = 10_000
 """Alerts that a target may be behind before reading pauses."""
 METADATA_CHARS_MAX: Final = 4_000
 """Brokers accept 4,096 bytes. Without positions, targets that are ahead get some alerts again."""
+LEAVE_S: Final = 15
+"""Seconds after which a former process is no member of the group: longer than its session (8 s)."""
 JOIN_S: Final = 25.0
 """Longest wait for running attempts at the end; longer than the time-outs of one attempt."""
 
@@ -115,8 +118,13 @@ class Follower:
         Raises:
             ShopstreamError: Kafka refuses or does not answer, or a note cannot be written.
         """
-        consumer = open_consumer(consumer_config(self.properties, group_name(self.run, GROUP), self.instance_id))
-        begin(consumer, self.run, self.on_message)
+        group = group_name(self.run, GROUP)
+        # apart from the member: the commit of a static member that has not joined is a fatal error of its client
+        with closing(open_consumer(consumer_config(self.properties, group))) as outside:
+            begin(outside, self.run, self.on_message, sleep)
+        consumer = open_consumer(consumer_config(self.properties, group, self.instance_id))
+        names = ", ".join(target.name for target in self.targets)
+        self.on_message(f"following the alerts of {self.run}: {names}")
         self._source = source = Source(consumer, self.run, [ALERT_TOPIC])
         self._queues = {target.name: SimpleQueue() for target in self.targets}
 
@@ -250,7 +258,7 @@ class Follower:
         self.on_message(f"{name}: an alert is set aside: {reason}")
 
 
-def begin(consumer: Any, run: str, on_message: Callable[[str], None]) -> None:
+def begin(consumer: Any, run: str, on_message: Callable[[str], None], sleep: Callable[[float], None]) -> None:
     """Commit the position at which the group begins, of each partition without a usable one.
 
     A new group begins at the end. A group whose next alerts are deleted begins at the first retained one.
@@ -270,7 +278,16 @@ def begin(consumer: Any, run: str, on_message: Callable[[str], None]) -> None:
             lost = low - position[0] if position[0] < low else 0
             text = f"{lost:,} alerts were deleted before they were read" if lost else "the topic was created again"
             on_message(f"{partition.topic}[{partition.partition}]: {text}; reading begins at its first alert")
-    commit_with_retry(lambda: commit_offsets(consumer, starts))
+    for left in reversed(range(LEAVE_S)):
+        try:
+            commit_with_retry(lambda: commit_offsets(consumer, starts))
+        except FencedError:
+            # the group accepts it when it has no member; a former process is one until its session ends
+            if not left:
+                raise
+            sleep(1.0)
+        else:
+            return
 
 
 def _positions(metadata: str) -> dict[str, int]:

@@ -26,7 +26,7 @@ from connectors.files import private_folder, read_note, write_note
 from connectors.formats.money_format import MoneyFormat
 from consumers.notifications.delivery import Courier, Target
 from consumers.notifications.message import Entry, Notification, customer_url, one_line
-from dashboards.boards.data import ALERTS, AT_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
+from dashboards.boards.data import ALERTS, HIGH_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
 from dashboards.boards.now import CONVERSION
 from dashboards.panels import Data, Figure, Measure, Panel, Position, Span
 from dashboards.queries import query, rows
@@ -55,7 +55,7 @@ GIVE_UP_REPEATED_S: Final = 6 * 3_600.0
 """The same of a schedule: the next digest must not wait for a target that does not answer."""
 CHECK_EVERY_S: Final = 30.0
 STOP_POLL_S: Final = 0.2
-_NEW_ALERTS: Final = Measure("Alerts", "count", where=AT_RISK)
+_NEW_ALERTS: Final = Measure("Alerts", "count", where=HIGH_RISK)
 FIGURES: Final[Mapping[str, tuple[Data, Figure]]] = {
     "revenue": (ORDERS, REVENUE),
     "orders": (ORDERS, ORDER_COUNT),

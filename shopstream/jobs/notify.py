@@ -172,7 +172,6 @@ def follow_alerts(settings: Settings, stopped: Callable[[], bool], on_message: O
             kafka, settings.run, _instance_id(settings), receivers, settings.notify.give_up_after_s, composer(settings),
             set_aside_file(settings), on_message,
         )  # fmt: skip
-        on_message(f"following the alerts of {settings.run}: {', '.join(one.name for one in receivers)}")
         follower.follow(stopped, time.monotonic, time.sleep)
     return {courier.target.name: courier.counts for courier in follower.couriers}
 

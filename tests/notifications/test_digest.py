@@ -100,7 +100,7 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run
     assert body["facts"] == {
         "Revenue": "€42.50 (+70% against the day before)",
         "Orders": "2 (unchanged against the day before)",
-        "Conversion": "25% (-50% against the day before)",
+        "Conversion rate": "25% (-50% against the day before)",
         "Alerts": "2 (none in the day before)",
     }
     assert (body["type"], body["title"]) == ("digest.day", f"{shop_run}: day 2026-05-19")
@@ -141,7 +141,7 @@ def test_digest_without_data_says_so(client, run_name, settings):
         assert send(settings(run_name, web=web))[0] == []
         (body,) = web.bodies()
     assert body["facts"]["Orders"] == "0 (none in the day before)"
-    assert body["facts"]["Conversion"] == "none"
+    assert body["facts"]["Conversion rate"] == "none"
     assert body["entries"] == []
 
 
