@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import elasticsearch
-from elasticsearch import Elasticsearch
+from elasticsearch import Elasticsearch, helpers
 
-from connectors.elasticsearch.client import readable_error
+from connectors.elasticsearch.client import delete_documents, readable_error, translate_errors
 from connectors.elasticsearch.mappings import alias
 from features.errors import ShopstreamError
 
@@ -114,6 +114,34 @@ class Workspace:
             raise readable_error(error, f"The index {name}") from error
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             raise readable_error(error, f"The index {name}") from error
+
+
+def copy_documents(client: Elasticsearch, source: str, target: str) -> int:
+    """Make the documents of an index those of another one; return their number.
+
+    Args:
+        client: Elasticsearch client.
+        source: concrete index to read; a missing one changes nothing.
+        target: concrete index, whose other documents are deleted.
+
+    Raises:
+        ShopstreamError: Elasticsearch does not answer, or refuses.
+    """
+    with translate_errors(f"The copy of {source} to {target}"):
+        if not client.indices.exists(index=source):
+            return 0
+        for index in (source, target):
+            client.indices.refresh(index=index)
+        documents = [(hit["_id"], hit["_source"]) for hit in helpers.scan(client, index=source)]
+        others = {hit["_id"] for hit in helpers.scan(client, index=target, _source=False)} - {
+            key for key, _ in documents
+        }
+        delete_documents(client, target, sorted(others))
+        actions = [{"_index": target, "_id": key, "_source": document} for key, document in documents]
+        _, failed = helpers.bulk(client, actions, refresh=True, raise_on_error=False)
+    if failed:
+        raise ShopstreamError(f"Documents of {source} could not be copied to {target}: {failed}.", "Try again.")
+    return len(documents)
 
 
 def _known(version: str) -> dict[str, int]:

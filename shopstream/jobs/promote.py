@@ -9,13 +9,14 @@ from typing import Final
 
 from connectors.elasticsearch import aliases
 from connectors.elasticsearch.client import connection, elastic_connection, open_client
-from connectors.elasticsearch.mappings import alias
+from connectors.elasticsearch.mappings import alias, write_index
+from connectors.elasticsearch.workspace import copy_documents
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.client import consumer_config, open_consumer
 from connectors.kafka.offsets import committed, partitions_of
 from consumers.checkpoints.inventory import unwritten_rows
 from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed
-from consumers.index_definitions import INDICES, run_definitions
+from consumers.index_definitions import INDICES, run_definitions, workspace_definitions
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 from shopstream import embedded
@@ -121,12 +122,23 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
 
 
 def promote(settings: Settings, run: str) -> None:
-    """Point the aliases of the alias set `settings.run` to `run`.
+    """Point the aliases of the alias set `settings.run` to `run`, which takes over what readers of the page wrote.
+
+    A state, note or view that is written in the second between the copy and the move stays with the former run.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer or refuses, or the run has no indices.
     """
     with open_client(elastic_connection(embedded.elastic_endpoint(settings))) as client:
+        before = aliases.run_of_alias_set(client, settings.run)
+        if (
+            before is not None
+            and before != run
+            and aliases.aliases_by_index(client, run, run_definitions(contact=False))
+        ):
+            aliases.install(client, run, workspace_definitions())
+            for definition in workspace_definitions():
+                copy_documents(client, write_index(before, definition.name), write_index(run, definition.name))
         aliases.promote(client, settings.run, run, run_definitions(contact=False))
 
 

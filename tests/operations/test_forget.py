@@ -58,12 +58,17 @@ def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tm
     archive(bench, folder)
     everywhere = {"topic", "letters", "index", "checkpoints", "archive"}
     assert holders(places(bench, folder)) == everywhere
+    for customer in ("ann", "bob"):
+        state = {"customer_id": customer, "state": "done", "at_ts": 1, "until_ts": 2, "as_of_ts": 0}
+        bench.client.index(index=f"{bench.run}-contacts", id=customer, document=state, refresh=True)
 
     output = terminal.type("forget", "ann", "--yes")
     after = places(bench, folder)
     assert holders(after) == {"topic", "letters"}, "what only time or --force-compaction takes away"
     assert "older records stay in the log" in " ".join(output.split())
     assert "with the profile (" in output
+    assert "the state on the work list was deleted" in " ".join(output.split())
+    assert [state["customer_id"] for state in bench.documents("contacts")] == ["bob"]
     assert not [secret for secret in SECRETS if secret.decode() in output]
     his = (b"Yardley", b"gender-of-bob")
     assert holders(after, his) == everywhere

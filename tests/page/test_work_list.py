@@ -29,40 +29,35 @@ from training.predict import COLUMNS, matrix
 NOW = 1_779_280_440_000
 DAY = 86_400_000
 
-amounts = st.one_of(st.none(), st.integers(0, 40).map(lambda n: n / 4), st.floats(0, 1e6))
-people = st.lists(
-    st.fixed_dictionaries(
-        {
-            "churn_probability": st.one_of(st.none(), st.sampled_from([0.6, 0.75, 0.9, 1.0]), st.floats(0.5, 1)),
-            "churn_risk": st.sampled_from(["medium", "high", "critical"]),
-            "days_since_visit": st.one_of(st.none(), st.sampled_from([0.0, 59.9, 60.0, 60.01, 200.0])),
-            "expected_revenue_90d": amounts,
-            "revenue_365d": amounts,
-            "state": st.sampled_from([None, None, None, "done", "snoozed", "over", "alerted"]),
-        }
-    ),
-    max_size=40,
-)
+PROBABILITIES = (None, 0.5, 0.6, 0.75, 0.75, 0.9, 0.99, 1.0)
+WORTHS = (None, 0.0, 1.0, 2.5, 4.0, 4.0, 7.25, 10.0)
+PAUSES = (None, 0.0, 3.0, 30.0, 59.9, 60.0, 60.0, 60.01, 200.0)
+CONTACT_TIMES = (NOW - 2 * DAY, NOW - DAY)
 
 
-def documents_of(drawn):
-    """Customers, their states and alerts."""
+def documents_of(seed, count):
+    """Customers of few different figures, so that many are equal; their states and alerts."""
+    rng = np.random.default_rng(seed)
+
+    def one_of(values):
+        return values[int(rng.integers(len(values)))]
+
     customers, contacts, alerts = [], [], []
-    for n, one in enumerate(drawn):
-        key, state = f"c{n * 7 % 41:02d}", one["state"]
+    for n in range(count):
+        key = f"c{n * 7 % 41:02d}"
         customers.append(
-            {name: value for name, value in one.items() if name != "state"} | {"customer_id": key, "as_of": NOW}
-        )
-        if state:
-            kind, until = (
-                ("snoozed" if state in ("snoozed", "over") else "done"),
-                NOW + (-1 if state == "over" else DAY),
-            )
-            contacts.append({"customer_id": key, "state": kind, "until_ts": until, "as_of_ts": NOW - DAY, "at_ts": NOW})
-        if state == "alerted":
-            alerts.append({"customer_id": key, "ts": NOW - DAY + 1})
-        elif state == "done":
-            alerts.append({"customer_id": key, "ts": NOW - DAY})
+            {
+                "customer_id": key, "as_of": NOW, "churn_probability": one_of(PROBABILITIES),
+                "churn_risk": one_of(("medium", "high", "critical", "critical")), "days_since_visit": one_of(PAUSES),
+                "expected_revenue_90d": one_of(WORTHS), "revenue_365d": one_of(WORTHS),
+            }
+        )  # fmt: skip
+        if rng.random() < 0.4:
+            until, as_of = one_of((NOW - 1, NOW, NOW + 1, NOW + DAY)), one_of(CONTACT_TIMES)
+            state = one_of(("done", "done", "snoozed"))
+            contacts.append({"customer_id": key, "state": state, "until_ts": until, "as_of_ts": as_of, "at_ts": NOW})
+        if rng.random() < 0.5:
+            alerts.append({"customer_id": key, "ts": one_of(CONTACT_TIMES) + one_of((0, 1))})
     return customers, contacts, alerts
 
 
@@ -93,9 +88,9 @@ def brute_force(customers, contacts, alerts):
     return [key for _, key in sorted(ranked)]
 
 
-@given(people, st.integers(0, 6), st.integers(0, 9), st.integers(1, 5))
-def test_part_of_the_list_equals_that_of_the_whole_ranking(drawn, first, size, batch):
-    customers, contacts, alerts = documents_of(drawn)
+@given(st.integers(0, 2**32), st.integers(0, 41), st.integers(0, 6), st.integers(0, 9), st.integers(1, 5))
+def test_part_of_the_list_equals_that_of_the_whole_ranking(seed, count, first, size, batch):
+    customers, contacts, alerts = documents_of(seed, count)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work_list_routes, "BATCH", batch)
         ranked = work_list(PlayedSearch(customers, contacts, alerts), NOW, first, size)
@@ -122,6 +117,22 @@ def test_reading_ends_when_no_unread_customer_can_be_among_the_first():
 def test_customer_of_less_worth_but_higher_probability_comes_first():
     search = PlayedSearch([customer("rich", 100.0, 0.6), customer("sure", 90.0, 0.99)])
     assert [one.customer_id for one in work_list(search, NOW).rows] == ["sure", "rich"]
+
+
+def test_unread_customer_of_an_equal_product_comes_before_a_later_id():
+    search = PlayedSearch([customer("z", 10.0, 0.5), customer("b", 5.0, 0.5), customer("c", 5.0, 1.0)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work_list_routes, "BATCH", 2)
+        assert [one.customer_id for one in work_list(search, NOW, size=1).rows] == ["c"]
+
+
+def test_alert_at_the_time_of_the_row_is_not_newer_than_the_contact():
+    contacts = [
+        {"customer_id": key, "state": "done", "until_ts": NOW + DAY, "as_of_ts": as_of}
+        for key, as_of in (("a", NOW - DAY), ("b", NOW - 2 * DAY))
+    ]
+    alerts = [{"customer_id": "a", "ts": NOW - DAY}]
+    assert hidden_customers(PlayedSearch(alerts=alerts), contacts, NOW) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +246,7 @@ def test_input_without_numbers_has_its_label(name):
         ("session_duration_mean_30d", ROW, "Visits of 1 min 35 s on average in the last 30 days"),
         ("something_else", ROW, "Something else"),
         ("conversion_rate_30d", {"sessions_30d": 0, "conversion_rate_30d": None}, "No visit in the last 30 days"),
-        ("conversion_rate_30d", {}, "Visits without orders"),
+        ("conversion_rate_30d", {}, DRIVER_LABELS["conversion_rate_30d"]),
         ("cart_abandon_rate_30d", {"cart_sessions_30d": 0}, "No visit with a cart in the last 30 days"),
     ],
 )  # fmt: skip
