@@ -59,7 +59,7 @@ def test_copy_of_the_example_gets_generated_secrets(value, env_tool, tmp_path):
             loaded(env_tool.settings(copied))
     assert env_tool.main(folder) == 0
     made = env_tool.settings((folder / ".env").read_text())
-    assert len({made[name] for name in names}) == len(names) == 9
+    assert len({made[name] for name in names}) == len(names) == 10
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{32}", made[name]) for name in names)
     loaded(made)
     before = (folder / ".env").read_text()
