@@ -19,10 +19,13 @@ from connectors.elasticsearch.search import Searcher
 from connectors.elasticsearch.workspace import Workspace
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source
+from dashboards.web.request_queue import Limits
 from features.calendar import UTC_CALENDAR
 from shopstream import embedded as known_servers
 from shopstream.jobs.serve_dashboards import Listening, action_texts, serve_source
 
+NEVER_FRESH = Limits(fresh_s=-1.0)
+"""Tests write documents beside the page, and read them at once."""
 HOSTILE = (
     "<script>window.hacked=1</script>",
     "=cmd|' /C calc'!A0",
@@ -107,7 +110,7 @@ def page_client(server_settings, servers):
 def source_of(run, search, customer_table, calendar=UTC_CALENDAR, workspace=None):
     return Source(
         DASHBOARDS, run, search, customer_table, lambda: NOW + 60_000, time.monotonic, lambda: calendar,
-        actions=action_texts(), workspace=workspace,
+        actions=action_texts(), workspace=workspace, limits=NEVER_FRESH,
     )  # fmt: skip
 
 
