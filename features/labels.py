@@ -190,6 +190,10 @@ _VALUES: Final[Mapping[str, Mapping[str, str]]] = {
     "gender": {"female": "Female", "male": "Male", "other": "Other"},
     "churn_reasons": DRIVER_LABELS,
     "feature": {**FEATURE_LABELS, **SCORE_LABELS},
+    "state": {
+        "starting": "Starting", "running": "Running", "at end": "Up to date", "stopping": "Stopping", "done": "Done",
+        "waiting": "Waiting", "dead": "Failed", "snoozed": "Snoozed",
+    },
     "role": {
         "features": "Features", "index": "Index", "archive": "Archive", "map": "Map", "producer": "Producer",
     },
