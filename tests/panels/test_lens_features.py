@@ -260,6 +260,8 @@ def test_values_of_fields_are_shown_in_words():
     assert "country" not in formats
     labels = json.loads(objects["index-pattern", "shop-customers"]["attributes"]["fieldAttrs"])
     assert labels["churn_risk"] == {"customLabel": "Churn risk"}
+    selected = formats_of(saved(panel_of(measures=(BOUGHT,))), "shop-sessions")["stage"]["params"]["lookupEntries"]
+    assert {"key": "purchase", "value": "Order"} in selected
     trend = saved(panel_of(data=COHORTS, dimensions=(Terms("Country", "country"),)))
     entries = formats_of(trend, "shop-cohorts")["country"]["params"]["lookupEntries"]
     assert {"key": "(none)", "value": "Not set"} in entries
