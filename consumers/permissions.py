@@ -125,6 +125,10 @@ KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaPermission, ..
 ElasticDuty = Literal["write", "read", "page", "admin"]
 
 
+PAGE_ACTIONS: Final = ("indices:data/write/index*", "indices:data/write/bulk*", "delete")
+"""Rights of the page on the indices of its readers. The privilege `index` could also change mappings."""
+
+
 def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
     """Return the Elasticsearch role for a duty, in the format of `PUT /_security/role/NAME` and `roles.yml`.
 
@@ -155,7 +159,7 @@ def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
         indices.append({"names": _index_names(run, ("pipeline",)), "privileges": ["delete"]})
     if duty == "page":
         # documents only: the indices exist from the run's start
-        indices.append({"names": _index_names(run, tuple(WORKSPACE_FIELDS)), "privileges": ["index", "delete"]})
+        indices.append({"names": _index_names(run, tuple(WORKSPACE_FIELDS)), "privileges": list(PAGE_ACTIONS)})
     return {"cluster": cluster[duty], "indices": indices}
 
 

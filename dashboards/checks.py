@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, Protocol
 
 from dashboards.boards.data import EVENTS, ORDERS, SESSIONS
 from dashboards.comparisons import aligned, comparison_query, days_before, is_compared
-from dashboards.panels import Dashboard, Data, Panel, Span
-from dashboards.queries import as_of_panel, fields_of, has_spark, layer_panel, query, rows
+from dashboards.panels import Dashboard, Data, Panel, Span, as_of_panel, layer_panel
+from dashboards.queries import fields_of, has_spark, query, rows
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError
 from features.schema import FieldKind

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dashboards.conditions import kql
 from dashboards.kibana.columns import formula
-from dashboards.panels import Dashboard, Dimension, Panel, Steps, Terms, Time, Window
+from dashboards.panels import Dashboard, Dimension, Figure, Layer, Measure, Panel, Steps, Terms, Time, Window
 
 
 def explained(dashboards: Sequence[Dashboard]) -> str:
@@ -34,7 +34,7 @@ def _days(days: int) -> str:
 
 
 def _cell(panel: Panel) -> str:
-    figures = [f"{figure.label}: {_code(formula(figure))}" for figure in panel.measures]
+    figures = [_figure(figure) for figure in panel.measures]
     parts = [f"of {_code(panel.data.index)}"]
     if panel.where:
         parts.append(f"where {_code(kql(panel.where))}")
@@ -44,8 +44,24 @@ def _cell(panel: Panel) -> str:
         parts.append(_window(panel.window))
     if panel.whole_shop:
         parts.append("of the whole shop whatever the filters are")
+    if panel.layer is not None:
+        parts.append(_layer(panel.layer))
+    if panel.reference_lines:
+        parts.append("lines at " + " and ".join(f"{line.value:g}" for line in panel.reference_lines))
     text = ("<br>" if len(figures) > 1 else "; ").join(["<br>".join(figures), "; ".join(parts)]) + "."
     return (f"{text} {panel.note}" if panel.note else text).replace("|", "\\|")
+
+
+def _figure(figure: Figure) -> str:
+    below = " below zero" if isinstance(figure, Measure) and figure.below else ""
+    line = " as a line" if isinstance(figure, Measure) and figure.line else ""
+    return f"{figure.label}{below}{line}: {_code(formula(figure))}"
+
+
+def _layer(layer: Layer) -> str:
+    names = ", ".join(figure.label for figure in layer.measures)
+    where = f" where {_code(kql(layer.where))}" if layer.where else ""
+    return f"with {names} of {_code(layer.data.index)}{where} over it"
 
 
 def _dimension(dimension: Dimension) -> str:
@@ -54,8 +70,9 @@ def _dimension(dimension: Dimension) -> str:
             return "time" if every == "auto" else every
         case Steps(steps=steps):
             return "<br>".join([f"{dimension.label.lower()}:", *(f"{label}: {_code(kql(w))}" for label, w in steps)])
-        case Terms(field=field, size=size, by=by):
-            return f"{_code(field)} ({size} by {by.lower()})" if by and size > 1 else _code(field)
+        case Terms(field=field, size=size, by=by, other=other):
+            further = " and all others" if other else ""
+            return f"{_code(field)} ({size} by {by.lower()}{further})" if by and size > 1 else _code(field)
 
 
 def _window(window: Window) -> str:

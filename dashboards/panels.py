@@ -16,7 +16,7 @@ of the dashboard apply to every panel without `whole_shop`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from dashboards.conditions import Where
@@ -306,3 +306,30 @@ class Span:
 def plain(figure: Figure) -> tuple[Measure, ...]:
     """Return the measures that make up a figure."""
     return (figure,) if isinstance(figure, Measure) else (figure.over, figure.under)
+
+
+def time_position(panel: Panel) -> int | None:
+    """Return the position of the time axis among the dimensions of a panel; None without one."""
+    return next((n for n, dimension in enumerate(panel.dimensions) if isinstance(dimension, Time)), None)
+
+
+def layer_panel(panel: Panel) -> Panel | None:
+    """Return the layer of a panel as a panel of its own; None without a layer."""
+    layer = panel.layer
+    if layer is None:
+        return None
+    return replace(
+        panel, data=layer.data, measures=layer.measures, dimensions=(layer.time,), where=layer.where, layer=None
+    )
+
+
+def as_of_panel(panel: Panel) -> Panel | None:
+    """Return the time at which the layer of a panel was computed, as a tile over all times; None without one."""
+    layer = panel.layer
+    if layer is None or layer.as_of is None:
+        return None
+    data = replace(layer.data, time_field=None)
+    return replace(
+        panel, chart="metric", data=data, measures=(layer.as_of,), dimensions=(), where=layer.where, layer=None,
+        window=None,
+    )  # fmt: skip

@@ -6,10 +6,11 @@ percentiles. Uses no scripts and no pipeline aggregations.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
@@ -17,7 +18,22 @@ import numpy as np
 
 from connectors.formats.money_format import DECIMALS_MAX, round_amount
 from dashboards.conditions import Ago, Where, any_of, dsl
-from dashboards.panels import OTHER, Dimension, Every, Figure, Measure, Panel, Ratio, Span, Steps, Terms, Time, plain
+from dashboards.panels import (
+    OTHER,
+    Dimension,
+    Every,
+    Figure,
+    Measure,
+    Op,
+    Panel,
+    Ratio,
+    Span,
+    Steps,
+    Terms,
+    Time,
+    plain,
+    time_position,
+)
 from features.calendar import UTC_CALENDAR, Calendar, Unit
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN
@@ -100,33 +116,6 @@ def query(
     return body | ({"aggs": aggregations} if aggregations else {})
 
 
-def time_position(panel: Panel) -> int | None:
-    """Return the position of the time axis among the dimensions of a panel; None without one."""
-    return next((n for n, dimension in enumerate(panel.dimensions) if isinstance(dimension, Time)), None)
-
-
-def layer_panel(panel: Panel) -> Panel | None:
-    """Return the layer of a panel as a panel of its own; None without a layer."""
-    layer = panel.layer
-    if layer is None:
-        return None
-    return replace(
-        panel, data=layer.data, measures=layer.measures, dimensions=(layer.time,), where=layer.where, layer=None
-    )
-
-
-def as_of_panel(panel: Panel) -> Panel | None:
-    """Return the time at which the layer of a panel was computed, as a tile over all times; None without one."""
-    layer = panel.layer
-    if layer is None or layer.as_of is None:
-        return None
-    data = replace(layer.data, time_field=None)
-    return replace(
-        panel, chart="metric", data=data, measures=(layer.as_of,), dimensions=(), where=layer.where, layer=None,
-        window=None,
-    )  # fmt: skip
-
-
 def has_spark(panel: Panel) -> bool:
     """Return whether a tile can show its figures over time: none of them looks at the newest documents only."""
     if panel.chart != "metric" or panel.data.time_field is None or panel.window is not None:
@@ -176,10 +165,7 @@ class Compared:
 
 def _levels(panel: Panel, positions: Sequence[int], axis: _Axis) -> dict[str, Any]:
     if not positions:
-        aggregations: dict[str, Any] = {}
-        for position, figure in enumerate(panel.measures):
-            aggregations |= _figure(position, figure, axis.anchor_ms)
-        return aggregations
+        return _aggregations(panel, panel.measures, axis.anchor_ms)
     position, *rest = positions
     dimension = panel.dimensions[position]
     level = _bucket(panel, position, axis)
@@ -207,7 +193,7 @@ def _must_be_exact(panel: Panel, terms: Terms) -> bool:
 def _ranking(panel: Panel, dimension: Dimension, anchor_ms: int) -> dict[str, Any]:
     """Return the measure that ranks an outer level, which otherwise exists only at the innermost level."""
     position = _ranked_by(panel, dimension)
-    return {} if position is None else _figure(position, panel.measures[position], anchor_ms)
+    return {} if position is None else _aggregations(panel, [panel.measures[position]], anchor_ms)
 
 
 def _ranked_by(panel: Panel, dimension: Dimension) -> int | None:
@@ -239,7 +225,7 @@ def _terms(panel: Panel, position: int, dimension: Terms, axis: _Axis) -> dict[s
     ranked_by = _ranked_by(panel, dimension)
     order = [{"_key": "desc" if dimension.last_first else "asc"}]
     if ranked_by is not None:
-        order = [{_path(ranked_by, panel.measures[ranked_by]): "desc"}, *order]
+        order = [{_path(panel, panel.measures[ranked_by]): "desc"}, *order]
     if _must_be_exact(panel, dimension):
         level["shard_size"] = EXACT_VALUES
     return level | {"order": order}
@@ -311,19 +297,40 @@ def _all(where: Where, anchor_ms: int) -> dict[str, Any]:
     return {"bool": {"filter": dsl(where, anchor_ms)}}
 
 
-def _path(position: int, figure: Figure) -> str:
+def _path(panel: Panel, figure: Figure) -> str:
     """Return the path of the value that ranks a bucket."""
     if not isinstance(figure, Measure) or figure.op == "percentile":
         raise ValueError(f"values cannot be ranked by {figure.label}")
+    name = _names(panel)[_computed(figure)]
     if figure.op == "count":
-        return f"m{position}" if figure.where else "_count"
-    return f"m{position}>v" if figure.where else f"m{position}"
+        return name if figure.where else "_count"
+    return f"{name}>v" if figure.where else name
 
 
-def _figure(position: int, figure: Figure, anchor_ms: int) -> dict[str, Any]:
-    if isinstance(figure, Measure):
-        return _measure(f"m{position}", figure, anchor_ms)
-    return _measure(f"m{position}n", figure.over, anchor_ms) | _measure(f"m{position}d", figure.under, anchor_ms)
+_Computed = tuple[Op, str, Where, int]
+
+
+def _computed(measure: Measure) -> _Computed:
+    """Return what a measure computes, whatever its label and its format are."""
+    return measure.op, measure.field, measure.where, measure.percent
+
+
+@functools.lru_cache(maxsize=1_000)
+def _names(panel: Panel) -> Mapping[_Computed, str]:
+    """Return the name of the aggregation of each measure. Figures share the aggregations that they have in common."""
+    names: dict[_Computed, str] = {}
+    for position, figure in enumerate(panel.measures):
+        for part, measure in zip(("",) if isinstance(figure, Measure) else ("n", "d"), plain(figure), strict=True):
+            names.setdefault(_computed(measure), f"m{position}{part}")
+    return names
+
+
+def _aggregations(panel: Panel, figures: Sequence[Figure], anchor_ms: int) -> dict[str, Any]:
+    names = _names(panel)
+    aggregations: dict[str, Any] = {}
+    for measure in (measure for figure in figures for measure in plain(figure)):
+        aggregations |= _measure(names[_computed(measure)], measure, anchor_ms)
+    return aggregations
 
 
 def _measure(name: str, measure: Measure, anchor_ms: int) -> dict[str, Any]:
@@ -445,16 +452,14 @@ def _rows(panel: Panel, positions: Sequence[int], bucket: Mapping[str, Any], key
 
 
 def _figures(panel: Panel, bucket: Mapping[str, Any]) -> Row:
-    return {figure.label: _value(f"m{position}", figure, bucket) for position, figure in enumerate(panel.measures)}
+    names = _names(panel)
+    return {figure.label: _value(names, figure, bucket) for figure in panel.measures}
 
 
 def _amounts(panel: Panel) -> frozenset[str]:
     """Return the names of the aggregations whose values are amounts."""
-    names = set()
-    for position, figure in enumerate(panel.measures):
-        parts = ("",) if isinstance(figure, Measure) else ("n", "d")
-        names |= {f"m{position}{s}" for s, one in zip(parts, plain(figure), strict=True) if one.unit == "money"}
-    return frozenset(names)
+    measures = (measure for figure in panel.measures for measure in plain(figure))
+    return frozenset(_names(panel)[_computed(one)] for one in measures if one.unit == "money")
 
 
 def _without(whole: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], amounts: frozenset[str]) -> dict[str, Any]:
@@ -510,11 +515,9 @@ def _keyed(level: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         yield int(bucket["from"]) if "from" in bucket else bucket["key"], bucket
 
 
-def _value(name: str, figure: Figure, bucket: Mapping[str, Any]) -> Any:
-    if isinstance(figure, Measure):
-        return _measured(name, figure, bucket)
-    over, under = _measured(f"{name}n", figure.over, bucket), _measured(f"{name}d", figure.under, bucket)
-    return combined(figure, over, under)
+def _value(names: Mapping[_Computed, str], figure: Figure, bucket: Mapping[str, Any]) -> Any:
+    values = [_measured(names[_computed(measure)], measure, bucket) for measure in plain(figure)]
+    return values[0] if isinstance(figure, Measure) else combined(figure, *values)
 
 
 def combined(ratio: Ratio, over: float | None, under: float | None) -> float | None:

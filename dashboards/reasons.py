@@ -38,7 +38,9 @@ def reason(name: str, row: Row, money: MoneyFormat = PLAIN_MONEY) -> str:
     try:
         return value_label("churn_reasons", name) if sentence is None else sentence(row, money)
     except _MissingError:
-        return value_label("churn_reasons", name)
+        base, text = WITHOUT.get(name, ("", ""))
+        # a rate without a base is null; a base that is missing itself states nothing
+        return text if base in row and not row[base] else value_label("churn_reasons", name)
 
 
 def reasons(row: Row, money: MoneyFormat = PLAIN_MONEY) -> list[str]:
@@ -216,7 +218,7 @@ def _pace(row: Row, _: MoneyFormat) -> str:
     return _sentence(f"{counted(repeats + 1, 'order')} within {days_text(age)}")
 
 
-def _order_rhythm(row: Row, money: MoneyFormat) -> str:
+def _purchase_pattern(row: Row, money: MoneyFormat) -> str:
     if not row.get("order_gap_mean_days"):
         return f"One order, {days_text(_value(row, 'recency_days'))} ago"
     return f"Purchase rhythm: {_order_gap(row, money)[:1].lower()}{_order_gap(row, money)[1:]}, none for " + days_text(
@@ -273,9 +275,9 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "visit_trend": _visit_trend,
     "top_category_share_90d": _top_share,
     "days_since_first_order": _first_order,
-    "bgnbd_churn": _order_rhythm,
-    "bgnbd_alive": _order_rhythm,
-    "bgnbd_orders": _order_rhythm,
+    "bgnbd_churn": _purchase_pattern,
+    "bgnbd_alive": _purchase_pattern,
+    "bgnbd_orders": _purchase_pattern,
     "orders_per_day": _pace,
     "recent_orders_per_day": _orders(90),
     "recent_sessions_per_day": _visits(90),
@@ -286,3 +288,16 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "expected_orders_of_last_month": _last_month,
 }
 """Input of the churn model -> its sentence."""
+
+_NO_VISIT: Final = ("sessions_30d", f"No visit in {_SPANS[30]}")
+WITHOUT: Final[Mapping[str, tuple[str, str]]] = {
+    "avg_order_value_365d": ("orders_365d", f"No order in {_SPANS[365]}"),
+    "events_per_session_30d": _NO_VISIT,
+    "session_duration_mean_30d": _NO_VISIT,
+    "conversion_rate_30d": _NO_VISIT,
+    "mobile_share_30d": _NO_VISIT,
+    "visit_trend": _NO_VISIT,
+    "cart_abandon_rate_30d": ("cart_sessions_30d", f"No visit with a cart in {_SPANS[30]}"),
+    "top_category_share_90d": ("top_category_90d", f"No view of a product with a category in {_SPANS[90]}"),
+}
+"""Input that is null without a base -> the base, and its sentence then."""

@@ -20,9 +20,11 @@ from dashboards.panels import (
     Steps,
     Terms,
     Time,
+    as_of_panel,
+    layer_panel,
     plain,
 )
-from dashboards.queries import BUCKETS_MAX, as_of_panel, buckets, layer_panel
+from dashboards.queries import BUCKETS_MAX, buckets
 from features.schema import DAY_MS, FieldKind
 
 Kinds = Mapping[str, FieldKind]

@@ -95,7 +95,7 @@ def configuration() -> str:
 
     def add(model: type[BaseModel], section: str) -> None:
         for name, field in model.model_fields.items():
-            kind = field.annotation
+            kind = _section(field.annotation)
             of_each = next(iter(get_args(kind)[1:]), None) if get_origin(kind) is dict else None
             if isinstance(of_each, type) and issubclass(of_each, BaseModel):
                 add(of_each, f"{section}{name}.NAME.")
@@ -110,6 +110,12 @@ def configuration() -> str:
 
     add(settings.Settings, "")
     return table(("setting", "variable", "default", "meaning"), rows)
+
+
+def _section(kind: object) -> object:
+    """Return the section of an optional one; any other type is unchanged."""
+    sections = [one for one in get_args(kind) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return sections[0] if sections and type(None) in get_args(kind) else kind
 
 
 def _default(path: str, field: object) -> str:

@@ -17,7 +17,7 @@ from connectors.elasticsearch.mappings import alias
 from features.errors import ShopstreamError
 
 _NEWER: Final = "The page shows the newer state."
-PRIVILEGES: Final = ("read", "index", "delete")
+PRIVILEGES: Final = ("read", "indices:data/write/index", "indices:data/write/bulk", "delete")
 
 
 class ConflictError(ShopstreamError):

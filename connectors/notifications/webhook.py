@@ -1,6 +1,6 @@
 """Posts notifications to a webhook: one attempt with bounded times, without redirects.
 
-The address of a webhook is a secret (Slack and Teams accept whoever knows it), so no message or error contains it.
+The address of a webhook is a secret (Slack and Teams check nothing else), so no message or error contains it.
 """
 
 from __future__ import annotations

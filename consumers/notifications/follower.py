@@ -1,7 +1,7 @@
 """Follows the topic of alerts and delivers each to every target, at least once.
 
-Each target has a thread and its own place in a partition, so a target that does not answer delays no other. The
-committed offset is the place of the slowest target, and its metadata names the places of the others. What a crash
+Each target has a thread and its own position in a partition, so a target that does not answer delays no other. The
+committed offset is the position of the slowest target, and its metadata names the positions of the others. What a crash
 after each step leaves:
 
 1. A target has answered. Crash: it gets this alert again, with the same id.
@@ -41,7 +41,7 @@ COMMIT_EVERY_S: Final = 1.0
 WAITING_MAX: Final = 10_000
 """Alerts that a target may be behind before reading pauses."""
 METADATA_CHARS_MAX: Final = 4_000
-"""Brokers accept 4,096 bytes. Without places, targets that are ahead get some alerts again."""
+"""Brokers accept 4,096 bytes. Without positions, targets that are ahead get some alerts again."""
 JOIN_S: Final = 25.0
 """Longest wait for running attempts at the end; longer than the time-outs of one attempt."""
 
@@ -56,8 +56,8 @@ class _Assignment:
     committed: tuple[int, str]
     active: bool = True
 
-    def place(self) -> tuple[int, str]:
-        """Return the offset to commit, and the places of the targets that are ahead of it."""
+    def position(self) -> tuple[int, str]:
+        """Return the offset to commit, and the positions of the targets that are ahead of it."""
         lowest = min(self.next_offsets.values())
         ahead = {name: offset for name, offset in self.next_offsets.items() if offset > lowest}
         metadata = msgspec.json.encode(ahead).decode()
@@ -159,11 +159,11 @@ class Follower:
     # --- callbacks of the source ---
 
     def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int] | None:
-        """Take over partitions, with the places of the targets that were ahead."""
+        """Take over partitions, with the positions of the targets that were ahead."""
         for partition, start in starts.items():
-            ahead = _places(start.metadata)
-            places = {name: max(start.offset, ahead.get(name, start.offset)) for name in self._queues}
-            self._assignments[partition] = _Assignment(places, (start.offset, start.metadata))
+            ahead = _positions(start.metadata)
+            positions = {name: max(start.offset, ahead.get(name, start.offset)) for name in self._queues}
+            self._assignments[partition] = _Assignment(positions, (start.offset, start.metadata))
         return None
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
@@ -203,13 +203,15 @@ class Follower:
     def _commit(self) -> None:
         assert self._source is not None
         source = self._source
-        places = {partition: one.place() for partition, one in self._assignments.items()}
+        positions = {partition: one.position() for partition, one in self._assignments.items()}
         due = {
-            partition: place for partition, place in places.items() if place != self._assignments[partition].committed
+            partition: position
+            for partition, position in positions.items()
+            if position != self._assignments[partition].committed
         }
         if due and try_commit(lambda: source.commit(due)):
-            for partition, place in due.items():
-                self._assignments[partition].committed = place
+            for partition, position in due.items():
+                self._assignments[partition].committed = position
 
     def _work(self, courier: Courier) -> None:
         """Deliver the alerts of one target, in a thread of its own."""
@@ -249,7 +251,7 @@ class Follower:
 
 
 def begin(consumer: Any, run: str, on_message: Callable[[str], None]) -> None:
-    """Commit the place at which the group begins, of each partition without a usable one.
+    """Commit the position at which the group begins, of each partition without a usable one.
 
     A new group begins at the end. A group whose next alerts are deleted begins at the first retained one.
 
@@ -257,22 +259,22 @@ def begin(consumer: Any, run: str, on_message: Callable[[str], None]) -> None:
         ShopstreamError: the topic does not exist, Kafka does not answer, or another process is a member of a new group.
     """
     partitions = partitions_of(consumer, [topic_name(run, ALERT_TOPIC)])
-    places = committed(consumer, partitions)
+    positions = committed(consumer, partitions)
     starts = {}
     for partition, (low, high) in watermarks(consumer, partitions).items():
-        place = places.get(partition)
-        if place is None:
+        position = positions.get(partition)
+        if position is None:
             starts[partition] = (high, "{}")
-        elif not low <= place[0] <= high:
+        elif not low <= position[0] <= high:
             starts[partition] = (low, "{}")
-            lost = low - place[0] if place[0] < low else 0
+            lost = low - position[0] if position[0] < low else 0
             text = f"{lost:,} alerts were deleted before they were read" if lost else "the topic was created again"
             on_message(f"{partition.topic}[{partition.partition}]: {text}; reading begins at its first alert")
     commit_with_retry(lambda: commit_offsets(consumer, starts))
 
 
-def _places(metadata: str) -> dict[str, int]:
-    """Return the places in the metadata of a commit; none if it has another form."""
+def _positions(metadata: str) -> dict[str, int]:
+    """Return the positions in the metadata of a commit; none if it has another form."""
     try:
         return msgspec.json.decode(metadata or "{}", type=dict[str, int])
     except msgspec.MsgspecError:

@@ -9,15 +9,13 @@ from typing import Any, Final, Literal, Protocol
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from dashboards.checks import end_searches, newest_of, newest_search, stream_end
 from dashboards.comparisons import aligned, comparison_query, is_compared, needs_values
-from dashboards.panels import Control, Dashboard, Figure, Panel, Span, Time
+from dashboards.panels import Control, Dashboard, Figure, Panel, Span, Time, as_of_panel, layer_panel
 from dashboards.queries import (
     Row,
-    as_of_panel,
     bucket_end,
     has_spark,
     interval,
     is_approximate,
-    layer_panel,
     query,
     rows,
     span_of,

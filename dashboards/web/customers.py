@@ -192,8 +192,8 @@ def history(
 ) -> Json:
     """Return the history of a customer up to the newest time of the data.
 
-    It has the sentence about the customer, the reasons in words, the newest row, its figures with their definitions,
-    visits, orders without void ones, and alerts. `days` and `weeks` are those of the last year, weeks without gaps.
+    It has the sentence about the customer, the reasons in words, and the newest row with definitions of its figures.
+    Visits, orders without void ones, and alerts follow. `days` and `weeks` are those of the last year.
 
     Args:
         parameters: parameter `id`.

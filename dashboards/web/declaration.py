@@ -103,7 +103,8 @@ def badges(panel: Panel, dashboard: Dashboard) -> list[str]:
         texts.append("All customers — filters don't apply")
     if panel.window is not None:
         ahead = f" + next {panel.window.ahead_days} days" if panel.window.ahead_days else ""
-        texts.append(f"Last {panel.window.back_days} days{ahead}")
+        back = f"{panel.window.back_days} days" if panel.window.back_days > 1 else "24 hours"
+        texts.append(f"Last {back}{ahead}")
     if panel.data.time_field is None:
         shown = "All months" if panel.data.whole else "Current state"
         texts.append(f"{shown} — period doesn't apply")

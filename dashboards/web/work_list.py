@@ -52,9 +52,7 @@ AT_RISK: Final[tuple[Json, ...]] = (
 )
 """Clauses of customers whose risk is high or critical."""
 SEEN: Final[Json] = {"range": {"days_since_visit": {"lte": INACTIVE_AFTER_DAYS}}}
-"""Clause of customers with a visit within 60 days: they can still be saved."""
-INACTIVE: Final[Json] = {"range": {"days_since_visit": {"gt": INACTIVE_AFTER_DAYS}}}
-"""Clause of customers without one: they are already inactive."""
+"""Clause of customers with a visit within 60 days: they can still be saved. All others are already inactive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ def work_list_body(basis: Basis, size: int = BATCH, after: Sequence[Any] = ()) -
 
 def inactive_body() -> Json:
     """Return the search that counts the customers at risk who are already inactive."""
-    query = {"bool": {"filter": [*AT_RISK, INACTIVE]}}
+    query = {"bool": {"filter": list(AT_RISK), "must_not": [SEEN]}}
     return {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "query": query}
 
 

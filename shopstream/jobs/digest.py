@@ -33,6 +33,7 @@ from dashboards.queries import query, rows
 from dashboards.reasons import number_text, reasons, share_text
 from dashboards.web.work_list import Candidate, work_list
 from features.calendar import Calendar
+from features.errors import ShopstreamError
 from features.labels import value_label
 from shopstream import embedded
 from shopstream.jobs.notify import OnMessage, targets
@@ -50,6 +51,8 @@ AFTER_MS: Final = 10 * 60_000
 """Time after a period until its digest is sent: the newest records are in the indices by then."""
 GIVE_UP_ONCE_S: Final = 120.0
 """Longest time of unsuccessful attempts of a command that sends one digest."""
+GIVE_UP_REPEATED_S: Final = 6 * 3_600.0
+"""The same of a schedule: the next digest must not wait for a target that does not answer."""
 CHECK_EVERY_S: Final = 30.0
 STOP_POLL_S: Final = 0.2
 _NEW_ALERTS: Final = Measure("Alerts", "count", where=AT_RISK)
@@ -97,27 +100,44 @@ def send_digests(
         on_message: callback with a sentence for people.
 
     Returns:
-        Names of the targets that did not get the last digest.
+        Names of the targets that did not get the digest; none with `repeat`.
 
     Raises:
         UsageError: there is no target, or a setting is wrong.
-        ShopstreamError: Elasticsearch does not answer.
+        ShopstreamError: Elasticsearch does not answer; with `repeat` it is reported and requested again.
     """
     receivers = targets(settings, lambda one: one.digest)
-    failed: list[str] = []
+    if not request.repeat:
+        return _read_and_send(settings, request, receivers, stopped, on_message)
+    last_error = ""
     while not stopped():
-        with _reader(settings) as (search, calendar):
-            now_ms = wall_clock_ms() if request.as_of_ms is None else request.as_of_ms
-            before_ms = now_ms - AFTER_MS if request.repeat else now_ms
-            failed = _send_due(
-                settings, request, _Reader(search, calendar, now_ms, before_ms), receivers, stopped, on_message
-            )
-        if not request.repeat:
-            break
+        try:
+            _read_and_send(settings, request, receivers, stopped, on_message)
+        except ShopstreamError as error:
+            # an unattended process waits until Elasticsearch answers again
+            if str(error) != last_error:
+                on_message(f"no digest: {error}")
+            last_error = str(error)
+        else:
+            last_error = ""
         end_s = time.monotonic() + CHECK_EVERY_S
         while not stopped() and time.monotonic() < end_s:
             time.sleep(STOP_POLL_S)
-    return failed
+    return []
+
+
+def _read_and_send(
+    settings: Settings,
+    request: DigestRequest,
+    receivers: Sequence[Target],
+    stopped: Callable[[], bool],
+    on_message: OnMessage,
+) -> list[str]:
+    with _reader(settings) as (search, calendar):
+        now_ms = wall_clock_ms() if request.as_of_ms is None else request.as_of_ms
+        before_ms = now_ms - AFTER_MS if request.repeat else now_ms
+        reader = _Reader(search, calendar, now_ms, before_ms)
+        return _send_due(settings, request, reader, receivers, stopped, on_message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +181,8 @@ def _send_due(
             on_message(f"the digest of the {request.period} from {day} was sent already (--again repeats it)")
         return []
     notification = digest(settings, request.period, reader, span)
-    give_up_s = (
-        settings.notify.give_up_after_s if request.repeat else min(GIVE_UP_ONCE_S, settings.notify.give_up_after_s)
-    )
+    longest_s = GIVE_UP_REPEATED_S if request.repeat else GIVE_UP_ONCE_S
+    give_up_s = min(longest_s, settings.notify.give_up_after_s)
     lock = threading.Lock()
 
     def deliver(target: Target) -> str | None:
@@ -174,7 +193,7 @@ def _send_due(
         if outcome.kind == "refused":
             on_message(f"{target.name}: the digest is not delivered: {outcome.reason}")
         if outcome.kind == "delivered" or request.repeat:
-            # a schedule goes on with the next period
+            # a schedule continues with the next period
             with lock:
                 sent = state.sent.setdefault(target.name, {})
                 sent[request.period] = max(day, sent.get(request.period, ""))

@@ -26,12 +26,14 @@ class Server(ThreadingHTTPServer):
 class WebReceiver:
     """Answers each POST by the next of `answers`, or 200: a status, (status, headers), "hang", "close" or "cut".
 
-    `seen` has the headers and the JSON body of each request, also of those that are not answered.
+    `seen` has the headers and the JSON body of each request, also of those that are not answered; `accepted` those
+    with a status 2xx.
     """
 
     def __init__(self):
         self.answers = []
         self.seen = []
+        self.accepted = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +48,8 @@ class WebReceiver:
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
                 status, headers = answer if isinstance(answer, tuple) else (200 if answer == "cut" else answer, {})
+                if status < 300:
+                    receiver.accepted.append((dict(self.headers), body))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

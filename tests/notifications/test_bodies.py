@@ -14,7 +14,7 @@ SHOP = Address("Shop", addr_spec="shop@example.org")
 ANNE = Address(addr_spec="anne@example.org")
 
 
-def test_alert_is_told_in_words_with_its_action_and_link():
+def test_alert_is_in_words_with_its_action_and_link():
     facts = dict(notification().facts)
     assert facts == {
         "Churn risk": "High (before: Medium)",

@@ -12,6 +12,7 @@ from connectors.elasticsearch.aliases import install
 from connectors.elasticsearch.mappings import month_indices, write_index
 from consumers.index_definitions import run_definitions
 from features.calendar import Calendar
+from features.errors import ShopstreamError
 from shopstream.jobs import digest as digest_job
 from shopstream.jobs.digest import DigestRequest, last_period, send_digests, state_file
 from shopstream.settings import ElasticsearchSettings, NotifySettings, Settings, ShopSettings, TargetSettings
@@ -23,22 +24,29 @@ DAY = 24 * HOUR
 TODAY = BERLIN.day_start_ms(BERLIN.day_at(NOW))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(servers):
     with Elasticsearch(**servers.elasticsearch.client_options()) as client:
         yield client
 
 
+@pytest.fixture(scope="module")
+def shop_run(client, shared_run):
+    """A run with documents, which no test changes."""
+    put(client, shared_run)
+    return shared_run
+
+
 @pytest.fixture
-def settings(servers, run_name, tmp_path):
+def settings(servers, tmp_path):
     endpoint = servers.elasticsearch
     elastic = ElasticsearchSettings(url=endpoint.url, username=endpoint.username, password=endpoint.password)
 
-    def make(**receivers):
+    def make(run, **receivers):
         made = {name: TargetSettings(kind="webhook", url=one.url) for name, one in receivers.items()}
         notify = NotifySettings(page_url="https://page.example", targets=made, give_up_after_s=3)
         shop = ShopSettings(time_zone="Europe/Berlin", currency="EUR")
-        return Settings(home=tmp_path, run=run_name, elasticsearch=elastic, notify=notify, shop=shop)
+        return Settings(home=tmp_path, run=run, elasticsearch=elastic, notify=notify, shop=shop)
 
     return make
 
@@ -83,10 +91,9 @@ def send(settings, period="day", **more):
     return send_digests(settings, request, lambda: False, sayings.append), sayings
 
 
-def test_digest_has_the_figures_of_the_local_day_against_the_day_before(client, run_name, settings):
-    put(client, run_name)
+def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run, settings):
     with WebReceiver() as web:
-        assert send(settings(web=web))[0] == []
+        assert send(settings(shop_run, web=web))[0] == []
         (body,) = web.bodies()
     assert body["data"]["figures"] == {"revenue": 42.5, "orders": 2, "conversion": 0.25, "alerts": 2}
     assert body["data"]["figures_before"] == {"revenue": 25.0, "orders": 2, "conversion": 0.5, "alerts": 0}
@@ -96,7 +103,7 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(client, 
         "Conversion": "25% (-50% against the day before)",
         "Alerts": "2 (none in the day before)",
     }
-    assert (body["type"], body["title"]) == ("digest.day", f"{run_name}: day 2026-05-19")
+    assert (body["type"], body["title"]) == ("digest.day", f"{shop_run}: day 2026-05-19")
     customers = body["data"]["customers"]
     assert [one["customer_id"] for one in customers] == [f"c{n:02d}" for n in range(14, 4, -1)]
     assert customers[0]["savable_revenue"] == 57.0
@@ -107,10 +114,9 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(client, 
     assert entry["lines"][2].startswith("Personal contact: ")
 
 
-def test_digest_of_a_period_is_sent_once_to_each_target(client, run_name, settings):
-    put(client, run_name)
+def test_digest_of_a_period_is_sent_once_to_each_target(shop_run, settings):
     with WebReceiver() as one, WebReceiver() as other:
-        both = settings(one=one, other=other)
+        both = settings(shop_run, one=one, other=other)
         other.answers = [400]
         failed, sayings = send(both)
         assert failed == ["other"]
@@ -125,24 +131,23 @@ def test_digest_of_a_period_is_sent_once_to_each_target(client, run_name, settin
         assert len(one.seen) == 2
         # the week is another digest
         assert send(both, "week")[0] == []
-        assert one.bodies()[-1]["title"] == f"{run_name}: week from 2026-05-11"
+        assert one.bodies()[-1]["title"] == f"{shop_run}: week from 2026-05-11"
         assert len(set(one.ids()) | set(other.ids())) == 4
 
 
 def test_digest_without_data_says_so(client, run_name, settings):
     install(client, run_name, run_definitions(contact=False))
     with WebReceiver() as web:
-        assert send(settings(web=web))[0] == []
+        assert send(settings(run_name, web=web))[0] == []
         (body,) = web.bodies()
     assert body["facts"]["Orders"] == "0 (none in the day before)"
     assert body["facts"]["Conversion"] == "none"
     assert body["entries"] == []
 
 
-def test_crash_after_a_delivery_repeats_the_same_id(client, run_name, settings):
-    put(client, run_name)
+def test_crash_after_a_delivery_repeats_the_same_id(shop_run, settings):
     with WebReceiver() as web:
-        chosen = settings(web=web)
+        chosen = settings(shop_run, web=web)
         send(chosen)
         state_file(chosen).unlink()
         send(chosen)
@@ -150,14 +155,27 @@ def test_crash_after_a_delivery_repeats_the_same_id(client, run_name, settings):
         assert len(set(web.ids())) == 1
 
 
-def test_schedule_sends_a_digest_when_its_period_is_over(client, run_name, settings, monkeypatch):
-    put(client, run_name)
+def test_schedule_waits_for_elasticsearch_and_reports_it_once(settings, monkeypatch):
+    monkeypatch.setattr(digest_job, "CHECK_EVERY_S", 0.05)
+    sayings, tries = [], []
+
+    def read(*_):
+        tries.append(1)
+        raise ShopstreamError("Elasticsearch does not answer.")
+
+    monkeypatch.setattr(digest_job, "_read_and_send", read)
+    with WebReceiver() as web:
+        send_digests(settings("t", web=web), DigestRequest("day", repeat=True), lambda: len(tries) >= 3, sayings.append)
+    assert sayings == ["no digest: Elasticsearch does not answer."]
+
+
+def test_schedule_sends_a_digest_when_its_period_is_over(shop_run, settings, monkeypatch):
     monkeypatch.setattr(digest_job, "CHECK_EVERY_S", 0.1)
     clock = [TODAY + digest_job.AFTER_MS - 1]
     monkeypatch.setattr(digest_job, "wall_clock_ms", lambda: clock[0])
     stop = threading.Event()
     with WebReceiver() as web:
-        chosen = settings(web=web)
+        chosen = settings(shop_run, web=web)
         thread = threading.Thread(
             target=send_digests, args=(chosen, DigestRequest("day", repeat=True), stop.is_set, lambda _: None)
         )

@@ -194,6 +194,7 @@ def test_click_on_a_value_filters_the_board_and_the_chip_removes_it(reader):
         "return Number(document.querySelector('#revenue-orders .tile').dataset.value) < arguments[0]", all_orders
     )
     assert reader.text("#chips a").startswith(f"Channel: {name}")
+    assert f"Channel: {name}" in reader.wait("return document.querySelector('#live').textContent")
     reader.press("#chips a")
     reader.wait(
         "return Number(document.querySelector('#revenue-orders .tile').dataset.value) === arguments[0]", all_orders

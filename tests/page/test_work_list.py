@@ -101,8 +101,8 @@ def test_part_of_the_list_equals_that_of_the_whole_ranking(drawn, first, size, b
         ranked = work_list(PlayedSearch(customers, contacts, alerts), NOW, first, size)
     assert [one.customer_id for one in ranked.rows] == brute_force(customers, contacts, alerts)[first : first + size]
     at_risk = [one for one in customers if one["churn_risk"] != "medium" and one["churn_probability"] is not None]
-    seen = [one for one in at_risk if one["days_since_visit"] is not None]
-    assert ranked.inactive == sum(one["days_since_visit"] > INACTIVE_AFTER_DAYS for one in seen)
+    visits = [one["days_since_visit"] for one in at_risk]
+    assert ranked.inactive == sum(days is None or days > INACTIVE_AFTER_DAYS for days in visits)
 
 
 def customer(key, worth, probability=0.9, **more):
@@ -234,6 +234,9 @@ def test_input_without_numbers_has_its_label(name):
         ),
         ("session_duration_mean_30d", ROW, "Visits of 1 min 35 s on average in the last 30 days"),
         ("something_else", ROW, "Something else"),
+        ("conversion_rate_30d", {"sessions_30d": 0, "conversion_rate_30d": None}, "No visit in the last 30 days"),
+        ("conversion_rate_30d", {}, "Visits without orders"),
+        ("cart_abandon_rate_30d", {"cart_sessions_30d": 0}, "No visit with a cart in the last 30 days"),
     ],
 )  # fmt: skip
 def test_reason_has_the_numbers_of_the_customer(name, row, text):

@@ -12,8 +12,8 @@ from dashboards.boards import DASHBOARDS
 from dashboards.comparisons import comparison_query, length_before
 from dashboards.kibana.lens import is_compared
 from dashboards.kibana.saved_objects import ndjson
-from dashboards.panels import Span, Time
-from dashboards.queries import layer_panel, query, rows
+from dashboards.panels import Span, Time, layer_panel
+from dashboards.queries import query, rows
 from features.calendar import UTC_CALENDAR, Calendar
 
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.panels]

@@ -257,3 +257,14 @@ def test_tile_of_the_newest_documents_has_no_small_chart():
     assert not has_spark(replace(tile, window=Window(back_days=3)))
     assert not has_spark(replace(tile, data=CUSTOMERS))
     assert not has_spark(replace(tile, chart="table"))
+
+
+def test_figures_share_the_aggregations_that_they_have_in_common():
+    over, under = Measure("a", "count", where=(Exists("view_ts"),)), Measure("b", "sum", "events")
+    shared = panel(over, replace(under, label="B", unit="number"), Ratio("r", over, under), replace(over, label="c"))
+    assert query(shared, Span.ending(NOW, 7))["aggs"].keys() == {"m0", "m1"}
+    assert rows(shared, answer({"m0": {"doc_count": 3}, "m1": {"value": 12.0}})) == [
+        {"a": 3, "B": 12.0, "r": 0.25, "c": 3}
+    ]
+    (top,) = (one for one in PANELS if one.id == "products-conversion")
+    assert len(query(top, Span.ending(NOW, 30))["aggs"]["d0"]["aggs"]) == 3

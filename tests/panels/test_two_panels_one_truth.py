@@ -22,6 +22,7 @@ from dashboards.panels import OTHER, Span, Terms
 from dashboards.queries import query, rows
 from dashboards.web.boards import board_data
 from dashboards.web.parameters import parse_query
+from dashboards.web.work_list import work_list
 from features.calendar import Calendar
 
 DAY = 86_400_000
@@ -208,6 +209,13 @@ def test_risk_of_tiles_segments_and_actions_agree(page):
     assert page.total("churn-actions", "At risk") == at_risk
     whole = page.total("churn-actions", label)
     assert page.tile("churn-share") == pytest.approx(float(revenue / whole))
+
+
+def test_work_list_has_the_customers_of_the_tiles(search):
+    page = Page(search, REQUESTS["90 days"], Calendar())
+    ranked = work_list(search, NOW, 0, 20)
+    assert ranked.total == page.tile("churn-customers")
+    assert ranked.inactive == page.tile("churn-inactive")
 
 
 def test_both_grids_and_the_segments_have_the_same_customers(page):

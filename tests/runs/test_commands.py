@@ -152,6 +152,9 @@ def test_dropping_a_run_removes_linked_folders_and_reports_their_targets(tmp_pat
         (home / position / "b").symlink_to(disk / position)
     (home / "spark").mkdir()
     (home / "spark" / "b.checkpoints").write_text(f"{disk}\ns3a://shop/spark\n{tmp_path}/gone\n")
+    (home / "notify").mkdir()
+    for name in ("b.lock", "b.set-aside.jsonl", "b.digests.json", "b-x.digests.json"):
+        (home / "notify" / name).touch()
     monkeypatch.setattr(runs_job, "drop_topics_and_groups", lambda *_: ())
     for name in ("drop", "stored_indices"):
         monkeypatch.setattr(runs_job, name, lambda *_: None)
@@ -161,7 +164,9 @@ def test_dropping_a_run_removes_linked_folders_and_reports_their_targets(tmp_pat
     assert [line for line in message if "was a link" in line and str(disk / "archive") in line]
     assert [line for line in message if "was a link" in line and str(disk / "state") in line]
     assert [line.split()[2] for line in message if line.startswith("Spark")] == [str(disk), "s3a://shop/spark"]
-    assert sorted(path.name for path in home.rglob("*")) == ["archive", "spark", "state"]
+    assert sorted(path.name for path in home.rglob("*")) == [
+        "archive", "b-x.digests.json", "notify", "spark", "state",
+    ]  # fmt: skip
     assert len(list(disk.rglob("*.checkpoint"))) == 2, "somebody else's, or on a disk of its own"
 
 

@@ -15,7 +15,8 @@ from shopstream.embedded import down, up
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
 KAFKA_USERS = {
-    "producer": "produce", "mapper": "map", "consumer": "consume", "watcher": "watch", "owner": "admin",
+    "producer": "produce", "mapper": "map", "consumer": "consume", "notifier": "notify", "watcher": "watch",
+    "owner": "admin",
 }  # fmt: skip
 ELASTIC_USERS = {"writer": "write", "reader": "read", "owner": "admin"}
 HOME_VARIABLE = "SHOPTEST_SECURE_HOME"

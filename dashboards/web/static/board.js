@@ -144,6 +144,7 @@ function draw(panel, body, data, notes, palette, redraw) {
 function content(panel, data, size, palette, tabled, redraw, more) {
   if (data.problem) return h("p", { class: "state wrong" }, `${data.problem} `, h("span", {}, data.remedy));
   const depth = panel.dimensions.length;
+  if (data.silent_ms) return tile(panel, data);
   const none = (rows) => !rows?.length || rows.every((row) => row.slice(depth).every((value) => value === null));
   if ((none(data.rows) || (depth > 0 && !data.hits)) && none(data.layer?.rows)) return h("p", { class: "state" }, "No data for this period. ", h("span", {}, panel.empty));
   if (panel.chart === "metric") return tile(panel, data);
@@ -156,7 +157,7 @@ function content(panel, data, size, palette, tabled, redraw, more) {
 /** Creates a tile: the value, its change against the other period, and its course. */
 function tile(panel, data) {
   const { unit } = panel.measures[0];
-  const [value, was] = [data.rows[0][0], data.compare?.rows?.[0]?.[0]];
+  const [value, was] = [data.rows[0]?.[0], data.compare?.rows?.[0]?.[0]];
   const against = data.compare && change(value, was, unit);
   return h("div", {},
     h("p", { class: "tile", "data-value": value ?? "", title: shown(value, unit) }, shown(value, unit, true)),

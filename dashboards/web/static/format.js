@@ -92,7 +92,7 @@ export function formOf(values, unit, short = false) {
 export function change(value, was, unit) {
   if (typeof value !== "number" || typeof was !== "number") return null;
   const rate = unit === "percent" ? (value - was) * 100 : was ? (value - was) / Math.abs(was) : value ? Infinity : 0;
-  const sign = rate > 0 ? "▲" : rate < 0 ? "▼" : "=";
+  const sign = rate > 0 ? "▲" : rate < 0 ? "▼" : "±";
   const size = Math.abs(rate);
   return { rate, text: `${sign} ${unit === "percent" ? `${number({ minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(size)} pp` : size === Infinity ? "new" : forms.share.format(size)}` };
 }
@@ -147,12 +147,6 @@ function parts(ms) {
   const part = Object.fromEntries(clock.formatToParts(ms).map(({ type, value }) => [type, value]));
   const month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ")[part.month - 1];
   return { ...part, month, iso: `${part.year.padStart(4, "0")}-${part.month}-${part.day}`, date: `${Number(part.day)} ${month}`, time: `${part.hour}:${part.minute}` };
-}
-
-/** Formats a time as 2026-05-20 12:34. */
-export function instant(ms) {
-  const { iso, time } = parts(ms);
-  return `${iso} ${time}`;
 }
 
 /** Formats a day as 2026-05-20. */

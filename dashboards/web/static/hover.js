@@ -103,7 +103,7 @@ function show(next) {
   place();
 }
 
-/** Places the tooltip beside its mark or the pointer, inside the window. */
+/** Places the tooltip next to its mark or the pointer, inside the window. */
 function place() {
   const { svg, n, pointer } = at;
   const { box, by } = scale(svg);

@@ -162,7 +162,6 @@ async function draw(signal, moved) {
   put(chips, ...(dashboard() || name === "customers" ? controls.chips(filters, offered) : []),
     dashboard() && Object.keys(people).length ? h("a", { href: link({ ...controls.lasting(Object.keys(filters)), view: "customers" }), "data-key": "people" }, "Show these customers") : "", ...hints());
   element("csv").hidden = !dashboard();
-  document.documentElement.style.setProperty("--bar", `${getComputedStyle(element("bar")).position === "sticky" ? element("bar").offsetHeight : 0}px`);
   main.classList.remove("old");
   if (name !== shownView && shownView !== null) main.focus({ preventScroll: true });
   if (moved) scrollTo(0, moved.detail ?? (name === shownView ? scrollY : 0));
@@ -277,6 +276,8 @@ addEventListener("resize", () => {
   width = innerWidth;
   opened?.board.resize();
 });
+// the focus is scrolled to below the bar, whose height changes with its content
+new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${getComputedStyle(bar.parentElement).position === "sticky" ? bar.parentElement.offsetHeight : 0}px`)).observe(bar.parentElement);
 addEventListener("moved", load);
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : load()));
 const close = (box) => {

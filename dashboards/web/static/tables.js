@@ -55,7 +55,7 @@ function cell(column, row, value, n, form) {
   const text = form(value) + (column.mark?.(value, row) ?? "");
   const address = value === null ? null : column.link?.(row);
   const inner = column.node ? column.node(row) : h(address ? "a" : "bdi", address ? { href: address, "data-key": `${n} ${address}` } : {}, text);
-  return h("td", { class: isNumber(column) ? "number" : null, "data-label": column.label, title: column.title?.(row) }, inner);
+  return h("td", { class: isNumber(column) ? "number" : column.unit === "time" ? "time" : null, "data-label": column.label, title: column.title?.(row) }, inner);
 }
 
 function by(position, rising) {
