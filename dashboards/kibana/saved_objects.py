@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from dashboards.conditions import Condition, Is
 from dashboards.kibana.formats import Json, customer_format, field_format, field_label, lookup_format
 from dashboards.kibana.help_panel import help_panel
 from dashboards.kibana.lens import lens_panel
-from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Data, Measure, Panel, Terms, plain
+from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Data, Measure, Panel, Steps, Terms, plain
 from features.schema import DEFAULT_RUN, index_name
 
 FILE: Final = Path(__file__).parents[1] / "kibana_saved_objects.ndjson"
@@ -151,14 +152,26 @@ def _measures(data: Data, dashboards: Sequence[Dashboard]) -> Iterator[Measure]:
 
 
 def _valued(data: Data, dashboards: Sequence[Dashboard]) -> set[str]:
-    """Return the fields by whose text values panels divide these documents, or controls filter them."""
+    """Return the fields by whose text values panels divide or select these documents, or controls filter them."""
     fields = {control.field for one in dashboards for control in one.controls if control.data == data}
     for dashboard in dashboards:
         for panel in dashboard.panels:
             if panel.data == data:
                 fields |= {d.field for d in panel.dimensions if isinstance(d, Terms) and not d.numeric}
+                fields |= {c.field for c in _conditions(panel) if isinstance(c, Is) and isinstance(c.values[0], str)}
                 fields |= set() if panel.whole_shop else {control.field for control in dashboard.controls}
     return fields
+
+
+def _conditions(panel: Panel) -> Iterator[Condition]:
+    yield from panel.where
+    for figure in panel.measures:
+        for measure in plain(figure):
+            yield from measure.where
+    for dimension in panel.dimensions:
+        if isinstance(dimension, Steps):
+            for _, where in dimension.steps:
+                yield from where
 
 
 # --- dashboards -------------------------------------------------------------------------------------------------------

@@ -242,7 +242,9 @@ def test_fields_of_data_views_have_patterns_and_the_currency_in_their_label():
     assert formats["memory_bytes"] == {"id": "bytes", "params": {"pattern": "0,0.0b"}}
     attributes = objects["index-pattern", "shop-orders"]["attributes"]
     labels = json.loads(attributes["fieldAttrs"])
-    assert labels == {"total": {"customLabel": "Total (EUR)"}, "memory_bytes": {"customLabel": "Memory bytes"}}
+    assert {field: one["customLabel"] for field, one in labels.items()} == {
+        "total": "Total (EUR)", "memory_bytes": "Memory bytes", "status": "Status",
+    }  # fmt: skip
     yen = saved(panel_of(data=ORDERS, measures=(REVENUE,), dimensions=()), money=money_format("JPY", None))
     assert formats_of(yen, "shop-orders")["total"]["params"] == {"pattern": "0,0"}
 
@@ -260,6 +262,8 @@ def test_values_of_fields_are_shown_in_words():
     assert "country" not in formats
     labels = json.loads(objects["index-pattern", "shop-customers"]["attributes"]["fieldAttrs"])
     assert labels["churn_risk"] == {"customLabel": "Churn risk"}
+    selected = formats_of(saved(panel_of(measures=(BOUGHT,))), "shop-sessions")["stage"]["params"]["lookupEntries"]
+    assert {"key": "purchase", "value": "Order"} in selected
     trend = saved(panel_of(data=COHORTS, dimensions=(Terms("Country", "country"),)))
     entries = formats_of(trend, "shop-cohorts")["country"]["params"]["lookupEntries"]
     assert {"key": "(none)", "value": "Not set"} in entries
