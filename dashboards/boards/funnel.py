@@ -131,12 +131,12 @@ FUNNEL: Final = Dashboard(
             "funnel-p90", "Time between steps (90th percentile)", "Nine of ten visits take at most this time.",
             SESSIONS, "table", Position(0, 59, 48, 8), (VISIT_COUNT, *_times(90)), (_DEVICE,),
         ),
-        _breakdown("device", _DEVICE, Position(0, 67, 24, 10)),
-        _breakdown("channel", Terms("Channel", CHANNEL, 10, by="Visits", other=True), Position(24, 67, 24, 10)),
+        _breakdown("device", _DEVICE, Position(0, 67, 48, 8)),
+        _breakdown("channel", Terms("Channel", CHANNEL, 10, by="Visits", other=True), Position(0, 75, 48, 12)),
         Panel(
             "funnel-category", "Funnel by category",
             "Visits by their most viewed category, steps as a share of the previous step.",
-            SESSIONS, "table", Position(0, 77, 24, 12),
+            SESSIONS, "table", Position(0, 87, 48, 13),
             (
                 _VISITS_WITH_VIEW,
                 *RATES[1:],
@@ -146,6 +146,6 @@ FUNNEL: Final = Dashboard(
             where=reached("view"),
             note="A visit without a product view has no category.",
         ),
-        _breakdown("country", Terms("Country", COUNTRY, 12, by="Visits", other=True), Position(24, 77, 24, 12)),
+        _breakdown("country", Terms("Country", COUNTRY, 12, by="Visits", other=True), Position(0, 100, 48, 13)),
     ),
 )  # fmt: skip
