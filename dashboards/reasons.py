@@ -271,7 +271,7 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "session_duration_mean_30d": _duration,
     "cart_abandon_rate_30d": _share("cart_abandon_rate_30d", f"{{}} of the carts of {_SPANS[30]} abandoned"),
     "conversion_rate_30d": _share("conversion_rate_30d", f"{{}} of the visits of {_SPANS[30]} with an order"),
-    "mobile_share_30d": _share("mobile_share_30d", f"{{}} of the visits of {_SPANS[30]} on a mobile"),
+    "mobile_share_30d": _share("mobile_share_30d", f"{{}} of the visits of {_SPANS[30]} on mobile devices"),
     "visit_trend": _visit_trend,
     "top_category_share_90d": _top_share,
     "days_since_first_order": _first_order,

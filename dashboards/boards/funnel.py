@@ -39,7 +39,7 @@ RATES: Final = tuple(Ratio(_step(a, b), _count(b), _count(a)) for a, b in STEPS)
 """Share of the visits of a stage that reach the next one: percent of the previous step."""
 OF_FIRST: Final = tuple(Ratio(NAMES[b], _count(b), VISIT_COUNT) for _, b in STEPS)
 """Share of all visits that reach each stage: percent of the first step."""
-LOSSES: Final = tuple(Ratio(_step(a, b), _count(b), _count(a), rest=True) for a, b in STEPS)
+LOSSES: Final = tuple(Ratio(f"{_step(a, b)} drop-off", _count(b), _count(a), rest=True) for a, b in STEPS)
 TIMED: Final = (
     (_step("visit", "view"), "to_view_s"),
     (_step("view", "cart"), "view_to_cart_s"),

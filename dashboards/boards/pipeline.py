@@ -46,13 +46,13 @@ PIPELINE_BOARD: Final = Dashboard(
             PIPELINE, "metric", Position(36, 0, 12, 6), (Measure("PSI", "max", "psi", unit="number"),),
         ),
         Panel(
-            "pipeline-rates", "Messages/s read", "Mean of a worker.",
+            "pipeline-rates", "Messages/s read", "Average per worker.",
             PIPELINE, "line", Position(0, 6, 24, 12),
             (Measure("Messages/s", "avg", "records_per_s", unit="per_second"),), (Time("Time", "at"), _ROLE),
             where=_WORKERS,
         ),
         Panel(
-            "pipeline-documents", "Documents/s written", "Mean of a worker.",
+            "pipeline-documents", "Documents/s written", "Average per worker.",
             PIPELINE, "line", Position(24, 6, 24, 12),
             (Measure("Documents/s", "avg", "documents_per_s", unit="per_second"),), (Time("Time", "at"), _ROLE),
             where=_WORKERS,

@@ -222,7 +222,7 @@ def history(
     )
     rows = _sources(known)
     if not rows and not _sources(sessions) and not _sources(orders):
-        raise UsageError(f"There is no customer {customer_id[:100]!r}.", "Use an id from the list of customers.")
+        raise UsageError(f"No customer with the id {customer_id[:100]!r}.", "Use an id from the list of customers.")
     row = rows[0] if rows else {}
     end_ms = stream_end(complete(search.many(end_searches()))) - 1
     newest_ms = max(end_ms, row.get("as_of") or 0, *(one["ts"] for one in _sources(alerts)))

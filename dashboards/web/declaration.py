@@ -17,16 +17,16 @@ from features.scores.score import RISKS
 Json = dict[str, Any]
 
 FILLED_BY: Final = {
-    "segments-daily": "`shopstream rollup` fills it from an archive.",
-    "cohorts": "`shopstream rollup` fills it from an archive.",
-    "second-orders": "`shopstream rollup` fills it from an archive.",
-    "movement": "`shopstream rollup` fills it from an archive.",
-    "forecast": "`shopstream forecast --index` fills it.",
-    "alerts": "Alerts are written when a customer's churn risk rises; `shopstream train` creates the scores.",
-    "pipeline": "A running `shopstream consume` writes it.",
+    "segments-daily": "Updated by `shopstream rollup`.",
+    "cohorts": "Updated by `shopstream rollup`.",
+    "second-orders": "Updated by `shopstream rollup`.",
+    "movement": "Updated by `shopstream rollup`.",
+    "forecast": "Updated by `shopstream forecast --index`.",
+    "alerts": "An alert appears when a customer's churn risk rises. Scores need a model: `shopstream train`.",
+    "pipeline": "Needs a running `shopstream consume`.",
 }
 """Index -> remedy for an empty panel over it; for all other indices: consume events."""
-FILLED_BY_STREAM: Final = "Choose a longer time range or fewer filters; `shopstream consume` fills it."
+FILLED_BY_STREAM: Final = "Try a longer period or fewer filters. No data at all yet? Run `shopstream consume`."
 ORDERS_OF: Final = {
     "churn_risk": RISKS,
     "stage": STAGES,

@@ -139,7 +139,7 @@ def filters_of(parameters: Mapping[str, Sequence[str]], offered: Sequence[str]) 
             raise UsageError(f"There is no filter {name[:NAME_CHARS_MAX]!r} here.", _AGAIN)
         if len(values) > VALUES_MAX or any(len(value) > CHARS_MAX for value in values):
             raise UsageError(
-                f"The filter {name} has too many values, or too long ones.", f"Choose at most {VALUES_MAX} values."
+                f"The filter {name} has too many values, or one is too long.", f"Choose at most {VALUES_MAX} values."
             )
         filters[name] = tuple(values)
     return filters
@@ -149,7 +149,7 @@ def single_value(parameters: Mapping[str, Sequence[str]], name: str) -> str:
     """Return the single value of a parameter; empty if it is missing. Raises UsageError for several values."""
     values = parameters.get(name, ())
     if len(values) > 1:
-        raise UsageError(f"The parameter {name} appears twice.", _AGAIN)
+        raise UsageError(f"{name!r} is given twice in the address.", _AGAIN)
     value = values[0] if values else ""
     if len(value) > CHARS_MAX:
         raise UsageError(f"The parameter {name} is too long.", _AGAIN)
@@ -169,7 +169,7 @@ def _length(text: str) -> int:
     length = int(match[1]) * _UNITS[match[2]] if match else 0
     if not 0 < length <= DAYS_MAX * DAY_MS:
         raise UsageError(
-            f"The time range {text[:50]!r} cannot be shown.", f"Give hours or days, up to {DAYS_MAX}d: last=24h."
+            f"Unknown period {text[:50]!r}.", f"Use hours or days, for example last=24h (up to {DAYS_MAX}d)."
         )
     return length
 
@@ -178,12 +178,12 @@ def _days(first: str, last: str) -> range | None:
     if not first and not last:
         return None
     if not first or not last:
-        raise UsageError("A range of days has two ends.", "Give both, from and to, as 2026-05-20.")
+        raise UsageError("A custom period needs a start date and an end date.", "Give both, as 2026-05-20.")
     days = range(day_number(first), day_number(last) + 1)
-    if not 0 < len(days) <= DAYS_MAX:
-        raise UsageError(
-            f"From {first} to {last} cannot be shown.", f"Give up to {DAYS_MAX} days, the first one first."
-        )
+    if not days:
+        raise UsageError("The start date is after the end date.", "Exchange the two dates.")
+    if len(days) > DAYS_MAX:
+        raise UsageError(f"The period from {first} to {last} is too long.", f"Choose at most {DAYS_MAX} days.")
     return days
 
 
@@ -200,5 +200,5 @@ def _comparison(parameters: Mapping[str, Sequence[str]]) -> tuple[str | None, ra
     if kind != "custom":
         return kind or None, None
     if not first or not last:
-        raise UsageError("The days to compare with have two ends.", "Give both, compare_from and compare_to.")
+        raise UsageError("A custom comparison needs a start date and an end date.", "Give compare_from and compare_to.")
     return kind, _days(first, last)

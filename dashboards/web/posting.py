@@ -46,11 +46,11 @@ def check_origin(headers: Mapping[str, str]) -> None:
         RefusedRequestError: the header of the page is missing, or the origin is another one.
     """
     if headers.get(HEADER.lower()) != HEADER_VALUE:
-        raise RefusedRequestError(403, "The request is not one of this page.", f"Send the header {HEADER}: page.")
+        raise RefusedRequestError(403, "The request was not sent by this page.", f"Send the header {HEADER}: page.")
     site = headers.get("sec-fetch-site", "same-origin")
     origin = headers.get("origin")
     if site != "same-origin" or (origin is not None and urlsplit(origin).netloc != headers.get("host")):
-        raise RefusedRequestError(403, "The request is one of another site.", "Use the page of this server.")
+        raise RefusedRequestError(403, "The request comes from another site.", "Use the page of this server.")
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RefusedRequestError(415, "The body must be JSON.", "Send Content-Type: application/json.")
 

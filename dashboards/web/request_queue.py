@@ -44,10 +44,10 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class ServerBusyError(ShopstreamError):
-    """Too many requests wait."""
+    """Too many requests are waiting."""
 
     def __init__(self, queued: int) -> None:
-        super().__init__(f"The server is busy: {queued} requests wait.", "The page retries automatically.")
+        super().__init__(f"The server is busy: {queued} requests are waiting.", "The page retries automatically.")
 
 
 class Abandoned(Exception):  # noqa: N818 - no fault: the reader went away

@@ -99,7 +99,7 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Pa
     if source not in ("table", "index"):
         raise UsageError("The data source must be table or index.", "Choose one that the page offers.")
     if source == "table" and not exists:
-        raise UsageError(f"There is no table of customers, {file}.", "Run `shopstream segment`, or choose the index.")
+        raise UsageError(f"The segment table {file} does not exist.", "Run `shopstream segment`, or choose Live.")
     data = _of_table(file, by, figure) if source == "table" else _of_index(search, by, figure)
     return {
         "of": source,

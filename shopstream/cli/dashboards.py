@@ -208,8 +208,8 @@ def serve(
 ) -> None:
     """Serve the dashboards as a live page, until Ctrl-C.
 
-    The page only reads Elasticsearch, as a user with read permissions if the server is embedded. Any client that
-    reaches the port can read all figures and customers; names and e-mail addresses are not among them.
+    The page reads Elasticsearch, and writes saved views and states of the work list only. Any client that reaches the
+    port can do both; names and e-mail addresses are not among what it reads.
 
     Example: `shopstream dashboards serve --port 8050`
     """

@@ -245,7 +245,7 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         tuple(_entry(one, money, actions, page_url) for one in ranked.rows),
         f"Customers to contact today ({len(ranked.rows):,} of {ranked.total:,})" if ranked.rows else "",
         page_url,
-        "The live page",
+        "Open dashboard",
     )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def _figures(reader: _Reader, span: Span) -> dict[str, float | None]:
 
 
 def _compared(name: str, now: float | None, then: float | None, period: Period, money: MoneyFormat) -> str:
-    """Return a figure in words, with its change: `1,204 (+12% against the day before)`."""
+    """Return a figure in words, with its change: `1,204 (+12% vs. previous day)`."""
     write = _WRITERS[name]
     if now is None:
         return "none"
@@ -273,7 +273,7 @@ def _compared(name: str, now: float | None, then: float | None, period: Period, 
     if not then:
         return f"{text} (none in the {period} before)"
     change = now / then - 1
-    return f"{text} ({'unchanged' if change == 0 else f'{change:+.0%}'} against the {period} before)"
+    return f"{text} ({'unchanged' if change == 0 else f'{change:+.0%}'} vs. previous {period})"
 
 
 _WRITERS: Final[Mapping[str, Callable[[float], str] | None]] = {
@@ -288,7 +288,7 @@ def _entry(one: Candidate, money: MoneyFormat, actions: Mapping[str, str], page_
     label = value_label("recommended_action", action) if action else ""
     share = share_text(one.row["churn_probability"])
     lines = (
-        f"{money.text(one.savable)} can be saved; churn probability within 90 days: {share}",
+        f"Savable revenue: {money.text(one.savable)}; churn probability within 90 days: {share}",
         "; ".join(reasons(one.row, money)),
         f"{label}: {text}" if text else label,
     )

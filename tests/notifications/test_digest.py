@@ -98,9 +98,9 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run
     assert body["data"]["figures"] == {"revenue": 42.5, "orders": 2, "conversion": 0.25, "alerts": 2}
     assert body["data"]["figures_before"] == {"revenue": 25.0, "orders": 2, "conversion": 0.5, "alerts": 0}
     assert body["facts"] == {
-        "Revenue": "€42.50 (+70% against the day before)",
-        "Orders": "2 (unchanged against the day before)",
-        "Conversion rate": "25% (-50% against the day before)",
+        "Revenue": "€42.50 (+70% vs. previous day)",
+        "Orders": "2 (unchanged vs. previous day)",
+        "Conversion rate": "25% (-50% vs. previous day)",
         "Alerts": "2 (none in the day before)",
     }
     assert (body["type"], body["title"]) == ("digest.day", f"{shop_run}: day 2026-05-19")
@@ -109,7 +109,7 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run
     assert customers[0]["savable_revenue"] == 57.0
     entry = body["entries"][0]
     assert (entry["title"], entry["url"]) == ("c14", "https://page.example/?view=customer&id=c14")
-    assert entry["lines"][0] == "€57.00 can be saved; churn probability within 90 days: 50%"
+    assert entry["lines"][0] == "Savable revenue: €57.00; churn probability within 90 days: 50%"
     assert entry["lines"][1] == "No visit for 12 days"
     assert entry["lines"][2].startswith("Personal contact: ")
 

@@ -110,7 +110,7 @@ def test_request_above_the_bound_is_refused_with_the_number_of_waiting_ones(cloc
         for n in range(3):
             requests.append(asyncio.create_task(queue.result(n, gate, forever)))
             await until(lambda n=n: gate.running == 1 and queue.queued == n)
-        with pytest.raises(ServerBusyError, match="2 requests wait"):
+        with pytest.raises(ServerBusyError, match="2 requests are waiting"):
             await queue.result("one more", gate, forever)
         gate.open.set()
         await asyncio.gather(*requests)

@@ -113,6 +113,6 @@ def test_story_states_the_customer_in_words_and_fits_any_width(at_work, work_sho
     assert at_work.text(".reasons li").startswith("No visit for")
     assert "a person writes or calls" in at_work.text("[data-field=recommended_action]")
     assert "days_since_visit" not in at_work.text("main")
-    assert "until today" in at_work.js("return document.querySelector('.timeline').getAttribute('aria-label')")
+    assert " up to " in at_work.js("return document.querySelector('.timeline').getAttribute('aria-label')")
     assert at_work.js("return document.documentElement.scrollWidth <= innerWidth")
     assert at_work.js("return window.hacked") is None

@@ -3,11 +3,11 @@
 import { ask, link, state } from "./address.js";
 import { chart } from "./charts.js";
 import { h, put, s } from "./dom.js";
-import { day, label, moment, shown } from "./format.js";
+import { label, moment, shown } from "./format.js";
 import { table } from "./tables.js";
 
 const TILES = [
-  ["segment", "Segment", "text"], ["churn_risk", "Churn risk", "text"], ["churn_probability", "Churn probability (90 days)", "percent"],
+  ["segment", "Segment", "text"], ["churn_risk", "Churn risk", "text"], ["churn_probability", "Churn probability", "percent"],
   ["revenue_365d", "Revenue (12 mo)", "money"], ["orders_365d", "Orders (12 mo)", "count"],
   ["recency_days", "Days since last order", "days"], ["order_gap_mean_days", "Typical order gap", "days"],
   ["purchase_probability_30d", "P(order in 30 days)", "percent"], ["expected_days_to_purchase", "Expected days to next order", "days"],
@@ -34,7 +34,7 @@ export function draw(main, declared, data) {
     h("p", { class: "summary" }, data.summary || "No profile data."),
     data.why.length ? part("Why at risk", h("ol", { class: "reasons" }, data.why.map((text) => h("li", {}, text)))) : null,
     row.recommended_action ? h("p", { "data-field": "recommended_action" }, "Recommended: ", h("strong", {}, label("recommended_action", row.recommended_action)), data.action_text ? ` — ${data.action_text}` : "") : null,
-    part("Orders, visits and alerts until today", timeline(data)),
+    part(`Orders, visits and alerts up to ${day(data.newest_ms)}`, timeline(data)),
     h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, name, unit]) => h("div", { "data-field": field }, h("p", {}, name), h("p", { class: "tile" }, field === "rfm_code" ? [...row[field]].join(" – ") : unit === "text" ? label(field, row[field]) : shown(row[field], unit))))),
     h("div", { class: "charts" },
       part("Churn probability (at each alert, and now)", score(data, declared.palette)),
@@ -47,11 +47,13 @@ export function draw(main, declared, data) {
       h("div", { class: "wide" }, table(INPUTS, data.inputs.map(([name, value, unit, help]) => [name, shown(value, unit), help]), { key: "inputs", redraw })))) : null);
 }
 
+/** Returns the date of a time: 14 Nov 2026. */
+const day = (ms) => moment(ms).split(", ")[0];
 const known = (value) => value !== null && value !== undefined && value !== "";
 const more = (rows, total) => (rows.length < total ? `latest ${rows.length} of ${total}` : total);
 
 function profile(row) {
-  const facts = [row.country, row.age && `${row.age} years`, row.gender && label("gender", row.gender), row.acquisition_channel && `acquired via ${label("acquisition_channel", row.acquisition_channel)}`, row.premium && "premium", row.marketing_opt_in === false && "no marketing consent", row.signup_ts && `signed up ${day(row.signup_ts)}`, row.last_seen_ts && `last seen ${moment(row.last_seen_ts)}`];
+  const facts = [row.country, row.age && `${row.age} years`, row.gender && label("gender", row.gender), row.acquisition_channel && `acquired via ${label("acquisition_channel", row.acquisition_channel).toLowerCase()}`, row.premium && "premium", row.marketing_opt_in === false && "no marketing consent", row.signup_ts && `signed up ${day(row.signup_ts)}`, row.last_seen_ts && `last seen ${moment(row.last_seen_ts)}`];
   return facts.filter(Boolean).join(", ");
 }
 
@@ -67,12 +69,12 @@ function timeline({ since_ms: from, newest_ms: today, next_order_ms: next, days,
   const text = (at, y, words, anchor) => s("text", { x: at, y, "text-anchor": anchor }, words);
   const ticks = Array.from({ length: 7 }, (_, n) => from + ((today - from) * n) / 6);
   const ahead = next > today ? `, next order expected ${day(next)}` : "";
-  const name = `${lanes.map(([lane, times]) => `${lane} on ${times.length} days`).join(", ")} from ${day(from)} until today, ${day(today)}${ahead}.`;
+  const name = `${lanes.map(([lane, times]) => `${lane} on ${times.length} days`).join(", ")} from ${day(from)} up to ${day(today)}${ahead}.`;
   return h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": name, viewBox: "0 0 900 118", width: 900, height: 118, class: "timeline" },
     lanes.map(([lane, times], n) => [text(62, 24 + n * 28, lane, "end"), s("line", { class: "rule", x1: 70, x2: 890, y1: 20 + n * 28, y2: 20 + n * 28 }),
       times.map((ms) => s("circle", { cx: x(ms), cy: 20 + n * 28, r: 4, fill: `var(--s${n})`, "data-lane": lane }, s("title", {}, `${lane}: ${day(ms)}`)))]).flat(2),
     s("line", { class: "axis today", x1: x(today), x2: x(today), y1: 4, y2: 92 }),
-    ticks.map((ms, n) => text(x(ms), 110, n === 6 ? `Today, ${day(ms)}` : day(ms), n ? "middle" : "start")),
+    ticks.map((ms, n) => text(x(ms), 110, day(ms), n ? "middle" : "start")),
     ahead ? s("g", { class: "next" }, s("circle", { cx: x(next), cy: 20, r: 5, fill: "none", stroke: "var(--s0)", "stroke-width": 2 }, s("title", {}, `Expected: ${day(next)}`)), x(next) - x(today) > 130 ? text(890, 110, day(next), "end") : null) : null));
 }
 

@@ -25,18 +25,6 @@ const dashboard = () => declared.boards.find((one) => one.id === view());
 
 /** Other views; their scripts are loaded when they are opened. */
 const OTHERS = {
-  worklist: {
-    title: "Contact today",
-    async draw(signal) {
-      const worklist = await import("./worklist.js");
-      const response = await worklist.load(signal);
-      return () => {
-        put(bar, controls.refresh());
-        worklist.draw(main, declared, response);
-        return {};
-      };
-    },
-  },
   customers: {
     title: "Customers",
     async draw(signal) {
@@ -129,7 +117,8 @@ async function load(moved) {
   clearTimeout(timer);
   pending?.abort();
   const request = (pending = new AbortController());
-  const late = setTimeout(() => request.abort("late"), 20000);
+  const late = setTimeout(() => request.abort("late"), 60000);
+  const slow = setTimeout(() => request === pending && showProblem(new Problem("This is taking longer than 20 s.", "The server is busy and still works on it. A shorter period is faster.")), 20000);
   try {
     if (!declared) await begin(request.signal);
     await draw(request.signal, moved);
@@ -137,11 +126,12 @@ async function load(moved) {
     showProblem(null);
   } catch (error) {
     if (request !== pending) return;
-    if (request.signal.aborted) showProblem(new Problem("This is taking longer than 20 s.", "Try a shorter period, or check Pipeline."));
+    if (request.signal.aborted) showProblem(new Problem("No answer within 60 s.", "Try a shorter period, or check Pipeline."));
     else if (error instanceof Problem) showProblem(error);
     else throw error;
   } finally {
     clearTimeout(late);
+    clearTimeout(slow);
     if (request === pending) schedule();
   }
 }
@@ -232,12 +222,12 @@ function boardControls(dashboard) {
 async function start(signal) {
   const { panels } = await ask("board", new URLSearchParams({ id: "pipeline" }), signal);
   const consumes = Object.values(panels).some((one) => one.hits > 0);
-  const steps = [[true, "shopstream up", "starts Kafka and Elasticsearch. Elasticsearch answers."],
+  const steps = [[true, "shopstream up", "starts Kafka and Elasticsearch. Running."],
     [false, "shopstream replay ARCHIVE", "sends events to Kafka. A sample archive comes from `shopstream generate`, your own logs from `shopstream import`."],
-    [consumes, "shopstream consume", consumes ? "writes what has been sent. It has run." : "writes what has been sent. It has not run yet."]];
+    [consumes, "shopstream consume", consumes ? "writes the events to Elasticsearch. Done." : "writes the events to Elasticsearch. Not started yet."]];
   return () => {
     opened = null;
-    put(main, h("h1", { class: "lead" }, "Welcome to Shopstream", h("span", {}, `Run ${declared.run} has no events yet. This page fills by itself.`)),
+    put(main, h("h1", { class: "lead" }, "Welcome to Shopstream", h("span", {}, `Run ${declared.run} has no events yet. This page updates automatically.`)),
       h("ol", { class: "start part" }, steps.map(([done, command, text]) => h("li", {}, h("span", { role: "img", "aria-label": done ? "Done" : "To do" }, done ? "✓ " : "○ "), h("code", {}, command), ` ${text}`))));
     return {};
   };
@@ -250,7 +240,7 @@ function showProblem(error) {
   if (!error) return;
   put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, ` Showing the last figures received at ${moment(lastLoad.now).slice(-5)}.`) : "");
   if (!lastLoad) {
-    main.replaceChildren(h("p", { class: "state" }, error.final ? h("a", { href: link({}) }, "Go to Today") : "No data yet — retrying automatically."));
+    main.replaceChildren(h("p", { class: "state" }, error.final ? h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
     opened = null;
   }
   main.removeAttribute("aria-busy");

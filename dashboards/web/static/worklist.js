@@ -16,21 +16,21 @@ export function draw(main, declared, data) {
   const send = async (id, version, body, text) => {
     try {
       const answer = await ask("contact", "", null, { customer_id: id, version, ...body });
-      last = { text: `${id}: ${text}. `, undo: body.state === "open" ? null : () => send(id, answer.version, { state: "open" }, "open again") };
+      last = { text: `${id} ${text}. `, undo: body.state === "open" ? null : () => send(id, answer.version, { state: "open" }, "is back on the list") };
     } catch (error) {
       last = { problem: `${id}: ${error.message} ${error.remedy ?? ""}` };
     }
     dispatchEvent(new Event("moved"));
     main.focusUndo = true;
   };
-  const act = (row, text, body, name) => h("button", { type: "button", "data-key": `${text} ${row.id}`, "aria-label": `${name}: ${row.id}`, onclick: () => send(row.id, row.version, body, name) }, text);
-  const snooze = (days) => (row) => act(row, `${days} d`, { state: "snoozed", days }, `Snooze for ${days} day${days > 1 ? "s" : ""}`);
-  const buttons = [(row) => act(row, "Done", { state: "done" }, "Done"), ...[1, 7, 30].map(snooze)];
+  const act = (row, text, body, name, done) => h("button", { type: "button", "data-key": `${text} ${row.id}`, "aria-label": `${name}: ${row.id}`, onclick: () => send(row.id, row.version, body, done) }, text);
+  const snooze = (days) => (row) => act(row, `${days} d`, { state: "snoozed", days }, `Snooze for ${days} day${days > 1 ? "s" : ""}`, `snoozed for ${days} day${days > 1 ? "s" : ""}`);
+  const buttons = [(row) => act(row, "Done", { state: "done" }, "Done", "marked as done"), ...[1, 7, 30].map(snooze)];
   const who = (row) => h("a", { href: link({ view: "customer", id: row.id }), "data-key": row.id }, h("bdi", {}, row.id));
   const columns = [
     ["Customer", who],
     ["Savable revenue", (row) => shown(row.savable, "money"), true],
-    ["Churn in 90 days", (row) => shown(row.churn_probability, "percent"), true],
+    ["Churn probability", (row) => shown(row.churn_probability, "percent"), true],
     ["Why", (row) => row.why.map((text) => h("div", {}, text))],
     ["Recommended", (row) => [h("strong", {}, label("recommended_action", row.action)), row.action_text ? `: ${row.action_text}` : "", row.marketing_opt_in === false ? h("div", {}, "No marketing consent") : null]],
     ...(declared.writable ? [["Contacted / snooze", (row) => h("div", { class: "acts" }, buttons.map((one) => one(row)))]] : []),
@@ -42,17 +42,17 @@ export function draw(main, declared, data) {
     declared.writable ? null : h("p", { class: "state" }, declared.read_only),
     h("p", { role: "status", class: last?.problem ? "wrong" : "state" }, last?.problem ?? last?.text ?? "", last?.undo ? h("button", { type: "button", "data-key": "undo", onclick: last.undo }, "Undo") : null),
     h("p", { class: "pages" }, `${data.rows.length ? data.first + 1 : 0}–${end} of ${shown(data.total, "count")} · `,
-      data.first ? h("a", { href: changed({ first: "" }) }, "First") : null, " ",
+      data.first ? h("a", { href: changed({ first: Math.max(0, data.first - 20) || "" }) }, "Previous") : null, " ",
       data.rows.length && end < data.total ? h("a", { href: changed({ first: end }) }, "Next") : null, " ",
       h("a", { class: "csv", download: true, href: "api/worklist.csv?size=500" }, "Download CSV (first 500)"), " · ",
-      h("a", { href: link({ view: "customers", churn_risk: ["high", "critical"], sort: "days_since_visit" }) }, `${shown(data.inactive, "count")} already inactive`)),
-    data.rows.length ? rowsOf("Customers to contact", columns, data.rows) : h("p", { class: "state" }, "Nobody to contact. ", h("span", {}, "Scores need a model: `shopstream train`.")),
+      h("a", { href: link({ view: "customers", churn_risk: ["high", "critical"], sort: "days_since_visit" }) }, `${shown(data.inactive, "count")} already inactive (all at risk, by last visit)`)),
+    data.rows.length ? rowsOf("Customers to contact", columns, data.rows) : h("p", { class: "state" }, "Nobody to contact. ", h("span", {}, data.set_aside.length ? "All customers at risk are done or snoozed." : "Scores need a model: `shopstream train`.")),
     data.set_aside.length ? h("section", { class: "part" }, h("h2", {}, `Done and snoozed (${data.set_aside.length})`), rowsOf("Done and snoozed", [
       ["Customer", who],
       ["State", (row) => (row.state === "done" ? "Done" : "Snoozed")],
       ["Since", (row) => moment(row.at_ts)],
       ["Until", (row) => moment(row.until_ts)],
-      ...(declared.writable ? [["", (row) => act(row, "Undo", { state: "open" }, "Open again")]] : []),
+      ...(declared.writable ? [["", (row) => act(row, "Undo", { state: "open" }, "Open again", "is back on the list")]] : []),
     ], data.set_aside)) : null);
   if (main.focusUndo) main.querySelector("[data-key=undo]")?.focus();
   main.focusUndo = false;
