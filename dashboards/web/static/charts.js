@@ -34,7 +34,7 @@ function shaped(panel, rows, palette, { compare, layer, partial = [], hidden }) 
   const depth = panel.dimensions.length;
   const rank = (name) => (name === OTHER ? 1e9 : split.order?.indexOf(name) ?? -1);
   // the same series has the same position and colour however the figures change
-  const names = split ? unique(rows.map((row) => row[1])).sort((a, b) => rank(a) - rank(b) || inOrder(a, b)) : panel.measures.map((one) => one.label);
+  const names = split ? unique([...rows, ...(compare?.rows ?? [])].map((row) => row[1])).sort((a, b) => rank(a) - rank(b) || inOrder(a, b)) : panel.measures.map((one) => one.label);
   const series = names.map((name, n) => {
     const measure = panel.measures[split ? 0 : n];
     const paint = split?.colours?.[name] ?? colour(palette, name, n);
