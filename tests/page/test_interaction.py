@@ -412,6 +412,13 @@ def test_compared_total_has_further_values_that_the_period_lacks(reader):
     assert second == pytest.approx(first, abs=1)
 
 
+def test_compared_total_of_a_stack_ends_with_the_shorter_period(reader):
+    rows = [[day, channel, 10] for day in DAYS for channel in ("mail", "search")]
+    (line,) = compared_line(reader, rows, rows[:4])
+    assert len(line) == 2
+    assert line[0] == pytest.approx(line[1], abs=0.1)
+
+
 def test_forecast_note_threshold_and_unfinished_interval_are_drawn(reader):
     reader.open(view="pipeline", refresh="0")
     layer = {"measures": [measure("Forecast"), measure("80% range from"), measure("80% range to")]}
