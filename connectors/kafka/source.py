@@ -190,7 +190,8 @@ class Source:
         """Read partitions from given offsets without joining a group.
 
         Raises:
-            ShopstreamError: the records do not exist (any more).
+            GapError: the records do not exist (any more).
+            ShopstreamError: Kafka does not answer or refuses.
         """
         self._check_chosen(offsets)
         self._positions |= offsets
@@ -432,9 +433,13 @@ def check_error(message: Message, error: KafkaError) -> None:
     log.warning("Kafka does not answer; retrying", error=error.str())
 
 
-def gap(topic: str, number: int, offset: int, retained: str) -> ShopstreamError:
+class GapError(ShopstreamError):
+    """Records at an offset do not exist (any more)."""
+
+
+def gap(topic: str, number: int, offset: int, retained: str) -> GapError:
     """Return the error for a missing offset. `retained`: offsets that do exist."""
-    return ShopstreamError(
+    return GapError(
         f"{topic}[{number}] has no record {offset} to continue from ({retained}): records were deleted before they "
         "were read, or the topic was recreated.",
         "Read the remaining records into a new run (`--run NAME`), and give the topic a longer retention.",

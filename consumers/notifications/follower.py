@@ -27,7 +27,7 @@ from connectors.clock import iso, wall_clock_ms
 from connectors.kafka.client import consumer_config, open_consumer
 from connectors.kafka.offsets import FencedError, commit_with_retry, committed, partitions_of, try_commit, watermarks
 from connectors.kafka.offsets import commit as commit_offsets
-from connectors.kafka.source import CommittedOffset, Partition, Source
+from connectors.kafka.source import CommittedOffset, GapError, Partition, Source
 from consumers.notifications.delivery import Courier, Target
 from consumers.notifications.message import Notification
 from consumers.notifications.set_aside import SetAside, SetAsideEntry
@@ -309,11 +309,12 @@ def read_alert(properties: Mapping[str, Any], run: str, partition: int, offset: 
     try:
         try:
             source.open_at({Partition(ALERT_TOPIC, partition): offset})
-        except ShopstreamError:
+        except GapError:
             return None
         for _ in range(20):
             for batch in source.read(1, READ_WAIT_S):
                 return batch.values[0] if batch.offsets[0] == offset else None
     finally:
         source.close()
-    return None
+    # a slow cluster is no deletion: the note of the alert stays
+    raise ShopstreamError(f"Kafka has not returned the alert at {partition}:{offset} in time.", "Try again later.")

@@ -15,6 +15,7 @@ from notifications.messages import alert, encoded
 from notifications.receivers import MailReceiver, WebReceiver, until
 
 from connectors.kafka.client import ensure_topics, produce_all
+from connectors.kafka.source import Source
 from connectors.notifications import webhook
 from consumers.notifications import delivery
 from features.errors import ShopstreamError, UsageError
@@ -168,6 +169,26 @@ def test_refused_alert_is_set_aside_and_sent_again_by_retry(kafka, run_name, pub
         assert set_aside_file(chosen).entries() == []
         assert set(customers(web)) == {"c0", "c1", "c2"}
         assert len(set(web.ids())) == 3
+
+
+def test_alert_that_is_not_read_in_time_stays_set_aside(kafka, run_name, publish, settings, monkeypatch):
+    with WebReceiver() as web:
+        chosen = settings(web=web)
+        started(kafka, run_name, chosen)
+        web.answers = [400]
+        publish(encoded(alert("c0")))
+        with following(chosen):
+            assert until(lambda: len(set_aside_file(chosen).entries()) == 1)
+        for name in ("open_at", "read"):
+            with monkeypatch.context() as broken:
+                broken.setattr(Source, name, no_answer if name == "open_at" else lambda *_: [])
+                with pytest.raises(ShopstreamError):
+                    retry_set_aside(chosen, lambda: False, print, 5.0)
+            assert len(set_aside_file(chosen).entries()) == 1
+
+
+def no_answer(*_):
+    raise ShopstreamError("Kafka does not answer.", "")
 
 
 def test_target_that_does_not_answer_delays_no_other_and_loses_nothing(kafka, run_name, publish, settings, monkeypatch):

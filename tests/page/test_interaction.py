@@ -387,6 +387,38 @@ def test_losses_hang_below_zero_and_the_net_is_a_line(reader):
     assert "\u22125" in reader.text("main svg") or "\u22124" in reader.text("main svg")
 
 
+def compared_line(reader, rows, before):
+    """Draws a stacked chart with a comparison; returns the heights of the compared total above zero."""
+    reader.open(view="pipeline", refresh="0")
+    panel = {
+        "chart": "bar_stacked",
+        "dimensions": [TIME, {"kind": "terms", "label": "Channel", "field": "channel"}],
+        "measures": [measure("Visits")],
+    }
+    own_keys = {str(day): day - 4 * DAY for day in sorted({row[0] for row in before})}
+    drawn(reader, panel, rows, compare={"rows": before, "own_keys": own_keys, "name": "Previous period"})
+    return reader.js(
+        "const zero = Number(document.querySelector('main line.axis').getAttribute('y1'));"
+        "return [...document.querySelectorAll('main polyline.before')].map((one) => "
+        "one.getAttribute('points').split(' ').map((point) => zero - Number(point.split(',')[1])))"
+    )
+
+
+def test_compared_total_has_further_values_that_the_period_lacks(reader):
+    rows = [[day, "mail", 10] for day in DAYS]
+    ((first, *_),) = compared_line(reader, rows, rows)
+    others = [[day, "(other)", 10] for day in DAYS]
+    ((second, *_),) = compared_line(reader, [[day, "mail", 20] for day in DAYS], [*rows, *others])
+    assert second == pytest.approx(first, abs=1)
+
+
+def test_compared_total_of_a_stack_ends_with_the_shorter_period(reader):
+    rows = [[day, channel, 10] for day in DAYS for channel in ("mail", "search")]
+    (line,) = compared_line(reader, rows, rows[:4])
+    assert len(line) == 2
+    assert line[0] == pytest.approx(line[1], abs=0.1)
+
+
 def test_forecast_note_threshold_and_unfinished_interval_are_drawn(reader):
     reader.open(view="pipeline", refresh="0")
     layer = {"measures": [measure("Forecast"), measure("80% range from"), measure("80% range to")]}

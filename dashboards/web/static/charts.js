@@ -34,7 +34,7 @@ function shaped(panel, rows, palette, { compare, layer, partial = [], hidden }) 
   const depth = panel.dimensions.length;
   const rank = (name) => (name === OTHER ? 1e9 : split.order?.indexOf(name) ?? -1);
   // the same series has the same position and colour however the figures change
-  const names = split ? unique(rows.map((row) => row[1])).sort((a, b) => rank(a) - rank(b) || inOrder(a, b)) : panel.measures.map((one) => one.label);
+  const names = split ? unique([...rows, ...(compare?.rows ?? [])].map((row) => row[1])).sort((a, b) => rank(a) - rank(b) || inOrder(a, b)) : panel.measures.map((one) => one.label);
   const series = names.map((name, n) => {
     const measure = panel.measures[split ? 0 : n];
     const paint = split?.colours?.[name] ?? colour(palette, name, n);
@@ -150,7 +150,7 @@ function plane(panel, data, size, linkTo, { hidden, notes = [] }) {
   const solid = visible.filter((one) => !one.line);
   const lines = visible.filter((one) => one.line && !one.high);
   const bands = visible.filter((one) => one.high);
-  const previous = !data.compared ? [] : stacked && solid.length > 1 ? [positions.map((p) => solid.reduce((sum, one) => sum + (one.was(p) ?? 0), 0))]
+  const previous = !data.compared ? [] : stacked && solid.length > 1 ? [positions.map((p) => (data.timed && !(p in data.own) ? null : solid.reduce((sum, one) => sum + (one.was(p) ?? 0), 0)))]
     : visible.filter((one) => !one.high && !one.layer).slice(0, 3).map((one) => positions.map(one.was));
   const others = [...(data.compared ? [[data.before, "3 3"]] : []), ...(data.made ? [[`Forecast made on ${interval(data.made, 86400e3)}`, ""]] : [])];
   const top = legend(data, size, hidden, others, Boolean(panel.dimensions[1]?.filter));
