@@ -27,6 +27,20 @@ def days_before(span: Span, days: int, calendar: Calendar) -> Span:
     return Span(_instant(day - days, clock, calendar), span.from_ms)
 
 
+def dates_before(span: Span, days: int, calendar: Calendar) -> Span:
+    """Return the `days` whole local days before a time range, cut to the part that `span` has of as many days.
+
+    Args:
+        span: time range from the start of a local day; it may end with the data.
+        days: number of days that were requested.
+        calendar: calendar of the shop.
+    """
+    start = calendar.day_start_ms(calendar.day_at(span.from_ms) - days)
+    day, clock = _clock(span.to_ms, calendar)
+    passed = day - calendar.day_at(span.from_ms)
+    return Span(start, min(_instant(calendar.day_at(start) + passed, clock, calendar), span.from_ms))
+
+
 def length_before(span: Span) -> Span:
     """Return the time range of the same length before a time range."""
     return Span(2 * span.from_ms - span.to_ms, span.from_ms)

@@ -316,7 +316,7 @@ def _as_json(path: str, handler: Handler[Json], queue: RequestQueue) -> Respond:
 
 def _as_csv(path: str, handler: Handler[Csv], queue: RequestQueue) -> Respond:
     async def respond(request: Request) -> Response:
-        name, text = (await _result(path, handler, queue, request)).value
+        name, text = (await _result(path, handler, queue, request, stale=False)).value
         disposition = f'attachment; filename="{name}.csv"'
         headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
         return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
@@ -324,7 +324,9 @@ def _as_csv(path: str, handler: Handler[Csv], queue: RequestQueue) -> Respond:
     return respond
 
 
-async def _result(path: str, handler: Handler[Any], queue: RequestQueue, request: Request) -> Result:
+async def _result(
+    path: str, handler: Handler[Any], queue: RequestQueue, request: Request, *, stale: bool = True
+) -> Result:
     """Compute a response, or take it from an equal request. Raises as `RequestQueue.result`."""
     parameters = _parameters(request)
 
@@ -332,7 +334,8 @@ async def _result(path: str, handler: Handler[Any], queue: RequestQueue, request
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    return await queue.result((path, _key(parameters)), lambda search: handler(parameters, search), disconnected)
+    compute = lambda search: handler(parameters, search)  # noqa: E731
+    return await queue.result((path, _key(parameters)), compute, disconnected, stale=stale)
 
 
 def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue: RequestQueue) -> Respond:

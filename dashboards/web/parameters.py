@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from dashboards.comparisons import days_before, length_before, unit_before, year_before
+from dashboards.comparisons import dates_before, days_before, length_before, unit_before, year_before
 from dashboards.panels import Dashboard, Span
 from dashboards.validation import DAYS_MAX
 from features.calendar import Calendar, Unit, day_number
@@ -70,7 +70,9 @@ class Query:
     def span_to(self, end_ms: int, calendar: Calendar) -> Span:
         """Return the time range if the newest document is just before `end_ms`, epoch ms."""
         if self.days is not None:
-            return Span(calendar.day_start_ms(self.days.start), calendar.day_start_ms(self.days.stop))
+            start, end = calendar.day_start_ms(self.days.start), calendar.day_start_ms(self.days.stop)
+            # days that are not over end with the data, so that a comparison has the same part of its days
+            return Span(start, min(end, max(end_ms, start + 1)))
         if self.period is not None:
             unit, later = PERIODS[self.period]
             start, end = (calendar.unit_start_ms(unit, max(end_ms - 1, 0), later + one) for one in (0, 1))
@@ -94,7 +96,7 @@ class Query:
 
     def _previous(self, span: Span, calendar: Calendar) -> Span:
         if self.days is not None:
-            return days_before(span, len(self.days), calendar)
+            return dates_before(span, len(self.days), calendar)
         if self.period is not None:
             return unit_before(span, PERIODS[self.period][0], calendar)
         if self.length_ms % DAY_MS == 0:

@@ -130,13 +130,16 @@ class RequestQueue:
         """Number of requests that wait for their turn."""
         return sum(not one.running for one in self._pending.values())
 
-    async def result(self, key: Hashable, compute: Compute, disconnected: Callable[[], Awaitable[None]]) -> Result:
+    async def result(
+        self, key: Hashable, compute: Compute, disconnected: Callable[[], Awaitable[None]], *, stale: bool = True
+    ) -> Result:
         """Return a recent result for `key`, or the result of `compute`.
 
         Args:
             key: equal requests have equal keys.
             compute: function of the searches; runs in a thread.
             disconnected: returns when the client has gone.
+            stale: whether an older result may answer while the server is busy. A file has no place for its age.
 
         Raises:
             Abandoned: the client has gone.
@@ -155,14 +158,14 @@ class RequestQueue:
         one.waiting += 1
         gone = asyncio.ensure_future(disconnected())
         try:
-            return await self._first_of(key, one, gone)
+            return await self._first_of(key if stale else None, one, gone)
         finally:
             gone.cancel()
             one.waiting -= 1
             if not one.waiting:
                 self._stop(one)
 
-    async def _first_of(self, key: Hashable, one: _Computation, gone: asyncio.Future[None]) -> Result:
+    async def _first_of(self, key: Hashable | None, one: _Computation, gone: asyncio.Future[None]) -> Result:
         """Return the result, an older one if the result takes too long; raise Abandoned if the client goes first."""
         assert one.task is not None
         patience_s = self._limits.patience_s if self._older(key) is not None else None

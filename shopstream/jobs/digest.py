@@ -28,13 +28,16 @@ from consumers.notifications.delivery import Courier, Target
 from consumers.notifications.message import Entry, Notification, customer_url, one_line
 from dashboards.boards.data import ALERTS, HIGH_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
 from dashboards.boards.now import CONVERSION
+from dashboards.checks import end_searches, stream_end
 from dashboards.panels import Data, Figure, Measure, Panel, Position, Span
 from dashboards.queries import query, rows
 from dashboards.reasons import number_text, reasons, share_text
+from dashboards.web.boards import complete
 from dashboards.web.work_list import Candidate, work_list
 from features.calendar import Calendar
 from features.errors import ShopstreamError
 from features.labels import value_label
+from features.schema import HOUR_MS
 from shopstream import embedded
 from shopstream.jobs.notify import OnMessage, targets
 from shopstream.jobs.runs import NOTIFY_FOLDER
@@ -47,6 +50,8 @@ Period = Literal["day", "week"]
 CUSTOMERS: Final = 10
 """Customers of a digest."""
 SEARCH_TIMEOUT_S: Final = 30.0
+COMPLETE_WITHIN_MS: Final = HOUR_MS
+"""Longest time without an event at the end of a period that is not worth a line."""
 AFTER_MS: Final = 10 * 60_000
 """Time after a period until its digest is sent: the newest records are in the indices by then."""
 GIVE_UP_ONCE_S: Final = 120.0
@@ -237,7 +242,10 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         f"digest.{period}",
         iso(span.to_ms),
         f"{settings.run}: {'day' if period == 'day' else 'week from'} {first}",
-        tuple((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
+        (
+            *((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
+            *_behind(reader, span),
+        ),
         {
             "run": settings.run, "period": period, "from_ms": span.from_ms, "to_ms": span.to_ms, "figures": now,
             "figures_before": then, "customers": [_fields(one, money) for one in ranked.rows],
@@ -247,6 +255,14 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         page_url,
         "Open dashboard",
     )  # fmt: skip
+
+
+def _behind(reader: _Reader, span: Span) -> tuple[tuple[str, str], ...]:
+    """Return until when there are data, if they end before the period: its figures may be too low. Else nothing."""
+    end_ms = stream_end(complete(reader.search.many(end_searches())))
+    if end_ms >= span.to_ms - COMPLETE_WITHIN_MS:
+        return ()
+    return (("Data up to", iso(end_ms - 1)),)
 
 
 def _figures(reader: _Reader, span: Span) -> dict[str, float | None]:

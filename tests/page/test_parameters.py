@@ -33,6 +33,13 @@ def test_date_range_includes_both_days():
     assert query.span_to(END, UTC_CALENDAR) == Span(1_777_593_600_000, 1_777_593_600_000 + 2 * DAY)
 
 
+def test_date_range_that_is_not_over_ends_with_the_data():
+    query = parse_query(FUNNEL, {"from": ["2026-05-01"], "to": ["2026-05-31"]})
+    newest = parse_time("2026-05-20T10:00Z", "")
+    assert query.span_to(newest, UTC_CALENDAR) == Span(1_777_593_600_000, newest)
+    assert query.span_to(0, UTC_CALENDAR) == Span(1_777_593_600_000, 1_777_593_600_001)
+
+
 @pytest.mark.parametrize(
     ("name", "calendar", "first", "end"),
     [
@@ -61,7 +68,7 @@ def test_every_period_is_offered_on_the_page():
 
 def test_date_range_has_the_days_of_the_shop_zone():
     query = parse_query(FUNNEL, {"from": ["2026-10-25"], "to": ["2026-10-25"]})
-    span = query.span_to(END, Calendar("Europe/Berlin"))
+    span = query.span_to(1_800_000_000_000, Calendar("Europe/Berlin"))
     assert (span.to_ms - span.from_ms) / HOUR_MS == 25
 
 

@@ -104,6 +104,12 @@ def test_year_before_has_the_same_local_dates(main, before):
         ({"last": ["5h"], "compare": ["previous"]}, Span(NOW - 10 * HOUR_MS, NOW - 5 * HOUR_MS)),
         ({"from": ["2026-05-01"], "to": ["2026-05-03"], "compare": ["previous"]}, ("2026-04-28", "2026-05-01")),
         ({"from": ["2026-05-01"], "to": ["2026-05-03"], "compare": ["year"]}, ("2025-05-01", "2025-05-04")),
+        # days that are not over are compared with the same part of as many days
+        (
+            {"from": ["2026-05-18"], "to": ["2026-05-22"], "compare": ["previous"]},
+            ("2026-05-13", "2026-05-15T12:34"),
+        ),
+        ({"from": ["2026-05-18"], "to": ["2026-05-22"], "compare": ["year"]}, ("2025-05-18", "2025-05-20T12:34")),
         ({"period": ["last_month"], "compare": ["previous"]}, ("2026-03-01", "2026-04-01")),
         (
             {"compare": ["custom"], "compare_from": ["2026-01-01"], "compare_to": ["2026-01-31"]},

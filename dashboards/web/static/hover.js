@@ -1,6 +1,6 @@
 // Tooltips, crosshair, keys and zoom of charts, by the model of a chart. The elements lie over the page, so a redraw keeps them.
 
-import { changed, current, go } from "./address.js";
+import { changed, current, go, state } from "./address.js";
 import { h } from "./dom.js";
 import { day, interval } from "./format.js";
 
@@ -159,7 +159,8 @@ function zoom() {
   dragged = null;
   hide();
   // the address has whole days, and hours that end with the data
-  if (end - begin < 86400e3 && b === marks.length - 1) go(changed({ last: `${Math.max(1, Math.ceil((end - begin) / 3600e3))}h`, period: "", from: "", to: "" }));
+  const past = state().get("from") || /^(yesterday|last_)/.test(state().get("period") ?? "");
+  if (end - begin < 86400e3 && b === marks.length - 1 && !past) go(changed({ last: `${Math.max(1, Math.ceil((end - begin) / 3600e3))}h`, period: "", from: "", to: "" }));
   else go(changed({ last: "", period: "", from: day(begin), to: day(end - 1) }));
 }
 
