@@ -67,12 +67,12 @@ class SavedView(msgspec.Struct, frozen=True):
     """A named address of the page.
 
     Attributes:
-        name: unique name.
+        title: unique name.
         address: query of the page's address, from the question mark on.
         at_ts: wall-clock time at which the view was saved, epoch ms.
     """
 
-    name: str
+    title: str
     address: str
     at_ts: int
 

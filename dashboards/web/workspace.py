@@ -162,10 +162,10 @@ def notes_between(search: Searches, span: Span) -> list[Json]:
 
 def saved_views(search: Searches) -> list[Json]:
     """Return the saved views by name, as `id`, `name` and `address`. Raises ShopstreamError."""
-    body = {"size": VIEWS_MAX, "timeout": TIMEOUT, "query": {"match_all": {}}, "sort": [{"name": "asc"}]}
+    body = {"size": VIEWS_MAX, "timeout": TIMEOUT, "query": {"match_all": {}}, "sort": [{"title": "asc"}]}
     (response,) = complete(search.many([(VIEWS, body)]))
     return [
-        {"id": hit["_id"], "name": hit["_source"]["name"], "address": hit["_source"]["address"]}
+        {"id": hit["_id"], "name": hit["_source"]["title"], "address": hit["_source"]["address"]}
         for hit in response.get("hits", {}).get("hits", ())
     ]
 

@@ -249,7 +249,7 @@ def test_other_method_is_refused(work_page, path, method):
 def test_user_of_the_page_writes_the_three_indices_only(work_shop, page_client):
     run, _, client, _, _ = work_shop
     for name in WORKSPACE_FIELDS:
-        document = {"contacts": {"customer_id": "x"}, "notes": {"day": "x"}, "views": {"name": "x"}}[name]
+        document = {"contacts": {"customer_id": "x"}, "notes": {"day": "x"}, "views": {"title": "x"}}[name]
         page_client.index(index=f"{run}-{name}", id="x", document=document)
         page_client.delete(index=f"{run}-{name}", id="x")
     for name in ("customers", "customers-000001", "alerts", "sessions-000001", "pipeline"):
@@ -419,10 +419,10 @@ def test_writer_creates_no_index_for_a_missing_alias(work_shop, servers):
 
 def test_writer_refuses_another_version(work_shop):
     workspace = work_shop[4]
-    workspace.write("views", "x", {"name": "x", "address": "?", "at_ts": 1}, "")
+    workspace.write("views", "x", {"title": "x", "address": "?", "at_ts": 1}, "")
     for version in ("", "0.9", "7.1"):
         with pytest.raises(ConflictError):
-            workspace.write("views", "x", {"name": "x", "address": "?", "at_ts": 2}, version)
+            workspace.write("views", "x", {"title": "x", "address": "?", "at_ts": 2}, version)
     workspace.delete("views", "x", "")
     with pytest.raises(ConflictError):
         workspace.delete("views", "x", "")

@@ -13,12 +13,13 @@ from security.pair import KAFKA_PASSWORD, RUN, variables
 
 from connectors.kafka.client import ensure_topics, produce_all
 from features.schema import ALERT_TOPIC, topic_name
+from shopstream.settings import KafkaSettings
 
 
 @pytest.mark.slow
 def test_alerts_are_followed_with_the_permissions_of_notify(secure, tmp_path):
     properties = secure.kafka.client_properties()
-    ensure_topics(properties, RUN, 2)
+    ensure_topics(properties, RUN, KafkaSettings().partitions)
     user = {"sasl.username": "notifier", "sasl.password": KAFKA_PASSWORD}
     with WebReceiver() as web:
         environment = variables(tmp_path, secure, kafka=user) | {
