@@ -96,7 +96,7 @@ RETENTION: Final = Dashboard(
             (
                 *(Measure(name.capitalize(), "sum", name) for name in ("new", "returning", "reactivated")),
                 Measure("Lost", "sum", "lost", below=True),
-                Measure("Net", "max", "net", line=True),
+                Measure("Net", "sum", "net", line=True),
             ),
             (Time("Week", "ts", "week"),),
             where=_COMPLETE, window=Window(back_days=365), whole_shop=True,

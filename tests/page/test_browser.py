@@ -254,7 +254,7 @@ def test_page_reports_that_its_own_server_is_unavailable(reader, shop, no_custom
 
 def test_empty_page_shows_the_remedy(reader):
     reader.open(view="revenue", **{"from": "2020-01-01", "to": "2020-01-02"})
-    assert "Choose a longer time range" in reader.text("#revenue-channel")
+    assert "Try a longer period" in reader.text("#revenue-channel")
 
 
 # --- into the depth ---------------------------------------------------------------------------------------------------

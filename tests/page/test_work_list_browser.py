@@ -71,7 +71,7 @@ def test_customer_is_marked_as_done_and_opened_again_by_keys_alone(at_work, work
     press(at_work, Keys.ENTER)
     at_work.wait("return document.activeElement.dataset.key === 'undo'")
     assert at_work.js(IDS)[0] == second
-    assert at_work.text("[role=status]").startswith(f"{first}: Done")
+    assert at_work.text("[role=status]").startswith(f"{first} marked as done")
     assert "Done and snoozed (1)" in at_work.text("main")
     press(at_work, Keys.ENTER)
     at_work.wait(f"return {ROWS}[0].cells[0].textContent === arguments[0]", first)
