@@ -49,7 +49,7 @@ def url(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(url):
-    return SchemaRegistryClient({"url": url})
+    return SchemaRegistryClient({"url": url, "timeout": 60})
 
 
 @pytest.fixture
