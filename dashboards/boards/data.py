@@ -43,10 +43,10 @@ SEEN_DAYS: Final = INACTIVE_AFTER_DAYS
 """Days since the last visit up to which a customer is active."""
 HIGH_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
 """Customers of the two highest bands of churn risk."""
-_SEEN: Final = AtMost("days_since_visit", SEEN_DAYS)
-AT_RISK: Final[Where] = (*HIGH_RISK, _SEEN)
+SEEN: Final = AtMost("days_since_visit", SEEN_DAYS)
+AT_RISK: Final[Where] = (*HIGH_RISK, SEEN)
 """Customers of a high churn risk who still visit the shop."""
-INACTIVE: Final[Where] = (*HIGH_RISK, Not(_SEEN))
+INACTIVE: Final[Where] = (*HIGH_RISK, Not(SEEN))
 """Customers of a high churn risk who no longer visit the shop. With `AT_RISK` they are all of a high risk."""
 
 REVENUE: Final = Measure("Revenue", "sum", "total", SOLD, "money")

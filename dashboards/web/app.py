@@ -95,7 +95,7 @@ class Source:
         money: format of amounts.
         actions: recommended action -> its text.
         workspace: writer of what readers note; None: the page is read-only.
-        limits: bounds of the requests that are computed at once.
+        limits: bounds of the requests that are computed at the same time.
     """
 
     dashboards: Sequence[Dashboard]
@@ -334,8 +334,8 @@ async def _result(
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    compute = lambda search: handler(parameters, search)  # noqa: E731
-    return await queue.result((path, _key(parameters)), compute, disconnected, stale=stale)
+    key = (path, _key(parameters))
+    return await queue.result(key, lambda search: handler(parameters, search), disconnected, stale=stale)
 
 
 def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue: RequestQueue) -> Respond:

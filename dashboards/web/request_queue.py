@@ -1,7 +1,7 @@
-"""Bounds the requests that are computed at once: shares equal ones, queues the rest, drops those nobody waits for.
+"""Bounds the requests that are computed at a time: shares equal ones, queues the rest, drops abandoned ones.
 
-The searches of a dashboard use all cores of a small server, so computing sixty dashboards at once would finish none of
-them in time. A few are computed at a time, in the order of arrival.
+The searches of a dashboard use all cores of a small server. Sixty dashboards that are computed at the same time would
+all be too late. A few are computed at a time, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Limits:
     """Bounds of the queue.
 
     Attributes:
-        computing: requests that are computed at once.
+        computing: requests that are computed at the same time.
         queued: requests that may wait; a further one is refused with `ServerBusyError`.
         fresh_s: age in seconds up to which a result answers an equal request.
         patience_s: wait in seconds after which an older result answers, if there is one.

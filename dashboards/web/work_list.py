@@ -16,13 +16,14 @@ from typing import Any, Final, Literal
 
 from connectors.elasticsearch.workspace import version_of
 from connectors.formats.money_format import MoneyFormat
+from dashboards.boards.data import AT_RISK, HIGH_RISK, SEEN
+from dashboards.conditions import Exists, dsl
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import counted, reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import number_of
 from features.definitions import FEATURES
-from features.scores.score import REASONED_RISKS
 from features.workspace import CONTACTS, INACTIVE_AFTER_DAYS
 
 Basis = Literal["expected", "history"]
@@ -46,13 +47,9 @@ _FIELDS: Final = (
     "churn_reasons", "expected_revenue_90d", "recommended_action", "marketing_opt_in",
 )  # fmt: skip
 
-AT_RISK: Final[tuple[Json, ...]] = (
-    {"terms": {"churn_risk": list(REASONED_RISKS)}},
-    {"exists": {"field": "churn_probability"}},
-)
-"""Clauses of customers whose risk is high or critical."""
-SEEN: Final[Json] = {"range": {"days_since_visit": {"lte": INACTIVE_AFTER_DAYS}}}
-"""Clause of customers with a visit within 60 days: they can still be saved. All others are already inactive."""
+_SCORED: Final = Exists("churn_probability")
+NO_ANCHOR: Final = 0
+"""The conditions have no age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +107,18 @@ def work_list_body(basis: Basis, size: int = BATCH, after: Sequence[Any] = ()) -
     field = _WORTH[basis][0]
     expected = {"exists": {"field": _WORTH["expected"][0]}}
     others = {"must_not": [expected]} if basis == "history" else {}
+    at_risk = dsl((*AT_RISK, _SCORED), NO_ANCHOR)
     body: Json = {
         "size": size,
         "timeout": TIMEOUT,
         "track_total_hits": True,
         "_source": list(_FIELDS),
-        "query": {"bool": {"filter": [*AT_RISK, SEEN, *([expected] if basis == "expected" else [])], **others}},
+        "query": {
+            "bool": {
+                "filter": [*at_risk, *([expected] if basis == "expected" else [])],
+                **others,
+            }
+        },
         "sort": [{field: {"order": "desc", "missing": 0}}, {"customer_id": "asc"}],
     }
     return body | ({"search_after": list(after)} if after else {})
@@ -123,7 +126,7 @@ def work_list_body(basis: Basis, size: int = BATCH, after: Sequence[Any] = ()) -
 
 def inactive_body() -> Json:
     """Return the search that counts the customers at risk who are already inactive."""
-    query = {"bool": {"filter": list(AT_RISK), "must_not": [SEEN]}}
+    query = {"bool": {"filter": dsl((*HIGH_RISK, _SCORED), NO_ANCHOR), "must_not": dsl((SEEN,), NO_ANCHOR)}}
     return {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "query": query}
 
 
