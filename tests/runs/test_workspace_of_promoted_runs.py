@@ -15,7 +15,7 @@ from shopstream.settings import Settings
 
 
 def view(name):
-    return {"name": name, "address": "?", "at_ts": 1}
+    return {"title": name, "address": "?", "at_ts": 1}
 
 
 def names(client, run):
