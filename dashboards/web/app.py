@@ -13,6 +13,7 @@ POST /api/contact, /api/views and /api/views/delete write the state of a custome
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ from dashboards.web import work_list as work_list_routes
 from dashboards.web import workspace as workspace_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
+from dashboards.web.compact import compact
 from dashboards.web.csv import csv_text
 from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
@@ -62,6 +64,12 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """Headers of every response: no content from other origins, no inline script, no frame around the page."""
+
+OWN_PARAMETERS: Final = frozenset({"view", "refresh", "table", "order", "hide"})
+"""Parameters of the page itself, as in static/address.js; requests of figures do not have them."""
+
+PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9_.=&-]{0,500}")
+"""Queries without characters that browsers and servers write in different ways."""
 
 CALENDAR_LIFETIME_S: Final = 30.0
 """Longest time until the page follows trends that were computed by another calendar."""
@@ -146,7 +154,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     }
     return Starlette(
         routes=[
-            Route("/", _page),
+            Route("/", _page(source.dashboards)),
             *(Route(path, _as_json(path, handler, queue)) for path, handler in json_routes.items()),
             *(Route(path, _as_csv(path, handler, queue)) for path, handler in csv_routes.items()),
             *(Route(path, _accepting(*accepted, queue), methods=["POST"]) for path, accepted in post_routes.items()),
@@ -187,7 +195,8 @@ class _Handlers:
         query = parse_query(board, _without(parameters, "id"))
         calendar, money = self._calendar(), self._source.money
         data = board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
-        return data | {"notes": workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))}
+        notes = workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))
+        return compact(data) | {"notes": notes}
 
     def choices(self, parameters: Parameters, search: Searches) -> Json:
         return board_routes.choices(self._board(parameters), search)
@@ -275,7 +284,8 @@ class _Handlers:
         return calendar
 
     def _board(self, parameters: Parameters) -> Dashboard:
-        name = single_value(parameters, "id")
+        # the page asks for its first dashboard before it knows the name
+        name = single_value(parameters, "id") or next(iter(self._boards))
         if name not in self._boards:
             raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(self._boards)}.")
         return self._boards[name]
@@ -351,8 +361,22 @@ def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue
     return respond
 
 
-async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette calls it
-    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+def _page(dashboards: Sequence[Dashboard]) -> Respond:
+    """Return the route of the page. Its response lets a browser load the first figures before the scripts run."""
+    names = {"", *(dashboard.id for dashboard in dashboards)}
+
+    async def respond(request: Request) -> Response:
+        shown = request.query_params
+        address = "&".join(f"{name}={value}" for name, value in shown.multi_items() if name not in OWN_PARAMETERS)
+        view = shown.get("view", "")
+        headers = {"Cache-Control": "no-cache"}
+        if view in names and "id" not in shown and PLAIN_QUERY.fullmatch(address):
+            # exactly the address that the script requests
+            query = f"{address}&id={view}".removeprefix("&")
+            headers["Link"] = f"<api/board?{query}>; rel=preload; as=fetch; crossorigin"
+        return FileResponse(STATIC / "index.html", headers=headers)
+
+    return respond
 
 
 async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it

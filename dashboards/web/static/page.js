@@ -19,6 +19,7 @@ let lastLoad = null;
 let pending = null;
 let failed = null;
 let timer = 0;
+let early = null; // the first request of figures, sent before the declaration is there: { address, answer }
 
 const view = () => state().get("view") ?? declared.boards[0].id;
 const dashboard = () => declared.boards.find((one) => one.id === view());
@@ -97,6 +98,14 @@ async function begin(signal) {
   tools();
 }
 
+/** Requests the figures of a dashboard while the declaration is loaded. Without a name it is the first dashboard. */
+function ahead(signal) {
+  const address = String(board.asked(state().get("view") ?? ""));
+  const answer = ask("board", address, signal);
+  answer.catch(() => {}); // reported when it is used
+  return { address, answer };
+}
+
 /** Creates the menus that hold for the whole page: saved views and export. */
 function tools() {
   const views = h("details", { class: "pop", ontoggle: async () => {
@@ -120,7 +129,10 @@ async function load(moved) {
   const late = setTimeout(() => request.abort("late"), 60000);
   const slow = setTimeout(() => request === pending && showProblem(new Problem("This is taking longer than 20 s.", "The server is busy and still works on it. A shorter period is faster.")), 20000);
   try {
-    if (!declared) await begin(request.signal);
+    if (!declared) {
+      early = Object.hasOwn(OTHERS, state().get("view")) ? null : ahead(request.signal);
+      await begin(request.signal);
+    }
     await draw(request.signal, moved);
     if (request !== pending) return;
     showProblem(null);
@@ -184,20 +196,20 @@ function hints() {
 }
 
 async function drawBoard(dashboard, signal) {
-  const fields = dashboard.filters.map((one) => one.field);
-  const absent = Object.keys(filters).filter((field) => !fields.includes(field));
-  const address = board.asked(dashboard.id, absent);
+  const address = board.asked(state().get("view") ?? "");
   const first = () => {
     opened = { id: dashboard.id, board: board.open(main, dashboard, PALETTE), choices: {} };
     boardControls(dashboard);
   };
   if (!shownView && !opened) first();
   else if (opened?.id === dashboard.id) boardControls(dashboard);
-  const response = await ask("board", address, signal);
+  const sent = early?.address === String(address) ? early.answer : null;
+  early = null;
+  const response = await (sent ?? ask("board", address, signal));
   controls.presentIs(response);
   if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
   if (opened?.id !== dashboard.id) first();
-  if (fields.length && !opened.choicesLoaded) {
+  if (dashboard.filters.length && !opened.choicesLoaded) {
     opened.choicesLoaded = true;
     const into = opened;
     ask("choices", new URLSearchParams({ id: dashboard.id }), signal).then((choices) => {
@@ -207,10 +219,10 @@ async function drawBoard(dashboard, signal) {
   }
   return () => {
     boardControls(dashboard);
-    opened.board.show(response, absent);
+    opened.board.show(response);
     element("csv").setAttribute("href", `api/board.csv?${address}`);
     element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
-    return { now: Date.now() - (response.stale_ms ?? 0), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+    return { now: Date.now() - (response.stale_ms ?? 0), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored.filter((name) => !Object.hasOwn(filters, name)) };
   };
 }
 
