@@ -30,6 +30,7 @@ const OTHERS = {
     async draw(signal) {
       const customers = await import("./customers.js");
       const loaded = await customers.load(declared, signal);
+      await namedAgain(loaded.data, signal);
       return () => {
         put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
         customers.draw(main, declared, loaded);
@@ -95,6 +96,14 @@ async function begin(signal) {
   wordsAre(declared.labels);
   for (const one of [...declared.boards.flatMap((one) => one.filters), ...declared.customers.filters]) filters[one.field] ??= one.label;
   tools();
+}
+
+/** Loads the texts again if the scores have another horizon than they name; returns whether they are new. */
+async function namedAgain({ horizons }, signal) {
+  if (JSON.stringify(horizons) === JSON.stringify(declared.horizons)) return false;
+  await begin(signal);
+  opened = null;
+  return true;
 }
 
 /** Creates the menus that hold for the whole page: saved views and export. */
@@ -194,6 +203,7 @@ async function drawBoard(dashboard, signal) {
   if (!shownView && !opened) first();
   else if (opened?.id === dashboard.id) boardControls(dashboard);
   const response = await ask("board", address, signal);
+  if (await namedAgain(response, signal)) dashboard = declared.boards.find((one) => one.id === dashboard.id);
   controls.presentIs(response);
   if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
   if (opened?.id !== dashboard.id) first();
