@@ -11,9 +11,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.formats.money_format import MoneyFormat
+from dashboards.boards.data import CHURN_LABEL
 from dashboards.checks import end_searches, stream_end
 from dashboards.conditions import any_of
 from dashboards.customer_summary import customer_summary
+from dashboards.horizons import churn_label, horizon_words
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import reasons
@@ -70,7 +72,7 @@ COLUMNS: Final = (
     Column("customer_id", "Customer"),
     Column("segment", "Segment"),
     Column("churn_risk", "Risk"),
-    Column("churn_probability", "Churn probability (90 days)", "percent", _HELP["churn_probability"]),
+    Column("churn_probability", CHURN_LABEL, "percent", _HELP["churn_probability"]),
     Column("churn_reasons", "Why", help=_HELP["churn_reasons"]),
     Column("recommended_action", "Recommended action"),
     _feature_column("revenue_365d", "money"),
@@ -101,19 +103,24 @@ SHOWN: Final = (
 """Fields of a customer's document in the customer's history."""
 
 
-def declaration() -> Json:
-    """Return the columns and filters of the list for the page."""
+def declaration(horizon: str = "") -> Json:
+    """Return the columns and filters of the list for the page; `horizon` is that of the scores, in words."""
+    labels = zip(COLUMNS, _labels(horizon), strict=True)
     return {
         "customers": {
             "columns": [
-                {"field": c.field, "label": c.label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
-                for c in COLUMNS
+                {"field": c.field, "label": label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
+                for c, label in labels
             ],
             "filters": [{"field": c.field, "label": c.label} for c in FILTERS],
             "page": PAGE,
         },
         "labels": labels_of_values(),
     }
+
+
+def _labels(horizon: str) -> list[str]:
+    return [churn_label(horizon) if column.field == "churn_probability" else column.label for column in COLUMNS]
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -174,9 +181,9 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     }
 
 
-def customers_csv(data: Json, money: MoneyFormat) -> str:
-    """Return the list as CSV."""
-    return csv_text([column.label for column in COLUMNS], data["rows"], [column.unit for column in COLUMNS], money)
+def customers_csv(data: Json, money: MoneyFormat, horizon: str = "") -> str:
+    """Return the list as CSV; `horizon` is that of the scores, in words."""
+    return csv_text(_labels(horizon), data["rows"], [column.unit for column in COLUMNS], money)
 
 
 # --- one customer -----------------------------------------------------------------------------------------------------
@@ -244,6 +251,10 @@ def history(
         "orders": _sources(orders),
         "orders_total": _total(orders),
         "alerts": _sources(alerts)[::-1],
+        "horizons": {
+            "row": horizon_words([row.get("bundle")]),
+            "alerts": horizon_words(one.get("bundle") for one in _sources(alerts)),
+        },
         "since_ms": since_ms,
         "days": {name: [day for day, _ in figures if day >= since_ms] for name, figures in days.items()},
         "weeks": weeks | {"revenue": [[start, money.number(amount)] for start, amount in weeks["revenue"]]},

@@ -18,12 +18,14 @@ from connectors.elasticsearch.workspace import version_of
 from connectors.formats.money_format import MoneyFormat
 from dashboards.boards.data import AT_RISK, HIGH_RISK, SEEN
 from dashboards.conditions import Exists, dsl
+from dashboards.horizons import churn_label
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import counted, reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import number_of
 from features.definitions import FEATURES
+from features.scores.score import BUNDLE_FIELD
 from features.workspace import CONTACTS, INACTIVE_AFTER_DAYS
 
 Basis = Literal["expected", "history"]
@@ -44,7 +46,7 @@ _WORTH: Final[Mapping[Basis, tuple[str, float]]] = {
 """Basis -> field, and its factor to 90 days."""
 _FIELDS: Final = (
     "customer_id", "as_of", *(feature.name for feature in FEATURES), "segment", "churn_probability", "churn_risk",
-    "churn_reasons", "expected_revenue_90d", "recommended_action", "marketing_opt_in",
+    "churn_reasons", "expected_revenue_90d", "recommended_action", "marketing_opt_in", BUNDLE_FIELD.name,
 )  # fmt: skip
 
 _SCORED: Final = Exists("churn_probability")
@@ -247,6 +249,7 @@ def work_list_data(
     now_ms: int,
     money: MoneyFormat,
     actions: Mapping[str, str],
+    horizon: str = "",
 ) -> Json:
     """Return a page of the work list.
 
@@ -256,6 +259,7 @@ def work_list_data(
         now_ms: wall-clock time, epoch ms.
         money: format of amounts.
         actions: action -> its text.
+        horizon: horizon of the scores in words.
 
     Raises:
         UsageError: a parameter is out of bounds.
@@ -269,6 +273,7 @@ def work_list_data(
         "total": ranked.total,
         "inactive": ranked.inactive,
         "inactive_after_days": INACTIVE_AFTER_DAYS,
+        "horizon": horizon,
         "worth": worth_text(ranked),
         "rows": [_shown(one, money, actions) for one in ranked.rows],
         "set_aside": _set_aside(search, now_ms),
@@ -337,7 +342,7 @@ def work_list_csv(data: Json, money: MoneyFormat) -> str:
         "id": ("Customer", "text"),
         "savable": ("Savable revenue", "money"),
         "worth": ("Worth, 90 days", "money"),
-        "churn_probability": ("Churn probability, 90 days", "percent"),
+        "churn_probability": (churn_label(data["horizon"]), "percent"),
         "churn_risk": ("Risk", "text"),
         "segment": ("Segment", "text"),
         "days_since_visit": ("Days since last visit", "days"),

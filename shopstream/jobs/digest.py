@@ -29,6 +29,7 @@ from consumers.notifications.message import Entry, Notification, customer_url, o
 from dashboards.boards.data import ALERTS, HIGH_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
 from dashboards.boards.now import CONVERSION
 from dashboards.checks import end_searches, stream_end
+from dashboards.horizons import horizon_text
 from dashboards.panels import Data, Figure, Measure, Panel, Position, Span
 from dashboards.queries import query, rows
 from dashboards.reasons import number_text, reasons, share_text
@@ -38,6 +39,7 @@ from features.calendar import Calendar
 from features.errors import ShopstreamError
 from features.labels import value_label
 from features.schema import HOUR_MS
+from features.scores.score import BUNDLE_FIELD
 from shopstream import embedded
 from shopstream.jobs.notify import OnMessage, targets
 from shopstream.jobs.runs import NOTIFY_FOLDER
@@ -303,8 +305,9 @@ def _entry(one: Candidate, money: MoneyFormat, actions: Mapping[str, str], page_
     text = actions.get(action, "")
     label = value_label("recommended_action", action) if action else ""
     share = share_text(one.row["churn_probability"])
+    churn = f"churn probability {horizon_text(one.row.get(BUNDLE_FIELD.name))}"
     lines = (
-        f"Savable revenue: {money.text(one.savable)}; churn probability within 90 days: {share}",
+        f"Savable revenue: {money.text(one.savable)}; {churn}: {share}",
         "; ".join(reasons(one.row, money)),
         f"{label}: {text}" if text else label,
     )

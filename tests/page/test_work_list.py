@@ -14,7 +14,7 @@ from page.played_search import PlayedSearch
 from connectors.formats.money_format import PLAIN_MONEY, money_format
 from connectors.formats.rules_file import builtin_rules, default_rules, parse_rules
 from dashboards import reasons as reason_texts
-from dashboards.customer_summary import customer_summary, horizon_text
+from dashboards.customer_summary import customer_summary
 from dashboards.reasons import SENTENCES, reason, reasons, share_text
 from dashboards.web import work_list as work_list_routes
 from dashboards.web.work_list import hidden_customers, work_list, work_list_csv, work_list_data
@@ -331,8 +331,3 @@ def test_dates_of_the_sentence_are_days_of_the_shop():
     row = {"orders_total": 1, "last_order_ts": LAST - 1, "last_seen_ts": None}
     assert "on 23 Mar 2026" in customer_summary(row, LAST, UTC_CALENDAR)
     assert "on 24 Mar 2026" in customer_summary(row, LAST, Calendar("Europe/Berlin"))
-
-
-@pytest.mark.parametrize("bundle", [None, "", "first", "churn-d-x", "xchurn-90d-x"])
-def test_unknown_horizon_is_not_guessed(bundle):
-    assert horizon_text(bundle) == "within the horizon of the model"

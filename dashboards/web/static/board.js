@@ -198,7 +198,7 @@ function listed(panel, data, redraw) {
     columns.push({ ...one, value: (row) => row[depth + n] });
     if (!data.compare || one.unit === "time") return;
     const was = (row) => before.get(key(row))?.[depth + n];
-    if (panel.chart !== "table") columns.push({ label: `${one.label}: ${data.compare.name.toLowerCase()}`, unit: one.unit, value: was });
+    if (panel.chart !== "table") columns.push({ label: `${one.label}: ${data.compare.name.toLowerCase()}`, unit: one.unit, value: was, mark: (_, row) => (data.compare.partial?.includes(row[0]) ? NOT_WHOLE : "") });
     columns.push({ id: `${one.label} change`, label: "Change", unit: "percent", value: (row) => change(row[depth + n], was(row), one.unit)?.rate ?? null, form: rates(one.unit), title: (row) => `${data.compare.name}: ${shown(was(row), one.unit)}` });
   });
   if (data.layer) return h("div", {}, table(columns, data.rows, { key: panel.id, kept: true, redraw }), layered(panel, data));

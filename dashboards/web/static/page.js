@@ -31,6 +31,7 @@ const OTHERS = {
     async draw(signal) {
       const customers = await import("./customers.js");
       const loaded = await customers.load(declared, signal);
+      await namedAgain(loaded.data, signal);
       return () => {
         put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
         customers.draw(main, declared, loaded);
@@ -104,6 +105,14 @@ function ahead(signal) {
   const answer = ask("board", address, signal);
   answer.catch(() => {}); // reported when it is used
   return { address, answer };
+}
+
+/** Loads the texts again if the scores have another horizon than they name; returns whether they are new. */
+async function namedAgain({ horizons }, signal) {
+  if (JSON.stringify(horizons) === JSON.stringify(declared.horizons)) return false;
+  await begin(signal);
+  opened = null;
+  return true;
 }
 
 /** Creates the menus that hold for the whole page: saved views and export. */
@@ -206,6 +215,7 @@ async function drawBoard(dashboard, signal) {
   const sent = early?.address === String(address) ? early.answer : null;
   early = null;
   const response = await (sent ?? ask("board", address, signal));
+  if (await namedAgain(response, signal)) dashboard = declared.boards.find((one) => one.id === dashboard.id);
   controls.presentIs(response);
   if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
   if (opened?.id !== dashboard.id) first();

@@ -30,7 +30,7 @@ export function draw(main, declared, data) {
   const columns = [
     ["Customer", who],
     ["Savable revenue", (row) => shown(row.savable, "money"), true],
-    ["Churn probability", (row) => shown(row.churn_probability, "percent"), true],
+    [data.horizon ? `Churn probability (${data.horizon})` : "Churn probability", (row) => shown(row.churn_probability, "percent"), true],
     ["Why", (row) => row.why.map((text) => h("div", {}, text))],
     ["Recommended", (row) => [h("strong", {}, label("recommended_action", row.action)), row.action_text ? `: ${row.action_text}` : "", row.marketing_opt_in === false ? h("div", {}, "No marketing consent") : null]],
     ...(declared.writable ? [["Contacted / snooze", (row) => h("div", { class: "acts" }, buttons.map((one) => one(row)))]] : []),
