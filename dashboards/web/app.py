@@ -109,6 +109,7 @@ class Source:
         actions: recommended action -> its text.
         workspace: writer of what readers note; None: the page is read-only.
         limits: bounds of the requests that are computed at the same time.
+        has_other_runs: function that returns whether there are other runs, so that the page names its own.
     """
 
     dashboards: Sequence[Dashboard]
@@ -122,6 +123,7 @@ class Source:
     actions: Mapping[str, str] = field(default_factory=dict)
     workspace: workspace_routes.Writer | None = None
     limits: Limits = DEFAULT_LIMITS
+    has_other_runs: Callable[[], bool] = lambda: False
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -193,6 +195,7 @@ class _Handlers:
             "actions": dict(self._source.actions),
             "read_only": self._read_only(),
             "writable": not self._read_only(),
+            "several": self._calendars.get("runs", self._source.has_other_runs),
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
 

@@ -103,13 +103,13 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run
         "Conversion rate": "25% (-50% vs. previous day)",
         "Alerts": "2 (none in the day before)",
     }
-    assert (body["type"], body["title"]) == ("digest.day", f"{shop_run}: day 2026-05-19")
+    assert (body["type"], body["title"]) == ("digest.day", f"Daily digest, 19 May 2026 ({shop_run})")
     customers = body["data"]["customers"]
     assert [one["customer_id"] for one in customers] == [f"c{n:02d}" for n in range(14, 4, -1)]
     assert customers[0]["savable_revenue"] == 57.0
     entry = body["entries"][0]
     assert (entry["title"], entry["url"]) == ("c14", "https://page.example/?view=customer&id=c14")
-    assert entry["lines"][0] == "Savable revenue: €57.00; churn probability within 90 days: 50%"
+    assert entry["lines"][0] == "Savable revenue: €57.00; churn probability within the horizon of the model: 50%"
     assert entry["lines"][1] == "No visit for 12 days"
     assert entry["lines"][2].startswith("Personal contact: ")
 
@@ -131,7 +131,7 @@ def test_digest_of_a_period_is_sent_once_to_each_target(shop_run, settings):
         assert len(one.seen) == 2
         # the week is another digest
         assert send(both, "week")[0] == []
-        assert one.bodies()[-1]["title"] == f"{shop_run}: week from 2026-05-11"
+        assert one.bodies()[-1]["title"] == f"Weekly digest, 11 May 2026 to 17 May 2026 ({shop_run})"
         assert len(set(one.ids()) | set(other.ids())) == 4
 
 
@@ -189,8 +189,8 @@ def test_schedule_sends_a_digest_when_its_period_is_over(shop_run, settings, mon
         finally:
             stop.set()
             thread.join(30)
-        days = [json.loads(body)["title"][-10:] for _, body in web.seen]
-    assert days == ["2026-05-18", "2026-05-19"]
+        days = [json.loads(body)["title"].split(" (")[0] for _, body in web.seen]
+    assert days == ["Daily digest, 18 May 2026", "Daily digest, 19 May 2026"]
 
 
 @pytest.mark.parametrize(

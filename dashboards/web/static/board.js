@@ -189,10 +189,11 @@ function listed(panel, data, redraw) {
   const depth = panel.dimensions.length;
   const key = (row) => JSON.stringify(row.slice(0, depth));
   const before = new Map(data.compare?.rows?.map((row) => [key(row), row]));
-  const columns = panel.dimensions.map((one, n) => {
+  const columns = panel.dimensions.flatMap((one, n) => {
     const step = one.kind === "time" ? stepOf([...new Set(data.rows.map((row) => row[n]))].sort((a, b) => a - b)) : 0;
-    return { label: one.label, unit: one.kind === "time" ? "time" : "text", field: one.kind === "terms" ? one.field : "", form: step ? (value) => interval(value, step) : undefined,
-      mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => behind({ ...panel, dimensions: [one] }, [row[n]]) };
+    const notes = one.notes ? [{ label: one.notes.label, value: (row) => one.notes.texts[row[n]] }] : [];
+    return [{ label: one.label, value: (row) => row[n], unit: one.kind === "time" ? "time" : "text", field: one.kind === "terms" ? one.field : "", form: step ? (value) => interval(value, step) : undefined,
+      mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => behind({ ...panel, dimensions: [one] }, [row[n]]) }, ...notes];
   });
   panel.measures.forEach((one, n) => {
     columns.push({ ...one, value: (row) => row[depth + n] });

@@ -90,11 +90,11 @@ function navigation() {
 async function begin(signal) {
   declared = await ask("declaration", "", signal);
   declared.palette = PALETTE;
-  element("run").textContent = `· run: ${declared.run}`;
+  element("run").textContent = declared.several ? `· run: ${declared.run}` : "";
   element("note").textContent = declared.money.note;
   writeNumbersOf(declared.money);
   zoneIs(declared.calendar.time_zone);
-  wordsAre(declared.labels);
+  wordsAre(declared.labels, { recommended_action: declared.actions });
   for (const one of [...declared.boards.flatMap((one) => one.filters), ...declared.customers.filters]) filters[one.field] ??= one.label;
   tools();
 }
@@ -262,7 +262,7 @@ function showProblem(error) {
   if (!error) return;
   put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, ` Showing the last figures received at ${moment(lastLoad.now).slice(-5)}.`) : "");
   if (!lastLoad) {
-    main.replaceChildren(h("p", { class: "state" }, error.final ? h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
+    main.replaceChildren(h("p", { class: "state" }, error.final ? declared && view() === "customer" ? h("a", { href: link({ view: "customers" }) }, "Back to customers") : h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
     opened = null;
   }
   main.removeAttribute("aria-busy");
@@ -278,10 +278,9 @@ function showAge() {
   if (!lastLoad) return put(age, "");
   const since = Date.now() - lastLoad.now;
   const { newest, clock } = lastLoad;
-  const behind = clock ? clock + since - newest : 0;
-  age.classList.toggle("late", Boolean(newest) && behind > 300e3);
-  const data = newest ? `Data up to ${moment(newest)} ${zoneName()}${clock && behind > 1500 ? ` (${length(behind)} behind)` : ""} · updated ` : "Updated ";
-  age.textContent = data + ago(Math.round(since / 1000) * 1000);
+  const behind = newest && clock ? clock + since - newest : 0;
+  const data = newest ? `Data up to ${moment(newest)} ${zoneName()} · updated ` : "Updated ";
+  put(age, behind > 300e3 ? h("span", { class: "badge late" }, `Behind by ${length(behind)}`) : "", ` ${data}${ago(Math.round(since / 1000) * 1000)}`);
 }
 
 let width = innerWidth;
