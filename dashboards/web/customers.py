@@ -131,8 +131,8 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     """Return a page of the customers that match the filters.
 
     Args:
-        parameters: filters by field; `find`, the beginning of an id; `inactive=1`, those at risk who are already
-            inactive; `sort`, a column, descending, or ascending with `rising=1`; `first` and `size`, the range of rows.
+        parameters: filters by field. `find`: the beginning of an id. `inactive=1`: those at risk who are already
+            inactive. `sort`: a column, descending, or ascending with `rising=1`. `first` and `size`: the range of rows.
         search: function that queries Elasticsearch.
         money: format of amounts.
 

@@ -186,7 +186,7 @@ def test_change_of_a_share_is_in_points_as_on_the_page(now, then, text):
     assert digest_job._compared("conversion", now, then, "day", money_format("EUR", None)) == text
 
 
-def test_digest_before_one_that_was_sent_is_not_said_to_be_sent(shop_run, settings):
+def test_message_about_a_digest_before_a_later_one_names_the_later_one(shop_run, settings):
     with WebReceiver() as web:
         chosen = settings(shop_run, web=web)
         send(chosen)
