@@ -79,9 +79,9 @@ def read_horizons(responses: Sequence[Mapping[str, Any]]) -> Horizons:
     """Return the horizons in the responses to `bundle_searches`."""
     days = {}
     for index, response in zip(_SCORED, responses, strict=True):
-        found = response.get("aggregations", {}).get("bundles", {})
-        names = [bucket["key"] for bucket in found.get("buckets", ())]
-        days[index] = "" if found.get("sum_other_doc_count") else horizon_words(names)
+        bundles = response.get("aggregations", {}).get("bundles", {})
+        names = [bucket["key"] for bucket in bundles.get("buckets", ())]
+        days[index] = "" if bundles.get("sum_other_doc_count") else horizon_words(names)
     return Horizons({index: words for index, words in days.items() if words})
 
 

@@ -299,10 +299,10 @@ class _Handlers:
 
     def _known_horizons(self, search: Searches) -> Horizons:
         """Return the horizons of the scores that are indexed."""
-        found: Horizons = self._horizons.get(
+        horizons: Horizons = self._horizons.get(
             "horizons", lambda: read_horizons(board_routes.complete(search.many(bundle_searches())))
         )
-        return found
+        return horizons
 
     def _board(self, parameters: Parameters, search: Searches) -> Dashboard:
         boards = {board.id: board for board in self._source.dashboards}

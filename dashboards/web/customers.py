@@ -21,6 +21,7 @@ from dashboards.reasons import reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
+from dashboards.web.work_list import inactive_clauses
 from features.calendar import Calendar
 from features.definitions import FEATURES, MONEY_FIELDS, Feature
 from features.errors import UsageError
@@ -140,8 +141,8 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     """Return a page of the customers that match the filters.
 
     Args:
-        parameters: filters by field; `find`, the beginning of an id; `sort`, a column, descending, or ascending with
-            `rising=1`; `first` and `size`, the range of rows.
+        parameters: filters by field. `find`: the beginning of an id. `inactive=1`: those at risk who are already
+            inactive. `sort`: a column, descending, or ascending with `rising=1`. `first` and `size`: the range of rows.
         search: function that queries Elasticsearch.
         money: format of amounts.
 
@@ -149,7 +150,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
         UsageError: a parameter is out of bounds.
         ShopstreamError: Elasticsearch does not answer.
     """
-    own_names = ("find", "sort", "rising", "first", "size")
+    own_names = ("find", "sort", "rising", "first", "size", "inactive")
     rest = {name: values for name, values in parameters.items() if name not in own_names}
     filters = filters_of(rest, [column.field for column in FILTERS])
     body = _list_body(parameters, any_of(filters))
@@ -164,6 +165,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     return {
         "total": int(hits.get("total", {}).get("value", 0)),
         "first": body["from"],
+        "first_max": FIRST_MAX,
         "rows": [[_value(hit["_source"].get(c.field), c.unit, money) for c in COLUMNS] for hit in hits.get("hits", ())],
         "times": {c.field: [hit["_source"].get(c.time) for hit in hits.get("hits", ())] for c in _AGES},
         "choices": {c.field: [b["key"] for b in buckets.get(c.field, {}).get("buckets", ())] for c in FILTERS},
@@ -179,6 +181,8 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     if sort not in {column.field for column in COLUMNS} - _UNSORTED:
         raise UsageError(f"Customers cannot be sorted by {sort[:100]!r}.", "Click a column header.")
     direction = "asc" if single_value(parameters, "rising") else "desc"
+    if single_value(parameters, "inactive"):
+        clauses = [*clauses, *inactive_clauses()]
     if find := single_value(parameters, "find"):
         clauses = [*clauses, {"prefix": {"customer_id": {"value": find}}}]
     return {

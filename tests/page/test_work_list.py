@@ -93,7 +93,13 @@ def test_part_of_the_list_equals_that_of_the_whole_ranking(seed, count, first, s
     customers, contacts, alerts = documents_of(seed, count)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work_list_routes, "BATCH", batch)
+        patch.setattr(work_list_routes, "STATES_BATCH", batch)
         ranked = work_list(PlayedSearch(customers, contacts, alerts), NOW, first, size)
+    whole = set(brute_force(customers, contacts, alerts))
+    assert ranked.total == len(whole)
+    assert ranked.history == sum(
+        one["customer_id"] in whole and one["expected_revenue_90d"] is None for one in customers
+    )
     assert [one.customer_id for one in ranked.rows] == brute_force(customers, contacts, alerts)[first : first + size]
     at_risk = [one for one in customers if one["churn_risk"] != "medium" and one["churn_probability"] is not None]
     visits = [one["days_since_visit"] for one in at_risk]

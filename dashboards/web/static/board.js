@@ -179,9 +179,11 @@ function spark(points, partial) {
   const [low, high] = [Math.min(0, ...known.map(([, v]) => v)), Math.max(...known.map(([, v]) => v))];
   const at = ([, value], n) => `${Math.round((n / (known.length - 1)) * 1000) / 10},${Math.round((1 - (value - low) / (high - low || 1)) * 240) / 10 + 2}`;
   const all = known.map(at);
+  const start = partial.has(known[0]?.[0]) ? 1 : 0;
   const end = partial.has(known.at(-1)?.[0]) ? -1 : undefined;
+  const cut = { class: "partial", "stroke-dasharray": "1 3" };
   const line = (some, more) => s("polyline", { points: some.join(" "), fill: "none", stroke: "var(--s0)", "vector-effect": "non-scaling-stroke", "stroke-width": 1.5, ...more });
-  return s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, line(all.slice(0, end)), end ? line(all.slice(-2), { "stroke-dasharray": "1 3" }) : null);
+  return s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, start ? line(all.slice(0, 2), cut) : null, line(all.slice(start, end)), end ? line(all.slice(-2), cut) : null);
 }
 
 /** Creates the table of a panel: its columns, and after each figure that is compared, its change. */

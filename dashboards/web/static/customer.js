@@ -70,7 +70,7 @@ function timeline({ since_ms: from, newest_ms: today, next_order_ms: next, days,
   const text = (at, y, words, anchor) => s("text", { x: at, y, "text-anchor": anchor }, words);
   const ticks = Array.from({ length: 7 }, (_, n) => from + ((today - from) * n) / 6);
   const ahead = next > today ? `, next order expected ${day(next)}` : "";
-  const name = `${lanes.map(([lane, times]) => `${lane} on ${times.length} days`).join(", ")} from ${day(from)} up to ${day(today)}${ahead}.`;
+  const name = `${lanes.map(([lane, times]) => `${lane} on ${new Set(times.map(day)).size} days`).join(", ")} from ${day(from)} up to ${day(today)}${ahead}.`;
   return h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": name, viewBox: "0 0 900 118", width: 900, height: 118, class: "timeline" },
     lanes.map(([lane, times], n) => [text(62, 24 + n * 28, lane, "end"), s("line", { class: "rule", x1: 70, x2: 890, y1: 20 + n * 28, y2: 20 + n * 28 }),
       times.map((ms) => s("circle", { cx: x(ms), cy: 20 + n * 28, r: 4, fill: `var(--s${n})`, "data-lane": lane }, s("title", {}, `${lane}: ${day(ms)}`)))]).flat(2),
