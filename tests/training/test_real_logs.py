@@ -58,9 +58,12 @@ def test_churn_model_of_the_demo_shop_beats_the_baselines(seed, tmp_path):
     against = {(one["model"], one["metric"], one["against"]): one["interval"][0] for one in report["differences"]}
     assert against["xgboost", "pr_auc", "recency"] > 0
     assert against["xgboost", "pr_auc", "bgnbd"] > 0
-    ceiling = report["ceiling"]["knows_present"]
-    assert ceiling["metrics"]["ece"] < 0.03  # the truth is told right
-    assert 0.3 < ceiling["way"]["xgboost"] < 1
+    posterior, truth = report["bounds"]["posterior"], report["bounds"]["knows_present"]
+    assert posterior["metrics"]["ece"] < 0.03  # the truth is told right
+    assert truth["metrics"]["ece"] < 0.03
+    assert 0.82 < posterior["metrics"]["roc_auc"] < truth["metrics"]["roc_auc"]
+    assert truth["way"]["xgboost"] < posterior["way"]["xgboost"] < 1
+    assert posterior["way"]["xgboost"] > 0.6
     for column, one in report["next_purchase"].items():
         assert one["validation"] == "time"
         better = {(each["metric"], each["against"]): each["interval"][0] > 0 for each in one["differences"]}
