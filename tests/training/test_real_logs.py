@@ -56,8 +56,9 @@ def test_churn_model_of_the_demo_shop_beats_the_baselines(seed, tmp_path):
     assert found["roc_auc"] > 0.81
     assert found["ece"] <= 0.03
     against = {(one["model"], one["metric"], one["against"]): one["interval"][0] for one in report["differences"]}
-    assert against["xgboost", "pr_auc", "recency"] > 0
-    assert against["xgboost", "pr_auc", "bgnbd"] > 0
+    assert report["chosen"] == "paced_hazard"
+    assert against["paced_hazard", "pr_auc", "recency"] > 0
+    assert against["paced_hazard", "pr_auc", "bgnbd"] > 0
     ceiling = report["ceiling"]["knows_present"]
     assert ceiling["metrics"]["ece"] < 0.03  # the truth is told right
     assert 0.3 < ceiling["way"]["xgboost"] < 1
@@ -65,7 +66,7 @@ def test_churn_model_of_the_demo_shop_beats_the_baselines(seed, tmp_path):
         assert one["validation"] == "time"
         better = {(each["metric"], each["against"]): each["interval"][0] > 0 for each in one["differences"]}
         assert all(better.values()), (column, better)
-    assert report["next_purchase"]["purchase_probability_30d"]["models"]["xgboost"]["metrics"]["ece"] <= 0.03
+    assert report["next_purchase"]["purchase_probability_30d"]["models"]["paced_hazard"]["metrics"]["ece"] <= 0.03
     assert 0.9 <= report["next_purchase"]["expected_revenue_90d"]["models"]["xgboost"]["metrics"]["total"] <= 1.1
 
 
