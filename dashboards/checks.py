@@ -190,7 +190,7 @@ def _run_searches(dashboard: Dashboard, panel: Panel, runs: _Runs, span: Span, c
             previous = days_before(span, dashboard.days, calendar)
             body = comparison_query(panel, span, previous, table, None, calendar)
             compared_ms, other = runs.of(panel, body)
-            aligned(panel, table, other)
+            aligned(panel, table, other, span, previous, calendar)
         for part in (layer_panel(panel), as_of_panel(panel)):
             if part is not None:
                 rows(part, runs.of(part, query(part, span, None, calendar))[1])

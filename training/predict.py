@@ -145,6 +145,108 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
     return powered
 
 
+def linear_inputs(rows: Float32, fill: Sequence[float], missing: Sequence[int]) -> Float64:
+    """Return the inputs of the linear part of a hazard.
+
+    Args:
+        rows: rows, (n, k), NaN for missing values.
+        fill: logarithm that replaces a missing one, by column.
+        missing: columns with an indicator.
+
+    Returns:
+        log(1 + value) of each column, then 1 for each of `missing` without a logarithm, else 0; (n, k + len(missing)).
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log1p(rows.astype(np.float64))
+    unknown = ~np.isfinite(logs)
+    filled = np.where(unknown, np.asarray(fill, np.float64), logs)
+    return np.concatenate([filled, unknown[:, list(missing)]], axis=1)
+
+
+def hazard_margin(trees: Float64, rows: Float32, hazard: Mapping[str, Any]) -> Float64:
+    """Return the log odds of an order within a step, up to the step's own offset: the mean of trees and linear part.
+
+    Args:
+        trees: output of the trees for each row, log odds.
+        rows: rows, (n, k), NaN for missing values.
+        hazard: `intercept`, `coefficients`, `fill` and `missing` of the linear part, see `linear_inputs`.
+    """
+    inputs = linear_inputs(rows, hazard["fill"], hazard["missing"])
+    # not a matrix product, whose last digits depend on the number of rows
+    linear = (inputs * np.asarray(hazard["coefficients"], np.float64)).sum(axis=1) + float(hazard["intercept"])
+    margin: Float64 = (trees + linear) / 2
+    return margin
+
+
+def survival(margin: Float64, hazard: Mapping[str, Any]) -> Float64:
+    """Return P(no order by the end of each step), (n, steps), descending within a row.
+
+    The probability of an order within a step, given none before it, has the log odds margin + offset of the step.
+
+    Args:
+        margin: see `hazard_margin`.
+        hazard: `offsets`: of each step, log odds at the present pace of the shop.
+    """
+    stays = -np.logaddexp(0.0, margin[:, None] + np.asarray(hazard["offsets"], np.float64))
+    curve: Float64 = np.exp(np.cumsum(stays, axis=1))
+    return curve
+
+
+def calibrated_curve(curve: Float64, calibration: Mapping[str, Any]) -> Float64:
+    """Return a survival curve whose last column is calibrated, see `calibrated`.
+
+    Where a calibration moves the last probability from p to q, it multiplies the cumulative hazard of the row by
+    log q / log p. So the values still descend, and all are of one curve.
+    """
+    logs = np.log(np.clip(curve, 1e-300, 1 - 1e-12))
+    last = calibrated(curve[:, -1], calibration)
+    moved: Float64 = np.exp(logs * (np.log(last) / logs[:, -1])[:, None])
+    moved[:, -1] = last
+    return moved
+
+
+def mean_days(curve: Float64, ends: Sequence[float]) -> Float64:
+    """Return the mean of min(days to the order, last end): the area below the survival curve.
+
+    Args:
+        curve: P(no order by each end), (n, steps). Within a step the hazard is constant, so the curve is exponential.
+        ends: ends of the steps in days, ascending.
+    """
+    before = np.concatenate([np.ones((len(curve), 1)), curve[:, :-1]], axis=1)
+    logs = np.log(np.maximum(before, 1e-300)) - np.log(np.maximum(curve, 1e-300))
+    # (1 - exp(-x)) / x, and its limit of 1
+    share = np.where(logs > 1e-9, -np.expm1(-logs) / np.maximum(logs, 1e-9), 1.0)
+    area: Float64 = (before * share * np.diff(np.concatenate([[0.0], np.asarray(ends, np.float64)]))).sum(axis=1)
+    return area
+
+
+def of_curve(curve: Float64, value: str, ends: Sequence[float]) -> Float64:
+    """Return the `probability` of an order within the first step, or the mean `days` to the order.
+
+    Args:
+        curve: P(no order by each end), (n, steps).
+        value: `probability` or `days`, see `mean_days`.
+        ends: ends of the steps in days, ascending.
+    """
+    if value == "probability":
+        return 1 - curve[:, 0]
+    if value == "days":
+        return mean_days(curve, ends)
+    raise ValueError(f"a curve has no {value}")
+
+
+def check_hazard(hazard: Mapping[str, Any], columns: int) -> None:
+    """Reject parameters of a hazard that do not match the rows. Raises ValueError."""
+    fill, missing, ends = hazard["fill"], hazard["missing"], hazard["ends_days"]
+    if len(fill) != columns or any(not 0 <= column < columns for column in missing):
+        raise ValueError("the linear part has other columns than the rows")
+    if len(hazard["coefficients"]) != columns + len(missing) or len(hazard["offsets"]) != len(ends) or not ends:
+        raise ValueError("the linear part or the steps lack values")
+    values = [*fill, *hazard["coefficients"], *hazard["offsets"], *ends, hazard["intercept"]]
+    if not np.isfinite(np.asarray(values, np.float64)).all() or sorted({0.0, *ends})[1:] != list(ends):
+        raise ValueError("the linear part or the steps have invalid values")
+
+
 def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int], columns: int) -> dict[int, int]:
     """Reject a tree whose nodes point outside it: the libraries follow them unchecked.
 
@@ -282,15 +384,24 @@ class Model:
         """Native model of xgboost or LightGBM."""
         self.column: int | None = chosen.get("column")
         self._raw = self._loaded(folder / chosen["file"], threads)
+        following = self.preparation.get("next", {})
         self._next = {
             column: (_booster(folder / about["file"], threads), about)
-            for column, about in self.preparation.get("next", {}).items()
+            for column, about in following.items()
+            if "curve" not in about
+        }
+        self._of_curve: dict[str, str] = {
+            column: about["curve"] for column, about in following.items() if "curve" in about
         }
 
     def _loaded(self, path: Path, threads: int) -> Callable[[Float32], Float64]:
         if self.kind == "xgboost":
             self.booster = _booster(path, threads)
             return lambda rows: np.asarray(self.booster.inplace_predict(rows), np.float64)
+        if self.kind == "paced_hazard":
+            check_hazard(self.preparation["hazard"], len(self.preparation["names"]))
+            self.booster = _booster(path, threads)
+            return lambda rows: survival(self.margin(rows), self.preparation["hazard"])[:, -1]
         if self.kind == "bgnbd":  # every model's matrix has a column with its expected orders
             return lambda rows: np.exp(-rows[:, 0].astype(np.float64))
         if self.kind == "lightgbm":
@@ -329,9 +440,40 @@ class Model:
         probability = self.of_matrix(self.matrix(columns))
         return np.where(columns["orders_total"] > 0, probability, np.nan)
 
-    def next_purchase(self, rows: Float32) -> dict[str, Float64]:
-        """Return the NEXT_COLUMNS that the bundle has a model for, for rows from `inputs`."""
-        predictions = {}
+    def margin(self, rows: Float32) -> Float64:
+        """Return the log odds of an order of rows from `matrix`, see `hazard_margin`."""
+        trees = np.asarray(self.booster.inplace_predict(rows, predict_type="margin"), np.float64)
+        return hazard_margin(trees, rows, self.preparation["hazard"])
+
+    def curve(self, rows: Float32) -> Float64:
+        """Return the calibrated survival curve of rows from `matrix`, (n, steps); the last column is churn.
+
+        Only a bundle of the kind `paced_hazard` has one.
+        """
+        hazard = self.preparation["hazard"]
+        if not len(rows):
+            return np.zeros((0, len(hazard["offsets"])))
+        return calibrated_curve(survival(self.margin(rows), hazard), self.preparation["calibration"])
+
+    def scores(self, rows: Float32) -> tuple[Float64, dict[str, Float64]]:
+        """Return what `of_matrix` and `next_purchase` return for rows from `inputs`, with one evaluation of a curve."""
+        if self.kind != "paced_hazard":
+            return self.of_matrix(self.filled(rows)), self.next_purchase(rows)
+        curve = self.curve(rows)
+        return curve[:, -1], self.next_purchase(rows, curve)
+
+    def next_purchase(self, rows: Float32, curve: Float64 | None = None) -> dict[str, Float64]:
+        """Return the NEXT_COLUMNS that the bundle has a model for.
+
+        Args:
+            rows: rows from `inputs`.
+            curve: their survival curve, if it is known.
+        """
+        predictions: dict[str, Float64] = {}
+        if self._of_curve:
+            ends = self.preparation["hazard"]["ends_days"]
+            curve = self.curve(rows) if curve is None else curve
+            predictions = {column: of_curve(curve, value, ends) for column, value in self._of_curve.items()}
         for column, (booster, about) in self._next.items():
             raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
             predictions[column] = next_from(raw, about)
@@ -383,8 +525,9 @@ def main(arguments: list[str]) -> int:
     rows, columns = read_columns(Path(arguments[0]))
     model = Model(Path(__file__).resolve().parent)
     unknown = np.full(len(rows), np.nan)
-    scores = {"churn_probability": model.probability(columns), **dict.fromkeys(NEXT_COLUMNS, unknown)}
-    scores |= model.next_purchase(model.inputs(columns))
+    probability, following = model.scores(model.inputs(columns))
+    churn = np.where(columns["orders_total"] > 0, probability, np.nan)
+    scores = {"churn_probability": churn, **dict.fromkeys(NEXT_COLUMNS, unknown)} | following
     with Path(arguments[1]).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["customer_id", "as_of", *scores])

@@ -32,6 +32,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from dashboards.boards.data import CUSTOMERS
+from dashboards.horizons import Horizons, bundle_searches, read_horizons, with_horizons
 from dashboards.panels import Dashboard, Panel, Span
 from dashboards.web import boards as board_routes
 from dashboards.web import customers as customer_routes
@@ -71,6 +73,9 @@ CLIENT_CLOSED: Final = 499
 
 PERMISSIONS_LIFETIME_S: Final = 10.0
 """Longest time until the page notices that it may write, or may no longer."""
+
+HORIZONS_LIFETIME_S: Final = 10.0
+"""Longest time until the page names the horizon of a new bundle."""
 
 T = TypeVar("T")
 Parameters = Mapping[str, Sequence[str]]
@@ -166,16 +171,17 @@ class _Handlers:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._boards = {board.id: board for board in source.dashboards}
-        self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
+        self._horizons = RecentCache(source.timer, HORIZONS_LIFETIME_S)
         self._calendars = RecentCache(source.timer, CALENDAR_LIFETIME_S)
         self._permissions = RecentCache(source.timer, PERMISSIONS_LIFETIME_S)
 
     def declaration(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
-        calendar = self._calendar()
+        calendar, horizons = self._calendar(), self._known_horizons(search)
+        boards = [with_horizons(board, horizons) for board in self._source.dashboards]
         return {
-            **declaration(self._source.dashboards, self._source.run, self._source.money),
-            **customer_routes.declaration(),
+            **declaration(boards, self._source.run, self._source.money),
+            **customer_routes.declaration(horizons.of(CUSTOMERS.index)),
+            "horizons": dict(horizons.days),
             "actions": dict(self._source.actions),
             "read_only": self._read_only(),
             "writable": not self._read_only(),
@@ -183,17 +189,19 @@ class _Handlers:
         }
 
     def board(self, parameters: Parameters, search: Searches) -> Json:
-        board = self._board(parameters)
+        board = self._board(parameters, search)
         query = parse_query(board, _without(parameters, "id"))
         calendar, money = self._calendar(), self._source.money
         data = board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
-        return data | {"notes": workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))}
+        notes = workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))
+        return data | {"notes": notes, "horizons": dict(self._known_horizons(search).days)}
 
     def choices(self, parameters: Parameters, search: Searches) -> Json:
-        return board_routes.choices(self._board(parameters), search)
+        return board_routes.choices(self._board(parameters, search), search)
 
     def customers(self, parameters: Parameters, search: Searches) -> Json:
-        return customer_routes.customers(parameters, search, self._source.money)
+        listed = customer_routes.customers(parameters, search, self._source.money)
+        return listed | {"horizons": dict(self._known_horizons(search).days)}
 
     def customer(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
@@ -203,7 +211,9 @@ class _Handlers:
 
     def work_list(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
-        return work_list_routes.work_list_data(parameters, search, source.now_ms(), source.money, source.actions)
+        horizon = self._known_horizons(search).of(CUSTOMERS.index)
+        now_ms = source.now_ms()
+        return work_list_routes.work_list_data(parameters, search, now_ms, source.money, source.actions, horizon)
 
     def work_list_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "worklist", work_list_routes.work_list_csv(self.work_list(parameters, search), self._source.money)
@@ -226,10 +236,11 @@ class _Handlers:
         return workspace_routes.delete_view(request, self._writer(), self._source.search)
 
     def groups(self, parameters: Parameters, search: Searches) -> Json:
-        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money)
+        horizon = self._known_horizons(search).of(CUSTOMERS.index)
+        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money, horizon)
 
     def panel_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        board, panel = self._panel(single_value(parameters, "id"))
+        board, panel = self._panel(single_value(parameters, "id"), search)
         query = parse_query(board, _without(parameters, "id"))
         calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         single = _single_panel(board, panel)
@@ -239,7 +250,7 @@ class _Handlers:
         return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
 
     def board_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        board = self._board(parameters)
+        board = self._board(parameters, search)
         query = parse_query(board, _without(parameters, "id"))
         calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         panels = board_routes.board_data(board, query, search, now_ms, calendar, money)["panels"]
@@ -253,7 +264,8 @@ class _Handlers:
         return board.id, "\r\n".join(sections)
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)
+        listed, horizon = self.customers(parameters, search), self._known_horizons(search).of(CUSTOMERS.index)
+        return "customers", customer_routes.customers_csv(listed, self._source.money, horizon)
 
     def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)
@@ -274,16 +286,25 @@ class _Handlers:
         calendar: Calendar = self._calendars.get("calendar", self._source.calendar)
         return calendar
 
-    def _board(self, parameters: Parameters) -> Dashboard:
-        name = single_value(parameters, "id")
-        if name not in self._boards:
-            raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(self._boards)}.")
-        return self._boards[name]
+    def _known_horizons(self, search: Searches) -> Horizons:
+        """Return the horizons of the scores that are indexed."""
+        horizons: Horizons = self._horizons.get(
+            "horizons", lambda: read_horizons(board_routes.complete(search.many(bundle_searches())))
+        )
+        return horizons
 
-    def _panel(self, name: str) -> tuple[Dashboard, Panel]:
-        if name not in self._panels:
-            raise UsageError(f"There is no panel {name[:100]!r}.", "Use the link of a panel.")
-        return self._panels[name]
+    def _board(self, parameters: Parameters, search: Searches) -> Dashboard:
+        name, boards = single_value(parameters, "id"), {board.id: board for board in self._source.dashboards}
+        if name not in boards:
+            raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(boards)}.")
+        return with_horizons(boards[name], self._known_horizons(search))
+
+    def _panel(self, name: str, search: Searches) -> tuple[Dashboard, Panel]:
+        for board in self._source.dashboards:
+            if any(panel.id == name for panel in board.panels):
+                named = with_horizons(board, self._known_horizons(search))
+                return named, next(panel for panel in named.panels if panel.id == name)
+        raise UsageError(f"There is no panel {name[:100]!r}.", "Use the link of a panel.")
 
 
 def _single_panel(board: Dashboard, panel: Panel) -> Dashboard:

@@ -216,8 +216,14 @@ class _Request:
         response = responses[panel.id, "compare"]
         if isinstance(response, ShopstreamError):
             raise response
-        compared = aligned(panel, main, response)
-        return {"compare": {"rows": _listed(panel, compared.rows, self.money), "own_keys": dict(compared.own_keys)}}
+        span = self.span(panel)
+        other = self.requested.compared_span(span, self.calendar)
+        assert other is not None
+        # days that are compared with may not be over either
+        known = Span(other.from_ms, min(other.to_ms, self.end(panel)))
+        compared = aligned(panel, main, response, span, known, self.calendar)
+        figures = _listed(panel, compared.rows, self.money)
+        return {"compare": {"rows": figures, "own_keys": dict(compared.own_keys), "partial": compared.partial}}
 
     def _layer(self, panel: Panel, responses: Responses) -> Json:
         layer, as_of = layer_panel(panel), as_of_panel(panel)

@@ -11,15 +11,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.formats.money_format import MoneyFormat
+from dashboards.boards.data import CHURN_LABEL
 from dashboards.checks import end_searches, stream_end
 from dashboards.conditions import any_of
 from dashboards.customer_summary import customer_summary
+from dashboards.horizons import churn_label, horizon_words
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
+from dashboards.web.work_list import inactive_clauses
 from features.calendar import Calendar
 from features.definitions import FEATURES, MONEY_FIELDS, Feature
 from features.errors import UsageError
@@ -70,7 +73,7 @@ COLUMNS: Final = (
     Column("customer_id", "Customer"),
     Column("segment", "Segment"),
     Column("churn_risk", "Risk"),
-    Column("churn_probability", "Churn probability (90 days)", "percent", _HELP["churn_probability"]),
+    Column("churn_probability", CHURN_LABEL, "percent", _HELP["churn_probability"]),
     Column("churn_reasons", "Why", help=_HELP["churn_reasons"]),
     Column("recommended_action", "Recommended action"),
     _feature_column("revenue_365d", "money"),
@@ -101,19 +104,24 @@ SHOWN: Final = (
 """Fields of a customer's document in the customer's history."""
 
 
-def declaration() -> Json:
-    """Return the columns and filters of the list for the page."""
+def declaration(horizon: str = "") -> Json:
+    """Return the columns and filters of the list for the page; `horizon` is that of the scores, in words."""
+    labels = zip(COLUMNS, _labels(horizon), strict=True)
     return {
         "customers": {
             "columns": [
-                {"field": c.field, "label": c.label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
-                for c in COLUMNS
+                {"field": c.field, "label": label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
+                for c, label in labels
             ],
             "filters": [{"field": c.field, "label": c.label} for c in FILTERS],
             "page": PAGE,
         },
         "labels": labels_of_values(),
     }
+
+
+def _labels(horizon: str) -> list[str]:
+    return [churn_label(horizon) if column.field == "churn_probability" else column.label for column in COLUMNS]
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -123,8 +131,8 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     """Return a page of the customers that match the filters.
 
     Args:
-        parameters: filters by field; `find`, the beginning of an id; `sort`, a column, descending, or ascending with
-            `rising=1`; `first` and `size`, the range of rows.
+        parameters: filters by field. `find`: the beginning of an id. `inactive=1`: those at risk who are already
+            inactive. `sort`: a column, descending, or ascending with `rising=1`. `first` and `size`: the range of rows.
         search: function that queries Elasticsearch.
         money: format of amounts.
 
@@ -132,7 +140,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
         UsageError: a parameter is out of bounds.
         ShopstreamError: Elasticsearch does not answer.
     """
-    own_names = ("find", "sort", "rising", "first", "size")
+    own_names = ("find", "sort", "rising", "first", "size", "inactive")
     rest = {name: values for name, values in parameters.items() if name not in own_names}
     filters = filters_of(rest, [column.field for column in FILTERS])
     body = _list_body(parameters, any_of(filters))
@@ -147,6 +155,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     return {
         "total": int(hits.get("total", {}).get("value", 0)),
         "first": body["from"],
+        "first_max": FIRST_MAX,
         "rows": [[_value(hit["_source"].get(c.field), c.unit, money) for c in COLUMNS] for hit in hits.get("hits", ())],
         "choices": {c.field: [b["key"] for b in buckets.get(c.field, {}).get("buckets", ())] for c in FILTERS},
     }
@@ -161,6 +170,8 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     if sort not in {column.field for column in COLUMNS} - _UNSORTED:
         raise UsageError(f"Customers cannot be sorted by {sort[:100]!r}.", "Click a column header.")
     direction = "asc" if single_value(parameters, "rising") else "desc"
+    if single_value(parameters, "inactive"):
+        clauses = [*clauses, *inactive_clauses()]
     if find := single_value(parameters, "find"):
         clauses = [*clauses, {"prefix": {"customer_id": {"value": find}}}]
     return {
@@ -174,9 +185,9 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     }
 
 
-def customers_csv(data: Json, money: MoneyFormat) -> str:
-    """Return the list as CSV."""
-    return csv_text([column.label for column in COLUMNS], data["rows"], [column.unit for column in COLUMNS], money)
+def customers_csv(data: Json, money: MoneyFormat, horizon: str = "") -> str:
+    """Return the list as CSV; `horizon` is that of the scores, in words."""
+    return csv_text(_labels(horizon), data["rows"], [column.unit for column in COLUMNS], money)
 
 
 # --- one customer -----------------------------------------------------------------------------------------------------
@@ -244,6 +255,10 @@ def history(
         "orders": _sources(orders),
         "orders_total": _total(orders),
         "alerts": _sources(alerts)[::-1],
+        "horizons": {
+            "row": horizon_words([row.get("bundle")]),
+            "alerts": horizon_words(one.get("bundle") for one in _sources(alerts)),
+        },
         "since_ms": since_ms,
         "days": {name: [day for day, _ in figures if day >= since_ms] for name, figures in days.items()},
         "weeks": weeks | {"revenue": [[start, money.number(amount)] for start, amount in weeks["revenue"]]},

@@ -90,7 +90,8 @@ class Query:
                 days = self.compare_days
                 return Span(calendar.day_start_ms(days.start), calendar.day_start_ms(days.stop))
             case "year":
-                return year_before(span, calendar)
+                unit = None if self.period is None or self.days is not None else PERIODS[self.period][0]
+                return year_before(span, calendar, unit)
             case _:
                 return self._previous(span, calendar)
 

@@ -90,18 +90,28 @@ def retry(
 ) -> None:
     """Send the alerts again that targets had refused, after the cause is corrected; `notify alerts` must not run.
 
-    The exit code is 1 if some are still refused.
+    The exit code is 1 if some are still refused, or can never be sent. The latter are noted in
+    RUN.undeliverable.jsonl and are not tried again.
 
     Example: `shopstream notify retry`
     """
-    from shopstream.jobs.notify import retry_set_aside
+    from features.schema import ALERT_TOPIC, topic_name
+    from shopstream.jobs.notify import retry_set_aside, undeliverable_file
     from shopstream.jobs.produce import stop_on_signal
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
     seconds = parse_duration_s(give_up_after, "--give-up-after")
     with stop_on_signal() as stopped:
-        delivered, left = retry_set_aside(load_settings(run=run), stopped, printer(console), seconds)
-    typer.echo(f"{delivered:,} delivered, {left:,} still set aside")
-    if left:
+        settings = load_settings(run=run)
+        retried = retry_set_aside(settings, stopped, printer(console), seconds)
+    never = f", {retried.undeliverable:,} that can never be sent" if retried.undeliverable else ""
+    typer.echo(f"{retried.delivered:,} delivered, {retried.left:,} still set aside{never}")
+    if retried.undeliverable:
+        printer(console)(
+            f"{undeliverable_file(settings).path} has the offsets of the messages that are deleted or are not alerts. "
+            f"The index of alerts has the deleted ones. Find the program that writes others to the topic "
+            f"{topic_name(settings.run, ALERT_TOPIC)}."
+        )
+    if retried.left or retried.undeliverable:
         raise typer.Exit(1)

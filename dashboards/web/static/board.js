@@ -171,9 +171,11 @@ function spark(points, partial) {
   const [low, high] = [Math.min(0, ...known.map(([, v]) => v)), Math.max(...known.map(([, v]) => v))];
   const at = ([, value], n) => `${Math.round((n / (known.length - 1)) * 1000) / 10},${Math.round((1 - (value - low) / (high - low || 1)) * 240) / 10 + 2}`;
   const all = known.map(at);
+  const start = partial.has(known[0]?.[0]) ? 1 : 0;
   const end = partial.has(known.at(-1)?.[0]) ? -1 : undefined;
+  const cut = { class: "partial", "stroke-dasharray": "1 3" };
   const line = (some, more) => s("polyline", { points: some.join(" "), fill: "none", stroke: "var(--s0)", "vector-effect": "non-scaling-stroke", "stroke-width": 1.5, ...more });
-  return s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, line(all.slice(0, end)), end ? line(all.slice(-2), { "stroke-dasharray": "1 3" }) : null);
+  return s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, start ? line(all.slice(0, 2), cut) : null, line(all.slice(start, end)), end ? line(all.slice(-2), cut) : null);
 }
 
 /** Creates the table of a panel: its columns, and after each figure that is compared, its change. */
@@ -190,7 +192,7 @@ function listed(panel, data, redraw) {
     columns.push({ ...one, value: (row) => row[depth + n] });
     if (!data.compare || one.unit === "time") return;
     const was = (row) => before.get(key(row))?.[depth + n];
-    if (panel.chart !== "table") columns.push({ label: `${one.label}: ${data.compare.name.toLowerCase()}`, unit: one.unit, value: was });
+    if (panel.chart !== "table") columns.push({ label: `${one.label}: ${data.compare.name.toLowerCase()}`, unit: one.unit, value: was, mark: (_, row) => (data.compare.partial?.includes(row[0]) ? NOT_WHOLE : "") });
     columns.push({ id: `${one.label} change`, label: "Change", unit: "percent", value: (row) => change(row[depth + n], was(row), one.unit)?.rate ?? null, form: rates(one.unit), title: (row) => `${data.compare.name}: ${shown(was(row), one.unit)}` });
   });
   if (data.layer) return h("div", {}, table(columns, data.rows, { key: panel.id, kept: true, redraw }), layered(panel, data));

@@ -23,6 +23,9 @@ let timer = 0;
 const view = () => state().get("view") ?? declared.boards[0].id;
 const dashboard = () => declared.boards.find((one) => one.id === view());
 
+/** Returns when the server made a response: a busy one gives older ones. */
+const made = (response) => Date.now() - (response.stale_ms ?? 0);
+
 /** Other views; their scripts are loaded when they are opened. */
 const OTHERS = {
   customers: {
@@ -30,10 +33,11 @@ const OTHERS = {
     async draw(signal) {
       const customers = await import("./customers.js");
       const loaded = await customers.load(declared, signal);
+      await namedAgain(loaded.data, signal);
       return () => {
         put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
         customers.draw(main, declared, loaded);
-        return {};
+        return { now: made(loaded.data) };
       };
     },
   },
@@ -45,7 +49,7 @@ const OTHERS = {
       return () => {
         put(bar, controls.refresh());
         customer.draw(main, declared, response);
-        return { newest: response.newest_ms, clock: response.now_ms };
+        return { now: made(response), newest: response.newest_ms, clock: response.now_ms };
       };
     },
   },
@@ -57,7 +61,7 @@ const OTHERS = {
       return () => {
         put(bar, controls.refresh());
         worklist.draw(main, declared, response);
-        return {};
+        return { now: made(response) };
       };
     },
   },
@@ -69,7 +73,7 @@ const OTHERS = {
       return () => {
         put(bar, ...explorer.controls(response), controls.refresh());
         explorer.draw(main, declared, response);
-        return { newest: response.as_of };
+        return { now: made(response), newest: response.as_of };
       };
     },
   },
@@ -97,17 +101,25 @@ async function begin(signal) {
   tools();
 }
 
+/** Loads the texts again if the scores have another horizon than they name; returns whether they are new. */
+async function namedAgain({ horizons }, signal) {
+  if (JSON.stringify(horizons) === JSON.stringify(declared.horizons)) return false;
+  await begin(signal);
+  opened = null;
+  return true;
+}
+
 /** Creates the menus that hold for the whole page: saved views and export. */
 function tools() {
   const views = h("details", { class: "pop", ontoggle: async () => {
     if (!views.open) return;
     try {
-      views.lastChild.replaceChildren(await (await import("./views.js")).saved((text) => say(text, true)));
+      views.lastChild.replaceChildren(await (await import("./views.js")).saved((text) => say(text, true), declared.writable));
     } catch (error) {
       views.lastChild.replaceChildren(h("p", { class: "wrong" }, error.message));
     }
   } }, h("summary", {}, "Saved views"), h("div", {}));
-  element("tools").replaceChildren(declared.writable ? views : "", h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
+  element("tools").replaceChildren(views, h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
     h("a", { id: "csv", download: true, href: "", hidden: true }, "Download CSV of all panels"),
     h("button", { type: "button", onclick: () => print() }, "Print or save as PDF"),
     h("button", { type: "button", onclick: () => copy(location.href) }, "Copy link"))));
@@ -194,6 +206,7 @@ async function drawBoard(dashboard, signal) {
   if (!shownView && !opened) first();
   else if (opened?.id === dashboard.id) boardControls(dashboard);
   const response = await ask("board", address, signal);
+  if (await namedAgain(response, signal)) dashboard = declared.boards.find((one) => one.id === dashboard.id);
   controls.presentIs(response);
   if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
   if (opened?.id !== dashboard.id) first();
@@ -210,7 +223,7 @@ async function drawBoard(dashboard, signal) {
     opened.board.show(response, absent);
     element("csv").setAttribute("href", `api/board.csv?${address}`);
     element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
-    return { now: Date.now() - (response.stale_ms ?? 0), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+    return { now: made(response), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
   };
 }
 
@@ -220,8 +233,8 @@ function boardControls(dashboard) {
 
 /** Shows how an empty run is filled, with a check mark for what is done. */
 async function start(signal) {
-  const { panels } = await ask("board", new URLSearchParams({ id: "pipeline" }), signal);
-  const consumes = Object.values(panels).some((one) => one.hits > 0);
+  const response = await ask("board", new URLSearchParams({ id: "pipeline" }), signal);
+  const consumes = Object.values(response.panels).some((one) => one.hits > 0);
   const steps = [[true, "shopstream up", "starts Kafka and Elasticsearch. Running."],
     [false, "shopstream replay ARCHIVE", "sends events to Kafka. A sample archive comes from `shopstream generate`, your own logs from `shopstream import`."],
     [consumes, "shopstream consume", consumes ? "writes the events to Elasticsearch. Done." : "writes the events to Elasticsearch. Not started yet."]];
@@ -229,7 +242,7 @@ async function start(signal) {
     opened = null;
     put(main, h("h1", { class: "lead" }, "Welcome to Shopstream", h("span", {}, `Run ${declared.run} has no events yet. This page updates automatically.`)),
       h("ol", { class: "start part" }, steps.map(([done, command, text]) => h("li", {}, h("span", { role: "img", "aria-label": done ? "Done" : "To do" }, done ? "✓ " : "○ "), h("code", {}, command), ` ${text}`))));
-    return {};
+    return { now: made(response) };
   };
 }
 
