@@ -188,6 +188,8 @@ class ShopSettings(Section):
     """Currency of all amounts, a code of ISO 4217 with at most 2 decimals, such as EUR; None: amounts have none."""
     locale: Annotated[str, AfterValidator(check_locale)] | None = None
     """Language and country, such as de-DE, whose form amounts have; None: English."""
+    special_days: Location | None = None
+    """YAML file of the shop's holidays, campaigns and closed days, for forecasts; None: none."""
 
     @property
     def money(self) -> MoneyFormat:
