@@ -187,6 +187,8 @@ class ShopSettings(Section):
     """Currency of all amounts: an ISO 4217 code with at most 2 decimals, such as EUR; None: no currency is shown."""
     locale: Annotated[str, AfterValidator(check_locale)] | None = None
     """Locale in which amounts are written, such as de-DE; None: English."""
+    special_days: Location | None = None
+    """YAML file of the shop's holidays, campaigns and closed days, for forecasts; None: none."""
 
     @property
     def money(self) -> MoneyFormat:
