@@ -31,17 +31,17 @@ Times = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 TREES: Final[dict[str, Any]] = {
-    "max_depth": 3, "n_estimators": 200, "learning_rate": 0.05, "subsample": 0.7, "colsample_bytree": 0.4,
-    "min_child_weight": 50, "reg_lambda": 10.0, "tree_method": "hist", "base_score": 0.5,
+    "max_depth": 3, "n_estimators": 130, "learning_rate": 0.075, "subsample": 0.7, "colsample_bytree": 0.4,
+    "min_child_weight": 50, "reg_lambda": 10.0, "tree_method": "hist", "max_bin": 64, "base_score": 0.5,
 }  # fmt: skip
-"""`base_score` 0.5 adds nothing to the offsets."""
+"""`base_score` 0.5 adds nothing to the offsets. Fewer trees and bins than usual: as good here, and twice as fast."""
 C: Final = 0.1
 """Inverse ridge penalty of the linear part, on standardised columns."""
 _FREE: Final = 3.0
 """Size of the indicators of steps and windows: their penalty is a ninth of that of the inputs."""
 CUTOFFS_MIN: Final = 2
 """Minimum cut-offs for a pace: with one cut-off, windows and steps are the same."""
-LINEAR_ROWS_MAX: Final = 200_000
+LINEAR_ROWS_MAX: Final = 100_000
 """Approximate maximum rows for the linear part, which has about a hundred coefficients and needs dense columns."""
 _SPREAD_MIN: Final = 1e-12
 

@@ -153,21 +153,25 @@ def train(
         )
     tested = _tested(training, plan, kind, parts, on_step, learner)
     train_fold, parameters = _train_fold(training, TrainSplit(), plan)
+    limited = train_fold.limited(SEARCH_ROWS_MAX)
+    # a calibration of these rows, or of a hazard, whose pace and levels follow the latest rows without one
+    known: Choice | None = None
     if learner is not None and kind == "time":
         candidate = tested.choices["xgboost"][0].candidate
     elif learner is not None:
-        limited = train_fold.limited(SEARCH_ROWS_MAX)
         candidate = _usable(search(limited, "xgboost", plan.tries, _progress(on_step, "all")), learner)[0].candidate
     elif kind == "time":
         pick = chosen([choices[0] for choices in tested.choices.values()], *_search_labels(training, parts[0], plan))
-        candidate = pick.candidate
+        candidate, known = pick.candidate, pick if pick.candidate.family == "paced_hazard" else None
     else:
-        limited = train_fold.limited(SEARCH_ROWS_MAX)
         best = [search(limited, family, plan.tries, _progress(on_step, "all"))[0] for family in tested.choices]
-        candidate = chosen(best, limited.labels, limited.customers).candidate
+        known = chosen(best, limited.labels, limited.customers)
+        candidate = known.candidate
     on_step(f"fitting {candidate.name} to all rows")
-    limited = train_fold.limited(SEARCH_ROWS_MAX)
-    calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
+    if known is None:
+        calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
+    else:
+        calibration = known.calibration
     model = _fitted(candidate, train_fold, _fit_task(TrainSplit(), parameters, training.horizon_days), plan, learner)
     season = _Season(training, parameters, training.cutoffs, training.end_ms) if kind == "time" else None
     model, calibration, level = _in_season(model, calibration, season, training.end_ms)
