@@ -7,8 +7,7 @@ texts stay as they are declared.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,10 +15,9 @@ from dashboards.boards.data import ALERTS, CHURN_LABELS, CUSTOMERS, SEGMENT_DAYS
 from dashboards.conditions import AtLeast, Exists, Where, dsl
 from dashboards.panels import Dashboard, Panel
 from dashboards.queries import TIMEOUT
+from features.scores.horizon import horizon_words
 from features.scores.score import BUNDLE_FIELD
 
-_BUNDLE: Final = re.compile(r"churn-([1-9][0-9]{0,3})d-")
-"""Beginning of a bundle's name, with its horizon in days."""
 _SCORED: Final[Mapping[str, Where]] = {
     CUSTOMERS.index: (Exists("churn_probability"),),
     ALERTS.index: (Exists("churn_probability"),),
@@ -47,22 +45,6 @@ class Horizons:
         return self.days.get(index, "")
 
 
-def horizon_days(bundle: str | None) -> int | None:
-    """Return the horizon of a bundle's churn model in days; None if its name has none."""
-    match = _BUNDLE.match(bundle or "")
-    return int(match[1]) if match else None
-
-
-def horizon_words(bundles: Iterable[str | None]) -> str:
-    """Return the horizons of bundles in words, `60 or 90 days`; empty without bundles, or if one is not known."""
-    days = {horizon_days(bundle) for bundle in bundles}
-    if not days or None in days:
-        return ""
-    *rest, last = sorted(one for one in days if one is not None)
-    unit = "day" if not rest and last == 1 else "days"
-    return f"{', '.join(map(str, rest))} or {last} {unit}" if rest else f"{last} {unit}"
-
-
 def horizon_text(bundle: str | None) -> str:
     """Return the horizon of a bundle's churn model as a part of a sentence: `within 90 days`."""
     return within(horizon_words([bundle]))
@@ -71,11 +53,6 @@ def horizon_text(bundle: str | None) -> str:
 def within(words: str) -> str:
     """Return horizons in words as a part of a sentence: `within 90 days`."""
     return f"within {words}" if words else WITHIN_HORIZON
-
-
-def churn_label(words: str, label: str = "Churn probability") -> str:
-    """Return the label of a column of churn probabilities: `Churn probability (90 days)`."""
-    return f"{label} ({words})" if words else label
 
 
 # --- documents --------------------------------------------------------------------------------------------------------

@@ -59,6 +59,9 @@ _XGBOOST_NODES = (
     "base_weights", "loss_changes", "sum_hessian",
 )  # fmt: skip
 _NO_PARENT = 2**31 - 1
+_GAUSS = np.polynomial.legendre.leggauss(16)
+_NODES, _WEIGHTS = ((_GAUSS[0] + 1) / 2).tolist(), (_GAUSS[1] / 2).tolist()
+"""Gauss-Legendre quadrature on [0, 1]."""
 _LIGHTGBM_NODES = {
     "num_leaves": None, "num_cat": None, "is_linear": None, "shrinkage": None,
     "split_feature": 1, "split_gain": 1, "threshold": 1, "decision_type": 1, "left_child": 1, "right_child": 1,
@@ -95,16 +98,75 @@ def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float
     }
 
 
-def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
+def log_left(parameters: Mapping[str, float], counts: Float64, last: Float64, age: Float64) -> Float64:
+    """Return the logarithm of the integral of s (alpha + t)^-(r + counts) (beta + t)^-(s + 1) over t from last to age.
+
+    It is the part of the Pareto/NBD likelihood (`training.pareto_nbd`) in which a customer with `counts` events left
+    between the `last` one and as_of, at `age`; all in days. The integrand is smooth in log(min(alpha, beta) + t).
+    """
+    r, alpha, s, beta = (parameters[name] for name in ("r", "alpha", "s", "beta"))
+    shift = min(alpha, beta)
+    low, high = np.log(shift + last), np.log(shift + np.maximum(age, last))
+    powers = -(r + counts)
+    terms = []
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        at = low + (high - low) * node
+        time = np.exp(at) - shift
+        terms.append(powers * np.log(alpha + time) - (s + 1) * np.log(beta + time) + at + math.log(weight))
+    total = np.asarray(terms)
+    most = total.max(axis=0)
+    width = np.log(np.maximum(high - low, 1e-300))
+    left: Float64 = math.log(s) + width + most + np.log(np.exp(total - most).sum(axis=0))
+    return left
+
+
+def still_there(parameters: Mapping[str, float], counts: Float64, last: Float64, age: Float64) -> Float64:
+    """Return the Pareto/NBD probability that each customer has not left; arguments as for `log_left`."""
+    r, alpha, s, beta = (parameters[name] for name in ("r", "alpha", "s", "beta"))
+    stayed = -(r + counts) * np.log(alpha + age) - s * np.log(beta + age)
+    odds = log_left(parameters, counts, last, age) - stayed
+    alive: Float64 = 1 / (1 + np.exp(np.clip(odds, -700, 700)))
+    return alive
+
+
+def visit_counts(columns: Columns) -> tuple[Float64, Float64, Float64]:
+    """Return the visits of 90 days, and the days from the start of this window to the last visit and to as_of."""
+    visits = np.nan_to_num(columns["sessions_90d"])
+    age = np.minimum(90.0, np.nan_to_num(columns["tenure_days"]) + 1)
+    pause = np.clip(np.nan_to_num(columns["days_since_visit"], nan=90.0), 0.0, age)
+    return visits, np.where(visits > 0, age - pause, 0.0), age
+
+
+def visit_posterior(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
+    """Return the empirical-Bayes posterior of visits times conversion: orders and their absence within the horizon.
+
+    A customer who has not left visits at a Gamma distributed rate, and a Beta distributed share of visits has an order,
+    which enters by its posterior mean. The parameters are a `training.pareto_nbd.VisitParameters`.
+    """
+    visits, last, age = visit_counts(columns)
+    alive = still_there(parameters, visits, last, age)
+    orders = np.minimum(np.nan_to_num(columns["orders_90d"]), visits)
+    share = (parameters["orders"] + orders) / (parameters["orders"] + parameters["misses"] + visits)
+    rate, exposure = parameters["r"] + visits, parameters["alpha"] + age
+    none = np.exp(-rate * np.log1p(share * horizon_days / exposure))
+    return {
+        "visits_alive": alive,
+        "visits_churn": 1 - alive * (1 - none),
+        "visits_orders": alive * share * rate / exposure * horizon_days,
+    }
+
+
+def derived(columns: Columns, parameters: Mapping[str, Any], horizon_days: float) -> dict[str, Float64]:
     """Return the model inputs in addition to COLUMNS: rates and trends that would cost a tree many splits.
 
-    Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior.
+    Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior. Where
+    validation chose the `visit_posterior`, its parameters are among those of BG/NBD, as `visits`.
     """
     orders, sessions = columns["orders_total"], columns["sessions_90d"]
     seen_90 = np.minimum(90.0, columns["tenure_days"] + 1)
     age = np.nan_to_num(columns["order_gap_mean_days"]) * np.maximum(orders - 1, 0) + columns["recency_days"]
     conversion = (columns["orders_90d"] + 1) / (sessions + 9)
-    return {
+    inputs = {
         "days_since_first_order": age,
         **bgnbd(columns, parameters, horizon_days),
         "orders_per_day": orders / (age + 30),
@@ -116,9 +178,10 @@ def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: flo
         "expected_orders": conversion * sessions / seen_90 * horizon_days,
         "expected_orders_of_last_month": conversion * (columns["sessions_30d"] + 0.3) / 30 * horizon_days,
     }
+    return inputs | (visit_posterior(columns, parameters["visits"], horizon_days) if "visits" in parameters else {})
 
 
-def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> tuple[Float32, list[str]]:
+def matrix(columns: Columns, parameters: Mapping[str, Any], horizon_days: float) -> tuple[Float32, list[str]]:
     """Return rows as model input, (n, k) float32 with NaN for missing values, and the names of the columns."""
     with np.errstate(invalid="ignore", divide="ignore"):
         more = derived(columns, parameters, horizon_days)
@@ -148,13 +211,8 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
 def linear_inputs(rows: Float32, fill: Sequence[float], missing: Sequence[int]) -> Float64:
     """Return the inputs of the linear part of a hazard.
 
-    Args:
-        rows: rows, (n, k), NaN for missing values.
-        fill: logarithm that replaces a missing one, by column.
-        missing: columns with an indicator.
-
-    Returns:
-        log(1 + value) of each column, then 1 for each of `missing` without a logarithm, else 0; (n, k + len(missing)).
+    They are log(1 + value) of each column, or `fill` without a logarithm, and an indicator of this for each column in
+    `missing`: (n, k + len(missing)).
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log1p(rows.astype(np.float64))
@@ -166,10 +224,7 @@ def linear_inputs(rows: Float32, fill: Sequence[float], missing: Sequence[int]) 
 def hazard_margin(trees: Float64, rows: Float32, hazard: Mapping[str, Any]) -> Float64:
     """Return the log odds of an order within a step, up to the step's own offset: the mean of trees and linear part.
 
-    Args:
-        trees: output of the trees for each row, log odds.
-        rows: rows, (n, k), NaN for missing values.
-        hazard: `intercept`, `coefficients`, `fill` and `missing` of the linear part, see `linear_inputs`.
+    The linear part has `intercept`, `coefficients`, `fill` and `missing` of `hazard`, see `linear_inputs`.
     """
     inputs = linear_inputs(rows, hazard["fill"], hazard["missing"])
     # not a matrix product, whose last digits depend on the number of rows
@@ -181,11 +236,8 @@ def hazard_margin(trees: Float64, rows: Float32, hazard: Mapping[str, Any]) -> F
 def survival(margin: Float64, hazard: Mapping[str, Any]) -> Float64:
     """Return P(no order by the end of each step), (n, steps), descending within a row.
 
-    The probability of an order within a step, given none before it, has the log odds margin + offset of the step.
-
-    Args:
-        margin: see `hazard_margin`.
-        hazard: `offsets`: of each step, log odds at the present pace of the shop.
+    The probability of an order within a step, given none before it, has the log odds margin + offset of the step, which
+    holds the present pace of the shop.
     """
     stays = -np.logaddexp(0.0, margin[:, None] + np.asarray(hazard["offsets"], np.float64))
     curve: Float64 = np.exp(np.cumsum(stays, axis=1))
@@ -208,9 +260,7 @@ def calibrated_curve(curve: Float64, calibration: Mapping[str, Any]) -> Float64:
 def mean_days(curve: Float64, ends: Sequence[float]) -> Float64:
     """Return the mean of min(days to the order, last end): the area below the survival curve.
 
-    Args:
-        curve: P(no order by each end), (n, steps). Within a step the hazard is constant, so the curve is exponential.
-        ends: ends of the steps in days, ascending.
+    Within a step, which ends at one of `ends`, the hazard is constant and the curve exponential.
     """
     before = np.concatenate([np.ones((len(curve), 1)), curve[:, :-1]], axis=1)
     logs = np.log(np.maximum(before, 1e-300)) - np.log(np.maximum(curve, 1e-300))
@@ -221,13 +271,7 @@ def mean_days(curve: Float64, ends: Sequence[float]) -> Float64:
 
 
 def of_curve(curve: Float64, value: str, ends: Sequence[float]) -> Float64:
-    """Return the `probability` of an order within the first step, or the mean `days` to the order.
-
-    Args:
-        curve: P(no order by each end), (n, steps).
-        value: `probability` or `days`, see `mean_days`.
-        ends: ends of the steps in days, ascending.
-    """
+    """Return the `probability` of an order within the first step, or the `mean_days` to the order: `days`."""
     if value == "probability":
         return 1 - curve[:, 0]
     if value == "days":
@@ -475,7 +519,9 @@ class Model:
             curve = self.curve(rows) if curve is None else curve
             predictions = {column: of_curve(curve, value, ends) for column, value in self._of_curve.items()}
         for column, (booster, about) in self._next.items():
-            raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
+            # its inputs are the first ones; a churn model may have more
+            inputs = rows[:, : booster.num_features()]
+            raw = np.asarray(booster.inplace_predict(inputs), np.float64) if len(rows) else np.zeros(0)
             predictions[column] = next_from(raw, about)
         return predictions
 

@@ -13,6 +13,7 @@ POST /api/contact, /api/views and /api/views/delete write the state of a custome
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ from dashboards.web import work_list as work_list_routes
 from dashboards.web import workspace as workspace_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
+from dashboards.web.compact import compact
 from dashboards.web.csv import csv_text
 from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
@@ -64,6 +66,12 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """Headers of every response: no content from other origins, no inline script, no frame around the page."""
+
+OWN_PARAMETERS: Final = frozenset({"view", "refresh", "table", "order", "hide"})
+"""Parameters of the page itself, as in static/address.js; requests of figures do not have them."""
+
+PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9_.=&-]{0,500}")
+"""Queries without characters that browsers and servers write in different ways."""
 
 CALENDAR_LIFETIME_S: Final = 30.0
 """Longest time until the page follows trends that were computed by another calendar."""
@@ -101,6 +109,7 @@ class Source:
         actions: recommended action -> its text.
         workspace: writer of what readers note; None: the page is read-only.
         limits: bounds of the requests that are computed at the same time.
+        has_other_runs: function that returns whether there are other runs, so that the page names its own.
     """
 
     dashboards: Sequence[Dashboard]
@@ -114,6 +123,7 @@ class Source:
     actions: Mapping[str, str] = field(default_factory=dict)
     workspace: workspace_routes.Writer | None = None
     limits: Limits = DEFAULT_LIMITS
+    has_other_runs: Callable[[], bool] = lambda: False
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -151,7 +161,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     }
     return Starlette(
         routes=[
-            Route("/", _page),
+            Route("/", _page(source.dashboards)),
             *(Route(path, _as_json(path, handler, queue)) for path, handler in json_routes.items()),
             *(Route(path, _as_csv(path, handler, queue)) for path, handler in csv_routes.items()),
             *(Route(path, _accepting(*accepted, queue), methods=["POST"]) for path, accepted in post_routes.items()),
@@ -185,6 +195,7 @@ class _Handlers:
             "actions": dict(self._source.actions),
             "read_only": self._read_only(),
             "writable": not self._read_only(),
+            "several": self._calendars.get("runs", self._source.has_other_runs),
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
 
@@ -194,7 +205,7 @@ class _Handlers:
         calendar, money = self._calendar(), self._source.money
         data = board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
         notes = workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))
-        return data | {"notes": notes, "horizons": dict(self._known_horizons(search).days)}
+        return compact(data) | {"notes": notes, "horizons": dict(self._known_horizons(search).days)}
 
     def choices(self, parameters: Parameters, search: Searches) -> Json:
         return board_routes.choices(self._board(parameters, search), search)
@@ -294,7 +305,9 @@ class _Handlers:
         return horizons
 
     def _board(self, parameters: Parameters, search: Searches) -> Dashboard:
-        name, boards = single_value(parameters, "id"), {board.id: board for board in self._source.dashboards}
+        boards = {board.id: board for board in self._source.dashboards}
+        # the page asks for its first dashboard before it knows the name
+        name = single_value(parameters, "id") or next(iter(boards))
         if name not in boards:
             raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(boards)}.")
         return with_horizons(boards[name], self._known_horizons(search))
@@ -372,8 +385,22 @@ def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue
     return respond
 
 
-async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette calls it
-    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+def _page(dashboards: Sequence[Dashboard]) -> Respond:
+    """Return the route of the page. Its response lets a browser load the first figures before the scripts run."""
+    names = {"", *(dashboard.id for dashboard in dashboards)}
+
+    async def respond(request: Request) -> Response:
+        shown = request.query_params
+        address = "&".join(f"{name}={value}" for name, value in shown.multi_items() if name not in OWN_PARAMETERS)
+        view = shown.get("view", "")
+        headers = {"Cache-Control": "no-cache"}
+        if view in names and "id" not in shown and PLAIN_QUERY.fullmatch(address):
+            # exactly the address that the script requests
+            query = f"{address}&id={view}".removeprefix("&")
+            headers["Link"] = f"<api/board?{query}>; rel=preload; as=fetch; crossorigin"
+        return FileResponse(STATIC / "index.html", headers=headers)
+
+    return respond
 
 
 async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it

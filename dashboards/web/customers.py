@@ -15,7 +15,6 @@ from dashboards.boards.data import CHURN_LABEL
 from dashboards.checks import end_searches, stream_end
 from dashboards.conditions import any_of
 from dashboards.customer_summary import customer_summary
-from dashboards.horizons import churn_label, horizon_words
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import reasons
@@ -27,9 +26,11 @@ from features.calendar import Calendar
 from features.definitions import FEATURES, MONEY_FIELDS, Feature
 from features.errors import UsageError
 from features.labels import FEATURE_LABELS, labels_of_values
+from features.plain_definitions import PLAIN_DEFINITIONS
 from features.schema import CONTACT_FIELDS, DAY_MS, VOID_STATUS, record_fields
 from features.schema import Customer as Profile
-from features.scores.score import SCORE_FIELDS, SCORES
+from features.scores.horizon import churn_label, horizon_words
+from features.scores.score import SCORE_FIELDS
 
 PAGE: Final = 50
 PAGE_MAX: Final = 500
@@ -52,35 +53,42 @@ class Column:
     Attributes:
         field: field of the customer's document.
         label: label of the column.
-        unit: unit that defines the format; `text` is unformatted.
-        help: definition of the column.
+        unit: unit that defines the format; `text` is unformatted, `ago` is a number of days.
+        time: field with the time that a number of days is counted from.
     """
 
     field: str
     label: str
     unit: Unit | str = "text"
-    help: str = ""
+    time: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Label on the page, where `136 days ago` replaces a number of days."""
+        return FEATURE_LABELS[self.time] if self.time else self.label
+
+    @property
+    def help(self) -> str:
+        """Definition of the column in plain words; empty for the profile."""
+        return PLAIN_DEFINITIONS.get(self.field, "")
 
 
-_HELP: Final = {feature.name: feature.help for feature in FEATURES} | {score.name: score.help for score in SCORES}
-
-
-def _feature_column(name: str, unit: Unit) -> Column:
-    return Column(name, FEATURE_LABELS[name], unit, _HELP[name])
+def _feature_column(name: str, unit: Unit | str, time: str = "") -> Column:
+    return Column(name, FEATURE_LABELS[name], unit, time)
 
 
 COLUMNS: Final = (
     Column("customer_id", "Customer"),
     Column("segment", "Segment"),
     Column("churn_risk", "Risk"),
-    Column("churn_probability", CHURN_LABEL, "percent", _HELP["churn_probability"]),
-    Column("churn_reasons", "Why", help=_HELP["churn_reasons"]),
+    Column("churn_probability", CHURN_LABEL, "percent"),
+    Column("churn_reasons", "Why"),
     Column("recommended_action", "Recommended action"),
     _feature_column("revenue_365d", "money"),
-    _feature_column("recency_days", "days"),
-    _feature_column("days_since_visit", "days"),
+    _feature_column("recency_days", "ago", "last_order_ts"),
+    _feature_column("days_since_visit", "ago", "last_seen_ts"),
     _feature_column("orders_365d", "count"),
-    Column("purchase_probability_30d", "P(order in 30 days)", "percent", _HELP["purchase_probability_30d"]),
+    Column("purchase_probability_30d", "P(order in 30 days)", "percent"),
     Column("country", "Country"),
 )
 """Columns of the list: why and what to do come before the figures."""
@@ -93,6 +101,7 @@ FILTERS: Final = (
     Column("acquisition_channel", "Channel"),
     Column("top_category_90d", "Category"),
 )
+_AGES: Final = tuple(column for column in COLUMNS if column.time)
 _UNSORTED: Final = frozenset({"churn_reasons"})
 SHOWN: Final = (
     *(field.name for field in record_fields(Profile) if field.name not in CONTACT_FIELDS),
@@ -106,7 +115,7 @@ SHOWN: Final = (
 
 def declaration(horizon: str = "") -> Json:
     """Return the columns and filters of the list for the page; `horizon` is that of the scores, in words."""
-    labels = zip(COLUMNS, _labels(horizon), strict=True)
+    labels = zip(COLUMNS, _labels(horizon, [column.heading for column in COLUMNS]), strict=True)
     return {
         "customers": {
             "columns": [
@@ -120,8 +129,9 @@ def declaration(horizon: str = "") -> Json:
     }
 
 
-def _labels(horizon: str) -> list[str]:
-    return [churn_label(horizon) if column.field == "churn_probability" else column.label for column in COLUMNS]
+def _labels(horizon: str, labels: Sequence[str]) -> list[str]:
+    pairs = zip(COLUMNS, labels, strict=True)
+    return [churn_label(horizon) if column.field == "churn_probability" else label for column, label in pairs]
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -157,6 +167,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
         "first": body["from"],
         "first_max": FIRST_MAX,
         "rows": [[_value(hit["_source"].get(c.field), c.unit, money) for c in COLUMNS] for hit in hits.get("hits", ())],
+        "times": {c.field: [hit["_source"].get(c.time) for hit in hits.get("hits", ())] for c in _AGES},
         "choices": {c.field: [b["key"] for b in buckets.get(c.field, {}).get("buckets", ())] for c in FILTERS},
     }
 
@@ -179,7 +190,7 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
         "from": number_of(parameters, "first", 0, FIRST_MAX),
         "timeout": TIMEOUT,
         "track_total_hits": True,
-        "_source": [column.field for column in COLUMNS],
+        "_source": [*(column.field for column in COLUMNS), *(column.time for column in _AGES)],
         "query": {"bool": {"filter": clauses}},
         "sort": [{sort: {"order": direction, "missing": "_last"}}, {"customer_id": "asc"}],
     }
@@ -187,7 +198,8 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
 
 def customers_csv(data: Json, money: MoneyFormat, horizon: str = "") -> str:
     """Return the list as CSV; `horizon` is that of the scores, in words."""
-    return csv_text(_labels(horizon), data["rows"], [column.unit for column in COLUMNS], money)
+    labels = _labels(horizon, [column.label for column in COLUMNS])
+    return csv_text(labels, data["rows"], [column.unit for column in COLUMNS], money)
 
 
 # --- one customer -----------------------------------------------------------------------------------------------------
@@ -274,7 +286,7 @@ def _next_order(row: Json) -> int | None:
 def _inputs(row: Json, money: MoneyFormat) -> list[list[Any]]:
     """Return label, value, unit and definition of every known feature."""
     return [
-        [FEATURE_LABELS[one.name], _value(row[one.name], unit, money), unit, one.help]
+        [FEATURE_LABELS[one.name], _value(row[one.name], unit, money), unit, PLAIN_DEFINITIONS[one.name]]
         for one in FEATURES
         if row.get(one.name) is not None
         for unit in [_unit(one)]

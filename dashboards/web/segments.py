@@ -15,7 +15,6 @@ from polars import col
 
 from connectors.formats.money_format import MoneyFormat
 from dashboards.boards.data import CHURN_LABEL
-from dashboards.horizons import churn_label
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
 from dashboards.web.boards import Json, Searches, complete
@@ -24,6 +23,7 @@ from dashboards.web.parameters import single_value
 from features.errors import ShopstreamError, UsageError
 from features.labels import column_label
 from features.schema import CONTACT_FIELDS, NOT_KNOWN
+from features.scores.horizon import churn_label
 
 CUSTOMER_TABLE: Final = "customer_segments.parquet"
 GROUPS_MAX: Final = 30

@@ -18,13 +18,13 @@ from connectors.elasticsearch.workspace import version_of
 from connectors.formats.money_format import MoneyFormat
 from dashboards.boards.data import AT_RISK, INACTIVE
 from dashboards.conditions import Exists, dsl
-from dashboards.horizons import churn_label
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import counted, reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import number_of
 from features.definitions import FEATURES
+from features.scores.horizon import churn_label
 from features.scores.score import BUNDLE_FIELD
 from features.workspace import CONTACTS, INACTIVE_AFTER_DAYS
 

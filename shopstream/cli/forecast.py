@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +31,14 @@ def forecast(
     index: Annotated[
         bool, typer.Option("--index", help="Write the documents of the index `RUN-forecast` too.")
     ] = False,
+    special_days: Annotated[
+        Path | None,
+        typer.Option(
+            "--special-days",
+            help="YAML file of holidays, campaigns and closed days; default: the setting shop.special_days.",
+            dir_okay=False,
+        ),
+    ] = None,
     run: Run = None,
     as_of: AsOf = None,
 ) -> None:
@@ -38,6 +47,8 @@ def forecast(
     Writes a page with charts (.html) and the results of the back-test (.json) next to the file.
 
     Example: `shopstream forecast shop-archive --horizon 30 --out forecast.parquet`
+
+    Example: `shopstream forecast shop-archive --special-days holidays.yaml --out forecast.csv`
     """
     from connectors.elasticsearch.period_writer import Trend
     from connectors.files import write_whole
@@ -47,6 +58,7 @@ def forecast(
     from shopstream.settings import load_settings
     from training.forecast import page as forecast_page
     from training.forecast import shop_forecast
+    from training.forecast.special_days import load_special_days
 
     if out.suffix in (".html", ".json"):
         raise UsageError(
@@ -55,13 +67,16 @@ def forecast(
     console = Console(stderr=True)
     settings = load_settings(run=run)
     money = settings.shop.money
+    special = load_special_days(special_days or settings.shop.special_days)
     if index:
         check_elastic(settings)
     known = trend_calendar(settings) if index else None
     history = stated_history(console, directory, as_of, settings.shop, known)
     with progress(console) as on_step:
         sales = read_sales(directory, categories, on_step, history)
-        result = shop_forecast.forecast_shop(sales, horizon, lambda name, share: on_step(f"forecasting {name}", share))
+        result = shop_forecast.forecast_shop(
+            sales, horizon, lambda name, share: on_step(f"forecasting {name}", share), special
+        )
         rows = shop_forecast.frame(result)
         figures = shop_forecast.figures(result)
         on_step("writing", None)
@@ -79,24 +94,18 @@ def forecast(
 
 
 def _print(console: Console, figures: dict[str, Any], money: MoneyFormat) -> None:
-    from training.forecast.page import UNTESTED
+    from training.forecast.page import UNTESTED, effect_text, measures_row, remarks
 
     total = figures["series"][0]
-    models = dict(total["models"])
-    if total["nested"]:
-        models["chosen at each origin"] = total["nested"]
-    rows = [
-        (
-            name, f"{error['rmse']:,.0f}", f"{error['mae']:,.0f}",
-            "-" if error["mape"] is None else f"{error['mape']:.1%}",
-            f"{error['mase']:.3f}", f"{error['against_naive']:.3f}",
-            f"{error['coverage_80']:.1%}", f"{error['coverage_95']:.1%}",
-        )
-        for name, error in models.items()
-    ]  # fmt: skip
+    rows = [(name, *measures_row(one)) for name, one in total["models"].items()]
     title = f"total, {figures['horizon']} days ahead from {total['origins']} origins; share in the intervals"
     columns = ("model", money.heading("RMSE"), money.heading("MAE"), "MAPE", "MASE", "vs naive", "80 %", "95 %")
     tested = table(title, columns, rows, text_columns=1, no_wrap=True)
     console.print(tested if rows else UNTESTED)
+    for sentence in remarks(figures):
+        console.print(sentence, highlight=False)
+    for day in figures["special_days"]:
+        if day["name"]:
+            console.print(f"{day['day']} {day['name']}: {effect_text(day)}", highlight=False, markup=False)
     if len(figures["series"]) > 1:
         console.print(f"categories are forecast separately; their sum is {figures['apart']:+.1%} from the total")

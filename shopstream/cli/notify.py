@@ -26,10 +26,10 @@ def printer(console: Console) -> Callable[[str], None]:
 
 
 def alerts(run: Run = None) -> None:
-    """Send each alert of a run to the targets of the settings, until Ctrl-C.
+    """Send new churn alerts to the configured targets (webhook, Slack, Teams, e-mail), until Ctrl-C.
 
-    The first start begins with the alerts of that moment on, later ones where the last ended. An alert that a target
-    refuses is set aside; `notify retry` sends it again. docs/notifications.md describes the settings.
+    The first start sends the alerts raised from then on. A later start continues where the last one stopped. An alert
+    that a target refuses is set aside; `notify retry` sends it again. docs/notifications.md describes the targets.
 
     Example: `shopstream notify alerts`
     """
@@ -45,22 +45,22 @@ def alerts(run: Run = None) -> None:
 
 
 def digest(
-    period: Annotated[
-        DigestPeriod, typer.Option("--period", help="Period of a digest: the last whole day or week.")
-    ] = (DigestPeriod.day),
+    period: Annotated[DigestPeriod, typer.Option("--period", help="Digest of the last complete day or week.")] = (
+        DigestPeriod.day
+    ),
     every: Annotated[
         DigestPeriod | None, typer.Option("--every", help="Send one digest after each day or week, until Ctrl-C.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Send the digest of a period that was sent already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send the digest even if it was sent already.")] = False,
     as_of: Annotated[
         int | None, time_option("--as-of", "ISO 8601 time, before which the period ends; default: now.")
     ] = None,
     run: Run = None,
 ) -> None:
-    """Send a digest to the targets of the settings: figures of the last whole day or week, and customers to contact.
+    """Send a digest to the configured targets: figures of the last complete day or week, and customers to contact.
 
-    Revenue, orders, conversion and alerts are compared with the period before. Days and weeks are those of the shop's
-    calendar. A target gets the digest of a period once. The exit code is 1 if a target does not accept it.
+    Revenue, orders, conversion rate and alerts are compared with the previous period. Days and weeks are those of the
+    shop's calendar. A target gets the digest of a period once. The exit code is 1 if a target does not accept it.
 
     Example: `shopstream notify digest`
 

@@ -38,6 +38,7 @@ def report(
     from shopstream.jobs.report import ReportRequest, compute_findings, read_assumptions, write_report
     from shopstream.jobs.segment import chosen_bundle
     from shopstream.settings import load_settings
+    from training.forecast.special_days import load_special_days
     from training.report.interventions import Assumptions
 
     console = Console(stderr=True)
@@ -50,7 +51,8 @@ def report(
             "Train one first: shopstream train DIR; or give --bundle.",
         )
     effects = Assumptions() if assumptions is None else read_assumptions(assumptions)
-    request = ReportRequest(horizon, forecast, effects, money)
+    special = load_special_days(settings.shop.special_days)
+    request = ReportRequest(horizon, forecast, effects, money, special)
     history = stated_history(console, directory, as_of, settings.shop)
     moment = history.end_ms if as_of is None else as_of
     with progress(console) as on_step:

@@ -29,6 +29,7 @@ from consumers.notifications.message import Entry, Notification, customer_url, o
 from dashboards.boards.data import ALERTS, HIGH_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
 from dashboards.boards.now import CONVERSION
 from dashboards.checks import end_searches, stream_end
+from dashboards.customer_summary import date_text
 from dashboards.horizons import horizon_text
 from dashboards.panels import Data, Figure, Measure, Panel, Position, Span
 from dashboards.queries import query, rows
@@ -62,6 +63,7 @@ GIVE_UP_REPEATED_S: Final = 6 * 3_600.0
 """The same of a schedule: the next digest must not wait for a target that does not answer."""
 CHECK_EVERY_S: Final = 30.0
 STOP_POLL_S: Final = 0.2
+_TITLES: Final[Mapping[Period, str]] = {"day": "Daily digest,", "week": "Weekly digest,"}
 SHARE_DIGITS: Final = 4
 """Decimals of shares for programs."""
 INCOMPLETE: Final = " (incomplete)"
@@ -255,7 +257,7 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         (settings.run, "digest", period, first),
         f"digest.{period}",
         iso(span.to_ms),
-        f"{settings.run}: {'day' if period == 'day' else 'week from'} {first}{INCOMPLETE if data_to_ms else ''}",
+        f"{_TITLES[period]} {_days(span, reader.calendar)} ({settings.run}){INCOMPLETE if data_to_ms else ''}",
         (
             *_behind(data_to_ms),
             *((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
@@ -270,6 +272,11 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         page_url,
         "Open dashboard",
     )  # fmt: skip
+
+
+def _days(span: Span, calendar: Calendar) -> str:
+    """Return the local days of a time range in words: `19 May 2026`, `11 May 2026 to 17 May 2026`."""
+    return " to ".join(dict.fromkeys(date_text(time_ms, calendar) for time_ms in (span.from_ms, span.to_ms - 1)))
 
 
 def _data_to(reader: _Reader, span: Span) -> int | None:

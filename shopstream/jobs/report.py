@@ -23,6 +23,7 @@ from shopstream.jobs.sales import read_sales
 from shopstream.jobs.segment import OnStep, Segmented, segment_customers, write_segments
 from training.archive_period import last_whole_day
 from training.forecast import shop_forecast
+from training.forecast.special_days import NO_SPECIAL_DAYS, SpecialDays
 from training.report.drivers import drivers
 from training.report.funnel import funnel
 from training.report.interventions import Assumptions, as_frame, interventions
@@ -45,12 +46,14 @@ class ReportRequest:
         forecast: file written by `shopstream forecast`, with its JSON next to it; None: forecast the total sales now.
         assumptions: assumptions of the interventions.
         money: format of amounts of money.
+        special_days: special days of a forecast that is made now.
     """
 
     horizon: int = 30
     forecast: Path | None = None
     assumptions: Assumptions = field(default_factory=Assumptions)
     money: MoneyFormat = PLAIN_MONEY
+    special_days: SpecialDays = NO_SPECIAL_DAYS
 
 
 def read_assumptions(path: Path) -> Assumptions:
@@ -165,7 +168,7 @@ def _forecast(
     if request.forecast is None:
         sales = read_sales(directory, 0, on_step, history)
         forecast = shop_forecast.forecast_shop(
-            sales, request.horizon, lambda name, share: on_step(f"forecast {name}", share)
+            sales, request.horizon, lambda name, share: on_step(f"forecast {name}", share), request.special_days
         )
         return shop_forecast.frame(forecast), shop_forecast.figures(forecast)
     try:

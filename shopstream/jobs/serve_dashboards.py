@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from connectors.elasticsearch.aliases import alias_sets
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
 from connectors.elasticsearch.workspace import Workspace
@@ -84,6 +85,7 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
             money,
             actions,
             workspace,
+            has_other_runs=lambda: len(alias_sets(client)) > 1,
         )
 
 

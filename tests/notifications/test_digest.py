@@ -106,7 +106,7 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run
         "Conversion rate": "25% (-25.0 pp vs. previous day)",
         "Alerts": "2 (none in the day before)",
     }
-    assert (body["type"], body["title"]) == ("digest.day", f"{shop_run}: day 2026-05-19")
+    assert (body["type"], body["title"]) == ("digest.day", f"Daily digest, 19 May 2026 ({shop_run})")
     customers = body["data"]["customers"]
     assert [one["customer_id"] for one in customers] == [f"c{n:02d}" for n in range(14, 4, -1)]
     assert customers[0]["savable_revenue"] == 57.0
@@ -135,7 +135,7 @@ def test_digest_of_a_period_is_sent_once_to_each_target(shop_run, settings):
         assert len(one.seen) == 2
         # the week is another digest
         assert send(both, "week")[0] == []
-        assert one.bodies()[-1]["title"] == f"{shop_run}: week from 2026-05-11"
+        assert one.bodies()[-1]["title"] == f"Weekly digest, 11 May 2026 to 17 May 2026 ({shop_run})"
         assert len(set(one.ids()) | set(other.ids())) == 4
 
 
@@ -159,7 +159,7 @@ def test_digest_whose_data_end_early_is_marked_in_title_facts_and_data(client, r
     with WebReceiver() as web:
         send(settings(run_name, web=web))
         (body,) = web.bodies()
-    assert body["title"] == f"{run_name}: day 2026-05-19 (incomplete)"
+    assert body["title"] == f"Daily digest, 19 May 2026 ({run_name}) (incomplete)"
     assert next(iter(body["facts"].items())) == (
         "Incomplete", f"the data end at {iso(end)}, before the end of the period. Figures may be too low.",
     )  # fmt: skip
@@ -240,8 +240,8 @@ def test_schedule_sends_a_digest_when_its_period_is_over(shop_run, settings, mon
         finally:
             stop.set()
             thread.join(30)
-        days = [json.loads(body)["title"][-10:] for _, body in web.seen]
-    assert days == ["2026-05-18", "2026-05-19"]
+        days = [json.loads(body)["title"].split(" (")[0] for _, body in web.seen]
+    assert days == ["Daily digest, 18 May 2026", "Daily digest, 19 May 2026"]
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,8 @@ ROW = {
 
 def model_inputs():
     columns = {name: np.ones(1) for name in COLUMNS}
-    return matrix(columns, {"r": 1.0, "alpha": 1.0, "a": 1.0, "b": 1.0}, 90.0)[1]
+    visits = {"r": 1.0, "alpha": 1.0, "s": 1.0, "beta": 2.0, "orders": 1.0, "misses": 1.0}
+    return matrix(columns, {"r": 1.0, "alpha": 1.0, "a": 1.0, "b": 1.0, "visits": visits}, 90.0)[1]
 
 
 @pytest.mark.parametrize("name", model_inputs())

@@ -6,73 +6,98 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from oracle.daily_series import HORIZON, QUICK, last_week, mean_week, weekly
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from features.schema import ALL_CATEGORIES, DAY_MS, FORECAST_FIELDS
 from shopstream.cli.app import build_app
 from training.archive_period import last_whole_day
+from training.forecast.back_test import back_test, evaluate, forecast, interval, measure, plan_origins
+from training.forecast.day_effects import WEEK
 from training.forecast.models import (
     LEVELS,
+    MEAN,
     NAIVE,
-    WEEK,
-    Path,
-    back_test,
-    best_model,
-    evaluate,
-    forecast,
+    PARTS,
+    TOTAL_MODELS,
     forecasters,
-    interval,
-    measure,
-    plan_origins,
+    level_profile,
+    mean_of_parts,
+    predict,
+    weekday_mean,
 )
 from training.forecast.page import render
 from training.forecast.shop_forecast import figures, forecast_shop, frame
 from training.sales import DailySales, daily_sales
 from training.trend_frames import frame_schema
 
-HORIZON = 14
+
+def test_forecast_is_the_mean_of_its_five_parts():
+    series = weekly(120)
+    models = forecasters(TOTAL_MODELS)
+    found = forecast(series, HORIZON, models)
+    assert found.model == MEAN
+    expected = np.mean([models[name](series, HORIZON) for name in PARTS], axis=0)
+    np.testing.assert_allclose(found.mean, expected)
+    assert list(found.evaluation.models) == [*TOTAL_MODELS, MEAN]
+    assert found.evaluation.models[MEAN].against_naive < 0.95
+    assert (found.bounds[95][0] <= found.bounds[80][0]).all()
+    assert (found.bounds[80][1] <= found.bounds[95][1]).all()
 
 
-def weekly(days: int, seed: int = 1, noise: float = 0.15) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    rhythm = np.array([0.8, 0.9, 1.0, 1.0, 1.2, 1.4, 0.7])[np.arange(days) % WEEK]
-    return 1_000 * rhythm * (1 + noise * rng.standard_normal(days))
+def test_models_of_means_equal_values_worked_out_by_hand():
+    series = np.concatenate([np.full(2 * WEEK, 99.0), np.tile([1.0, 2, 3, 4, 5, 6, 7], 8)])
+    np.testing.assert_allclose(weekday_mean(series, 9), [1, 2, 3, 4, 5, 6, 7, 1, 2])
+    lifted = np.tile([1.0, 2, 3, 4, 5, 6, 7], 8)
+    lifted[-28:] *= 2
+    profile = np.tile([1.0, 2, 3, 4, 5, 6, 7], 1) / 4
+    np.testing.assert_allclose(level_profile(lifted, WEEK), 8 * profile)
 
 
-def _path(mean: np.ndarray, width: float) -> Path:
-    return Path(mean, dict.fromkeys(LEVELS, (mean - width, mean + width)))
+def test_part_that_fails_or_diverges_is_left_out_of_the_mean_and_named():
+    def failing(known, horizon):
+        raise ZeroDivisionError
+
+    series = weekly(150)
+    found = forecast(series, HORIZON, {**QUICK, "ces": failing, "theta_root": lambda known, h: np.full(h, 1e9)})
+    np.testing.assert_allclose(found.mean, mean_week(series, HORIZON))
+    assert set(found.failed) == {"ces", "theta_root"}
+    assert list(found.evaluation.models) == [NAIVE, "weekday_mean", MEAN]
+    assert predict(lambda known, h: np.full(h, np.nan), series, HORIZON) is None
 
 
-def last_week(known: np.ndarray, horizon: int) -> Path:
-    return _path(np.resize(known[-WEEK:], horizon), 1.0)
+def test_model_that_fails_only_before_the_tested_origins_is_measured():
+    def late(known, horizon):
+        if len(known) < 50:
+            raise ZeroDivisionError
+        return mean_week(known, horizon)
+
+    found = forecast(weekly(150), HORIZON, {**QUICK, "ces": late})
+    early = found.test.origins[0]
+    assert early < 50 <= found.test.origins[found.test.first]
+    assert found.failed == ()
+    measures = found.evaluation.models
+    assert measures["ces"].mae == pytest.approx(measures["weekday_mean"].mae)
+    assert measures["ces"].coverage[80] > 0.5
 
 
-def mean_week(known: np.ndarray, horizon: int, weeks: int = 6) -> Path:
-    kept = known[-weeks * WEEK :]
-    return _path(np.resize(kept.reshape(-1, WEEK).mean(axis=0), horizon), 1.0)
+def test_coverage_uses_origins_before_the_tested_ones():
+    found = forecast(weekly(300), HORIZON, QUICK)
+    assert found.test.first > 0
+    assert found.evaluation.origins == found.evaluation.interval_origins == len(plan_origins(300, HORIZON))
 
 
-QUICK = {NAIVE: last_week, "mstl": mean_week}
-"""Stand-ins that cost nothing; their own intervals are far too narrow."""
+def test_mean_without_any_part_is_that_of_the_other_models():
+    np.testing.assert_allclose(mean_of_parts({NAIVE: np.array([4.0]), "ces": None}), [4.0])
 
 
-def test_better_model_is_chosen_and_its_gain_is_reported():
-    found = forecast(weekly(200), HORIZON, QUICK)
-    assert found.model == "mstl"
-    assert found.evaluation.models["mstl"].against_naive < 0.9
-    assert found.evaluation.models[NAIVE].against_naive == 1.0
-    assert found.evaluation.nested.against_naive < 0.9
-    assert found.mean.shape == (HORIZON,)
-
-
-def test_too_narrow_intervals_are_replaced_by_conformal_ones_that_hold():
+def test_intervals_hold_on_days_that_were_not_known():
     inside = {level: [] for level in LEVELS}
     for seed in range(12):
         series = weekly(260, seed)
         found = forecast(series[:-HORIZON], HORIZON, QUICK)
         assert found.interval == "conformal"
-        assert found.evaluation.models["mstl"].coverage[80] < 0.1
         for level in LEVELS:
             low, high = found.bounds[level]
             inside[level] += ((low <= series[-HORIZON:]) & (series[-HORIZON:] <= high)).tolist()
@@ -80,70 +105,50 @@ def test_too_narrow_intervals_are_replaced_by_conformal_ones_that_hold():
     assert 0.89 < np.mean(inside[95]) < 0.99
 
 
-def test_intervals_of_the_model_are_used_when_they_hold():
-    def honest(known, horizon):
-        path = mean_week(known, horizon)
-        # standard deviation of a day that is forecast by a mean of six of its weekdays
-        width = 0.15 * np.sqrt(1 + 1 / 6) * path.mean
-        return Path(path.mean, {80: (path.mean - 1.2816 * width, path.mean + 1.2816 * width),
-                                95: (path.mean - 1.96 * width, path.mean + 1.96 * width)})  # fmt: skip
-
-    found = forecast(weekly(400, 4), HORIZON, {NAIVE: last_week, "mstl": honest})
-    assert found.interval == "own"
-
-
 def test_reported_errors_use_no_future_days():
-    """Other days after an origin change nothing that was said there, nor the choice, nor the width."""
+    """Other days after an origin change nothing that was forecast there, nor the width of its intervals."""
     series = weekly(220)
     changed = series.copy()
     changed[-HORIZON:] = changed[-HORIZON:] * 5 + 3_000
     origins = plan_origins(len(series), HORIZON)
     first, second = (back_test(one, HORIZON, origins, QUICK) for one in (series, changed))
-    for name in QUICK:
+    for name in first.means:
         np.testing.assert_array_equal(first.means[name], second.means[name])
     same = np.flatnonzero(np.array(origins) <= len(series) - HORIZON)
-    known = first.known(int(same[-1]))
+    known = first.known(origins[int(same[-1])])
     assert not known[-1].any()
     assert known[0].all()
-    assert best_model(first, known) == best_model(second, known)
     size = float(first.sizes[-1])
-    path = mean_week(series[: origins[-1]], HORIZON)
+    mean = mean_week(series[: origins[-1]], HORIZON)
     for level in LEVELS:
-        bounds = [interval(test, known, "mstl", path, size)[1][level] for test in (first, second)]
+        bounds = [interval(test, known, MEAN, mean, size)[level] for test in (first, second)]
         np.testing.assert_array_equal(bounds[0], bounds[1])
-    # the procedure as a whole: only the days that happened differ
-    means = [evaluate(test).nested_mean for test in (first, second)]
-    np.testing.assert_array_equal(*means)
 
 
-def test_choice_at_an_origin_uses_the_errors_before_it():
-    """A model that is best over all, by what it does late, must not be chosen while it was worse."""
-    series = weekly(220, 3, noise=0.2)
-    turn = 160
-
-    def late_bloomer(known, horizon):
-        to_come = series[len(known) : len(known) + horizon]
-        return _path(to_come if len(known) > turn else 1.3 * to_come, 1.0)
-
+def test_coverage_at_an_origin_comes_from_the_errors_before_it():
+    """Intervals from all errors cover the wild end of a series; those from the errors before it do not."""
+    series = weekly(220, 3, noise=0.02)
+    series[-3 * WEEK :] *= np.random.default_rng(1).uniform(0.2, 1.8, 3 * WEEK)
     origins = plan_origins(len(series), HORIZON)
-    test = back_test(series, HORIZON, origins, {NAIVE: last_week, "mstl": late_bloomer})
-    assert best_model(test, np.ones(test.actual.shape, np.bool_)) == "mstl"
-    nested = evaluate(test).nested_mean
-    places = range(len(origins) - len(nested), len(origins))
-    early = [(row, place) for row, place in enumerate(places) if origins[place] <= turn + HORIZON]
-    assert len(early) == 2  # nothing that was said after the turn is over by then
-    for row, place in early:
-        np.testing.assert_array_equal(nested[row], test.means[NAIVE][place])
+    coverage = evaluate(back_test(series, HORIZON, origins, QUICK)).models[MEAN].coverage
+    later = [o for o in range(len(origins)) if origins[o] - origins[0] >= 5 * WEEK]
+    wild = sum(max(0, min(HORIZON, origins[o] + HORIZON - (len(series) - 3 * WEEK))) for o in later)
+    assert wild / (len(later) * HORIZON) > 0.1
+    assert coverage[95] < 0.93
 
 
 def test_forecast_metrics_equal_values_worked_out_by_hand():
     series = np.array([10.0, 0.0, 10.0, 10.0, 10.0, 10.0, 10.0] * 6)
-    test = back_test(series, 7, (28, 35), {NAIVE: last_week, "mstl": lambda known, h: _path(np.full(h, 12.0), 3.0)})
-    found = measure(test, np.array([0, 1]), test.means["mstl"], test.bounds["mstl"])
-    assert found.mae == pytest.approx((6 * 2 + 12) / 7)
-    assert found.rmse == pytest.approx(np.sqrt((6 * 4 + 144) / 7))
-    assert found.mape == pytest.approx(0.2)  # the day without sales has none
-    assert found.coverage == {80: pytest.approx(6 / 7), 95: pytest.approx(6 / 7)}
+    series[1] = 1.0  # sold once, so that the weekday is not closed
+    series[36] = 1.0
+    test = back_test(series, 7, (28, 35), {NAIVE: last_week, "weekday_mean": lambda known, h: np.full(h, 12.0)})
+    bounds = {level: (np.full((2, 7), 9.0), np.full((2, 7), 15.0)) for level in LEVELS}
+    test.outlooks[0].shut[:] = test.outlooks[1].shut[:] = False
+    found = measure(test, np.full((2, 7), 12.0), bounds, [0, 1])
+    assert found.mae == pytest.approx((6 * 2 + 12 + 6 * 2 + 11) / 14)
+    assert found.rmse == pytest.approx(np.sqrt((6 * 4 + 144 + 6 * 4 + 121) / 14))
+    assert found.mape == pytest.approx((12 * 0.2 + 11) / 13)  # the day without sales has none
+    assert found.coverage == {80: pytest.approx(12 / 14), 95: pytest.approx(12 / 14)}
 
 
 @pytest.mark.parametrize("days", [14, 20, 41])
@@ -165,25 +170,17 @@ def test_shop_without_sales_is_forecast_as_zero():
     assert not found.mean.any()
 
 
-def test_closed_days_and_a_failing_model_do_not_stop_the_forecast():
-    series = weekly(150)
-    series[::WEEK] = 0.0
-
-    def failing(known, horizon):
-        raise ZeroDivisionError
-
-    found = forecast(series, HORIZON, {**QUICK, "theta": failing})
-    assert "theta" not in found.evaluation.models
-    assert found.evaluation.models["mstl"].mape is not None
-    assert (found.mean[(np.arange(HORIZON) + 150) % WEEK == 0] == 0).all()
-
-
-def test_models_beat_the_last_week_on_noisy_seasonal_data():
-    found = forecast(weekly(120), HORIZON, forecasters([NAIVE, "holt_winters", "mstl", "theta"]))
-    assert len(found.evaluation.models) == 4
-    assert found.evaluation.models[found.model].against_naive < 0.95
-    assert (found.bounds[95][0] <= found.bounds[80][0]).all()
-    assert (found.bounds[80][1] <= found.bounds[95][1]).all()
+def test_forecast_and_bounds_of_a_dying_shop_are_never_negative():
+    series = weekly(150) * np.linspace(1.0, 0.0, 150) ** 2
+    found = forecast(series, HORIZON, forecasters(TOTAL_MODELS))
+    assert (found.mean >= 0).all()
+    assert all((low >= 0).all() and (low <= high).all() for low, high in found.bounds.values())
+    falling = np.linspace(900.0, 1.0, 60)
+    for name, model in forecasters(TOTAL_MODELS).items():
+        # negative roots would be squared to rising sales
+        mean = model(falling, 90)
+        assert (mean >= 0).all(), name
+        assert mean[-1] <= max(falling[-28:].mean() * 2, mean[0]), name
 
 
 def test_origins_leave_a_whole_horizon_and_enough_training_days():
@@ -245,8 +242,8 @@ def test_forecast_command_writes_file_page_and_metrics(app, archive, tmp_path, m
     page = (tmp_path / "f.html").read_text()
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(http|//)", page)
     said = json.loads((tmp_path / "f.json").read_text())
-    assert said["series"][0]["nested"]["coverage_80"] > 0.5
-    assert "chosen at each origin" in page
+    assert said["series"][0]["measured"]["coverage_80"] > 0.5
+    assert "mean of five" in page
 
 
 @pytest.mark.parametrize("name", ["f.html", "f.json"])

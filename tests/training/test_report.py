@@ -211,7 +211,7 @@ def test_missing_input_fails_and_leaves_no_page(found, tmp_path):
         {"data": {**whole.data, "revenue_365d": math.nan}},
         {"drivers": whole.drivers.clear()},
         {"interventions": ()},
-        {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "nested": None, "models": {}}]}},
+        {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "measured": None}]}},
     ):
         with pytest.raises(ShopstreamError, match="report is incomplete"):
             report_job.write_report(dataclasses.replace(whole, **change), segmented, tmp_path / "r", {})

@@ -16,10 +16,10 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from connectors.elasticsearch.period_writer import Replaced, Trend, documents
-from dashboards.horizons import horizon_days
 from features.calendar import UTC_CALENDAR
 from features.errors import UsageError
 from features.schema import DAY_MS, NOT_KNOWN, SECOND_ORDER_FIELDS, SEGMENT_DAY_FIELDS, TREND_KEYS
+from features.scores.horizon import horizon_days
 from features.scores.score import REASONED_RISKS
 from producers.archive.archive import read_customers
 from shopstream.cli.app import build_app

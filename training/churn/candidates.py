@@ -150,7 +150,7 @@ def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[P
     if family == "random_forest":
         return [{"min_samples_leaf": leaf} for leaf in (30, 80)[:tries]]
     if family == "paced_hazard":
-        settings: list[Parameters] = [{}, {"max_depth": 2, "n_estimators": 250}]
+        settings: list[Parameters] = [{"visits": 1}, {}, {"visits": 1, "max_depth": 2, "n_estimators": 250}]
         return settings[:tries]
     if family not in ("xgboost", "lightgbm"):
         return [{}]

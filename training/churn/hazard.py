@@ -130,6 +130,11 @@ class FittedHazard:
         return float(np.exp(self.pace))
 
 
+def chooses_visits(candidate: Candidate) -> bool:
+    """Return whether the inputs of a candidate include `predict.visit_posterior`."""
+    return candidate.family == "paced_hazard" and bool(candidate.parameters.get("visits"))
+
+
 def present_pace(paces: Mapping[int, float], window_ms: float, now: int) -> float:
     """Return the pace for the next windows: the latest one, or the usual one if the latest is a campaign.
 
@@ -154,13 +159,14 @@ def fit_hazard(candidate: Candidate, periods: Periods, *, seed: int, threads: in
     """Fit a hazard; it applies the mean pace of the training rows.
 
     Args:
-        candidate: candidate of the family `paced_hazard`; its parameters are those of XGBoost, and `C`.
+        candidate: candidate of the family `paced_hazard`; its parameters are those of XGBoost, `C` and `visits`.
         periods: training rows; some step must have an order, and some none.
         seed: random seed.
         threads: number of threads.
     """
     parameters = dict(candidate.parameters)
     strength = parameters.pop("C", C)
+    parameters.pop("visits", None)
     row, step, ordered = periods.expanded()
     windows, window = np.unique(periods.starts(row, step), return_inverse=True)
     paced = len(np.unique(periods.times[row])) >= CUTOFFS_MIN

@@ -20,7 +20,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS
 from training.churn.calibration import Calibration, choose_calibration, held_out_calibrated
 from training.churn.candidates import TREATMENTS, Candidate, Family, Fitted, Float32, Labels, fit, search_space
-from training.churn.hazard import FittedHazard, Periods, fit_hazard
+from training.churn.hazard import FittedHazard, Periods, chooses_visits, fit_hazard
 from training.churn.metrics import METRICS, fold_ranks
 from training.options import Validation
 
@@ -169,10 +169,11 @@ class TrainFold:
     """Training rows.
 
     Attributes:
-        rows: inputs, (n, k), NaN for missing values.
-        names: names of the k columns.
+        rows: inputs of all families, (n, k), NaN for missing values.
+        names: names of the columns of `wide`, first those of `rows`.
         customers: number of each row's customer, from 0.
         folds: number of each row's fold; all rows of a customer share one.
+        wide: `rows` and the inputs that only a hazard may choose, (n, at least k).
         periods: training rows of the paced hazard, with the same customers and folds; None if they cannot teach it.
     """
 
@@ -183,6 +184,7 @@ class TrainFold:
     folds: Folds
     seed: int
     threads: int
+    wide: Float32
     periods: Periods | None = None
 
     def limited(self, rows_max: int) -> TrainFold:
@@ -196,6 +198,7 @@ class TrainFold:
         return replace(
             self,
             rows=self.rows[some],
+            wide=self.wide[some],
             labels=self.labels[some],
             folds=self.folds[some],
             customers=self.customers[some],
@@ -207,14 +210,23 @@ class TrainFold:
         scores = np.empty(len(self.labels))
         for fold in np.unique(self.folds):
             out = self.folds == fold
-            scores[out] = self._fitted(candidate, int(fold)).probability(self.rows[out])
+            scores[out] = self._fitted(candidate, int(fold)).probability(self.inputs(candidate)[out])
         return scores
+
+    def inputs(self, candidate: Candidate) -> Float32:
+        """Return the inputs of a candidate."""
+        return self.wide if chooses_visits(candidate) else self.rows
+
+    def periods_of(self, candidate: Candidate) -> Periods:
+        """Return `periods` with the inputs of a candidate."""
+        assert self.periods is not None
+        return replace(self.periods, rows=self.periods.rows[:, : self.inputs(candidate).shape[1]])
 
     def _fitted(self, candidate: Candidate, fold: int) -> Fitted | FittedHazard:
         """Fit a candidate to the other folds. A hazard applies its mean pace: the pace of a test is not known then."""
         if candidate.family == "paced_hazard":
-            assert self.periods is not None
-            others = self.periods.where(self.periods.folds != fold)
+            periods = self.periods_of(candidate)
+            others = periods.where(periods.folds != fold)
             return fit_hazard(candidate, others, seed=self.seed, threads=self.threads)
         others_only = self.folds != fold
         rows, labels = self.rows[others_only], self.labels[others_only]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -16,11 +16,11 @@ from msgspec import Meta
 from features.errors import ShopstreamError
 from features.schema import DAY_MS
 from features.scores.score import RiskThresholds
-from training import bgnbd
+from training import bgnbd, pareto_nbd
 from training.churn.calibration import Calibration, choose_calibration, thresholds
 from training.churn.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.churn.external_fit import FitTask, Learner
-from training.churn.hazard import FittedHazard, Periods, fit_hazard
+from training.churn.hazard import FittedHazard, Periods, chooses_visits, fit_hazard
 from training.churn.metrics import REPEATS, Predictions, fold_ranks
 from training.churn.seasonality import WINDOW_MS, expected_level
 from training.churn.selection import (
@@ -45,6 +45,8 @@ from training.scorer import numbers
 
 Float64 = npt.NDArray[np.float64]
 Step = Callable[[str], None]
+InputParameters = dict[str, Any]
+"""Parameters of `predict.matrix`: those of BG/NBD, and `visits` where customers have visits."""
 
 SEARCH_ROWS_MAX: Final = 40_000
 """Maximum rows of the search; the models themselves are fitted to all rows."""
@@ -187,8 +189,8 @@ def _in_season(
     return model, calibration | {"level": level}, level
 
 
-def _fit_task(train_split: TrainSplit, parameters: bgnbd.Parameters, horizon_days: int) -> FitTask:
-    return FitTask(LABEL, train_split, msgspec.to_builtins(parameters), horizon_days)
+def _fit_task(train_split: TrainSplit, parameters: InputParameters, horizon_days: int) -> FitTask:
+    return FitTask(LABEL, train_split, common(parameters), horizon_days)
 
 
 def _fitted(
@@ -196,8 +198,7 @@ def _fitted(
 ) -> Fitted | FittedHazard:
     """Fit a candidate to the rows in memory; a learner, if given, fits XGBoost to all rows."""
     if candidate.family == "paced_hazard":
-        assert train_fold.periods is not None
-        return fit_hazard(candidate, train_fold.periods, seed=plan.seed, threads=plan.threads)
+        return fit_hazard(candidate, train_fold.periods_of(candidate), seed=plan.seed, threads=plan.threads)
     trees = None if learner is None else functools.partial(learner.fit, task=task)
     return fit(
         candidate,
@@ -217,20 +218,21 @@ def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
 
 def preparation(
     train_fold: TrainFold,
-    parameters: bgnbd.Parameters,
+    parameters: InputParameters,
     horizon_days: int,
     calibration: Calibration,
     model: Fitted | FittedHazard,
 ) -> dict[str, Any]:
     """Return the parameters that `predict.Model` needs in addition to the model."""
     trees = model.candidate.family in ("xgboost", "lightgbm")
+    inputs = train_fold.inputs(model.candidate)
     return {
         "columns": list(COLUMNS),
-        "names": list(train_fold.names),
+        "names": list(train_fold.names[: inputs.shape[1]]),
         "horizon_days": horizon_days,
-        "bgnbd": msgspec.to_builtins(parameters),
+        "bgnbd": parameters_of(parameters, model.candidate),
         "calibration": calibration,
-        "typical": _medians(train_fold.rows).tolist(),
+        "typical": _medians(inputs).tolist(),
         "fill": model.fill if trees else None,
         **({"hazard": model.about} if isinstance(model, FittedHazard) else {}),
     }
@@ -248,19 +250,19 @@ class _Season:
 
     Args:
         training: training set with `followed`.
-        parameters: parameters of BG/NBD, from the training rows.
+        parameters: parameters of the inputs, from the training rows.
         train_cutoffs: cut-offs of the training rows.
         now: present time, epoch ms; later data are ignored.
     """
 
     def __init__(
-        self, training: TrainingSet, parameters: bgnbd.Parameters, train_cutoffs: Sequence[int], now: int
+        self, training: TrainingSet, parameters: InputParameters, train_cutoffs: Sequence[int], now: int
     ) -> None:
         over = pl.col("as_of") + WINDOW_MS <= now
         rows = training.followed.filter(over & (pl.col("orders_total") > 0) & pl.col(BOUGHT).is_not_null())
         self._times = rows["as_of"].to_numpy()
         self._bought = rows[BOUGHT].to_numpy()
-        self._matrix, _ = _matrix(rows, parameters, training.horizon_days)
+        self._matrix = inputs_of(rows, common(parameters), training.horizon_days)
         self._train_cutoffs, self._horizon_days, self._now = train_cutoffs, training.horizon_days, now
 
     def level(self, model: Fitted | FittedHazard, calibration: Calibration) -> float:
@@ -279,30 +281,63 @@ def _progress(on_step: Step, where: str) -> Callable[[Candidate], None]:
 
 def _train_fold(
     training: TrainingSet, train_split: TrainSplit, plan: TrainingPlan
-) -> tuple[TrainFold, bgnbd.Parameters]:
-    """Return the training rows, and BG/NBD fitted to the latest row of each of their customers."""
+) -> tuple[TrainFold, InputParameters]:
+    """Return the training rows, and the parameters of their inputs."""
     rows = training.rows.filter(train_split.of(training.rows))
-    parameters = bgnbd.fit(rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True))
-    features, names = _matrix(rows, parameters, training.horizon_days)
     horizon_ms = training.horizon_days * DAY_MS
     now = training.end_ms if train_split.until_ms is None else train_split.until_ms + horizon_ms
     followed = period_rows(training, now, train_split)
+    parameters = fit_parameters(rows, followed, plan.seed)
+    wide, names = matrix(numbers(rows), parameters, training.horizon_days)
+    width = len(matrix(numbers(rows.head(0)), common(parameters), training.horizon_days)[1])
     # one number for a customer in both sets of rows
     ids = pl.concat([rows["customer_id"], followed["customer_id"]]).rank("dense").to_numpy().astype(np.int64) - 1
     folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
     check_folds(rows[LABEL].to_numpy(), folds, int(rows["customer_id"].n_unique()))
     periods = periods_of(followed, parameters, training.horizon_days, now, ids[len(rows) :], plan.seed)
     fold = TrainFold(
-        features,
+        wide[:, :width],
         rows[LABEL].to_numpy(),
         names,
         ids[: len(rows)],
         folds,
         plan.seed,
         plan.threads,
+        wide,
         periods if _teaches(periods) else None,
     )
     return fold, parameters
+
+
+def fit_parameters(buyers: pl.DataFrame, everyone: pl.DataFrame, seed: int) -> InputParameters:
+    """Fit BG/NBD and the visits to the latest row of each customer.
+
+    Args:
+        buyers: rows of customers with an order.
+        everyone: rows of customers with or without an order.
+        seed: seed of a sample.
+    """
+    once, all_once = (
+        rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True) for rows in (buyers, everyone)
+    )
+    parameters: InputParameters = msgspec.to_builtins(bgnbd.fit(once))
+    visits = pareto_nbd.fit_visits(all_once, seed)
+    return parameters if visits is None else parameters | {"visits": msgspec.to_builtins(visits)}
+
+
+def common(parameters: Mapping[str, Any]) -> InputParameters:
+    """Return the parameters of the inputs that every family has."""
+    return {name: value for name, value in parameters.items() if name != "visits"}
+
+
+def parameters_of(parameters: InputParameters, candidate: Candidate) -> InputParameters:
+    """Return the parameters of the inputs of a candidate."""
+    return parameters if chooses_visits(candidate) else common(parameters)
+
+
+def inputs_of(rows: pl.DataFrame, parameters: Mapping[str, Any], horizon_days: int) -> Float32:
+    """Return rows as inputs."""
+    return matrix(numbers(rows), parameters, horizon_days)[0]
 
 
 def period_rows(training: TrainingSet, now: int, train_split: TrainSplit) -> pl.DataFrame:
@@ -319,7 +354,7 @@ def period_rows(training: TrainingSet, now: int, train_split: TrainSplit) -> pl.
 
 def periods_of(
     rows: pl.DataFrame,
-    parameters: bgnbd.Parameters,
+    parameters: InputParameters,
     horizon_days: int,
     now: int,
     customers: npt.NDArray[np.int64],
@@ -329,7 +364,7 @@ def periods_of(
 
     Args:
         rows: see `period_rows`.
-        parameters: parameters of BG/NBD.
+        parameters: parameters of the inputs.
         horizon_days: horizon of the steps.
         now: present time, epoch ms; later outcomes are ignored.
         customers: number of each row's customer.
@@ -339,7 +374,7 @@ def periods_of(
     times = rows["as_of"].to_numpy()
     known = (times[:, None] + np.asarray(ends) <= now).sum(axis=1)
     folds = customer_folds(rows["customer_id"], INNER_FOLDS, seed)
-    inputs, _ = _matrix(rows, parameters, horizon_days)
+    inputs = inputs_of(rows, parameters, horizon_days)
     return Periods(inputs, times, rows[STEP].to_numpy(), known, ends, customers, folds)
 
 
@@ -354,10 +389,6 @@ def _teaches(periods: Periods) -> bool:
 def _search_labels(training: TrainingSet, split: Split, plan: TrainingPlan) -> tuple[Labels, npt.NDArray[np.int64]]:
     limited = _train_fold(training, split.train_split, plan)[0].limited(SEARCH_ROWS_MAX)
     return limited.labels, limited.customers
-
-
-def _matrix(rows: pl.DataFrame, parameters: bgnbd.Parameters, horizon_days: int) -> tuple[Float32, list[str]]:
-    return matrix(numbers(rows), msgspec.to_builtins(parameters), horizon_days)
 
 
 def _tested(
@@ -376,7 +407,7 @@ def _tested(
     for number, split in enumerate(parts, 1):
         train_fold, parameters = _train_fold(training, split.train_split, plan)
         limited = train_fold.limited(SEARCH_ROWS_MAX)
-        test, _ = _matrix(rows.filter(split.test), parameters, training.horizon_days)
+        test_rows = rows.filter(split.test)
         times = rows["as_of"].to_numpy()
         now = int(times[split.test].min())
         season = _Season(training, parameters, np.unique(times[split.train]).tolist(), now) if kind == "time" else None
@@ -391,6 +422,7 @@ def _tested(
             model = _fitted(tried[0].candidate, train_fold, task, plan, learner)
             model, calibration, levels[family] = _in_season(model, tried[0].calibration, season, now)
             folds[split.test] = number
+            test = inputs_of(test_rows, parameters_of(parameters, model.candidate), training.horizon_days)
             scores[split.test] = calibrated(model.probability(test), calibration)
             choices[family] = tried
     tested = np.any([split.test for split in parts], axis=0)

@@ -10,7 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from training.forecast.models import TITLES, Float64, Forecast
+from training.forecast.back_test import Forecast
+from training.forecast.day_effects import Float64
+from training.forecast.models import LEVELS, MEAN, NAIVE, TITLES
 from training.forecast.shop_forecast import ShopForecast, figures
 from training.html import Block, Figure, Heading, Table, Text, amounts_axis, page, styled
 
@@ -19,8 +21,6 @@ SHOWN_DAYS: Final = 120
 UNTESTED: Final = "The history is too short for a back-test or has no sales: the forecast repeats the last week."
 _BANDS: Final = {95: "rgba(44,103,178,0.15)", 80: "rgba(44,103,178,0.30)"}
 _HEAD: Final = ("RMSE", "MAE", "MAPE", "MASE", "against naive", "80 % coverage", "95 % coverage")
-_INTERVALS: Final = {"own": "the model's own", "conformal": "conformal, from the errors of the back-test"}
-_NESTED: Final = "chosen at each origin"
 
 
 def render(shop: ShopForecast, money: MoneyFormat = PLAIN_MONEY) -> str:
@@ -35,12 +35,17 @@ def _blocks(shop: ShopForecast, report: Mapping[str, Any], money: MoneyFormat) -
         f"{money.text(total['sum'], whole=True)}. It uses {report['days']:,} days since {report['first']}."
     )
     yield Figure(_figure(shop, shop.sales.total, shop.total, len(shop.sales.total), "All sales by day", money), "total")
+    yield from (Text(sentence, note=True) for sentence in remarks(report))
+    if report["special_days"]:
+        yield Heading("Special days ahead")
+        yield Table(("day", "name", "effect"), [(one["day"], one["name"], effect_text(one)) for one in
+                                                report["special_days"]])  # fmt: skip
     yield Heading("Accuracy")
     yield from _accuracy(total, money)
     yield Heading("Categories")
     rows = [
         (one["category"], TITLES[one["model"]], money.text(one["sum"], whole=True),
-         *(_row(one["nested"]) if one["nested"] else ["-"] * len(_HEAD)))
+         *(measures_row(one["measured"]) if one["measured"] else ["-"] * len(_HEAD)))
         for one in categories
     ]  # fmt: skip
     yield Table(("category", "model", f"next {report['horizon']} days", *_heads(money)), rows)
@@ -76,19 +81,49 @@ def _accuracy(total: Mapping[str, Any], money: MoneyFormat) -> Iterator[Block]:
     if not total["origins"]:
         yield Text(UNTESTED)
         return
-    rows = [(title, *_row(measures)) for title, measures in total["models"].items()]
-    if total["nested"]:
-        rows.append((_NESTED, *_row(total["nested"])))
-    yield Table(("model", *_heads(money)), rows, marked=_NESTED)
+    rows = [(title, *measures_row(measures)) for title, measures in total["models"].items()]
+    yield Table(("model", *_heads(money)), rows, marked=TITLES[MEAN])
     yield Text(
-        f"Models: {total['origins']} origins, each forecast from the days before it alone, with the model's own "
-        f"interval. {_NESTED.capitalize()}: at each of the {total['nested_origins']} later origins, model and interval "
-        "are chosen from the data before it; expect the accuracy of this row. MASE: error relative to the seasonal "
-        "naive forecast one week ahead, within the days before the origin. Against naive: error relative to the "
-        f"seasonal naive forecast of the same days. The forecast uses {TITLES[total['model']]}; its interval "
-        f"is {_INTERVALS[total['interval']]}.",
+        f"{total['origins']} origins; each forecast uses the days before it alone. The forecast is the fixed mean of "
+        "five unlike models; the other models are for comparison. Nothing is chosen by the errors, so expect the "
+        "accuracy of the marked row. Coverage: share of the days inside intervals from the errors before an origin, at "
+        f"{total['interval_origins']} of the origins. MASE: error relative to the seasonal naive forecast one week "
+        "ahead, within the days before the origin. Against naive: error relative to the seasonal naive forecast of the "
+        "same days.",
         note=True,
     )
+
+
+def remarks(report: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know of a forecast besides its figures, a sentence each.
+
+    Args:
+        report: see `training.forecast.shop_forecast.figures`.
+    """
+    total = report["series"][0]
+    sentences = []
+    if total["measured"] and total["measured"]["against_naive"] > 1:
+        sentences.append(
+            f"In the back-test, the {TITLES[NAIVE]} forecast has smaller errors than the {TITLES[MEAN]}: the last "
+            "week predicts this shop better."
+        )
+    if total["failed"]:
+        sentences.append(f"Without {', '.join(total['failed'])}: these models fail on this series.")
+    sentences += [
+        f"There are no sales from {one['first']} to {one['last']}, which is improbable. If the shop was closed or "
+        "records are missing, name these days in the file of special days; otherwise they lower the forecast."
+        for one in report["silences"]
+    ]
+    return sentences
+
+
+def effect_text(day: Mapping[str, Any]) -> str:
+    """Return the effect of a special day ahead as words."""
+    if day["effect"] in {"closed", "closed weekday"}:
+        return f"{day['effect']}: no sales"
+    if day["ratio"] is None:
+        return "forecast as an ordinary day"
+    return f"{day['ratio']:.2f} x an ordinary day, from {day['past_days']} past days"
 
 
 def _heads(money: MoneyFormat) -> tuple[str, ...]:
@@ -96,9 +131,11 @@ def _heads(money: MoneyFormat) -> tuple[str, ...]:
     return (*(money.heading(head) for head in _HEAD[:2]), *_HEAD[2:])
 
 
-def _row(measures: Mapping[str, Any]) -> list[str]:
+def measures_row(measures: Mapping[str, Any]) -> list[str]:
+    """Return the measures of a model as the cells of a table, without its title."""
+    coverage = (measures[f"coverage_{level}"] for level in LEVELS)
     return [
         f"{measures['rmse']:,.1f}", f"{measures['mae']:,.1f}",
         "-" if measures["mape"] is None else f"{measures['mape']:.1%}", f"{measures['mase']:.3f}",
-        f"{measures['against_naive']:.3f}", f"{measures['coverage_80']:.1%}", f"{measures['coverage_95']:.1%}",
+        f"{measures['against_naive']:.3f}", *("-" if one is None else f"{one:.1%}" for one in coverage),
     ]  # fmt: skip

@@ -16,17 +16,10 @@ import polars as pl
 
 from features.calendar import day_name, day_names
 from features.schema import ALL_CATEGORIES, FORECAST_FIELDS
-from training.forecast.models import (
-    CATEGORY_MODELS,
-    LEVELS,
-    TITLES,
-    TOTAL_MODELS,
-    Forecast,
-    Measures,
-    forecast,
-    forecasters,
-    plan_origins,
-)
+from training.forecast.back_test import Forecast, Measures, forecast, plan_origins, warm_up
+from training.forecast.day_effects import silences
+from training.forecast.models import CATEGORY_MODELS, LEVELS, MEAN, TITLES, TOTAL_MODELS, forecasters
+from training.forecast.special_days import NO_SPECIAL_DAYS, SpecialDays
 from training.sales import DailySales
 from training.trend_frames import frame_schema
 
@@ -43,12 +36,14 @@ class ShopForecast:
         horizon: number of days to forecast.
         total: forecast of all sales.
         categories: forecasts by category, largest first.
+        special: special days, past and future.
     """
 
     sales: DailySales
     horizon: int
     total: Forecast
     categories: dict[str, Forecast]
+    special: SpecialDays = NO_SPECIAL_DAYS
 
     @property
     def category_gap(self) -> float:
@@ -59,7 +54,10 @@ class ShopForecast:
 
 
 def forecast_shop(
-    sales: DailySales, horizon: int, on_step: Callable[[str, float], None] = lambda *_: None
+    sales: DailySales,
+    horizon: int,
+    on_step: Callable[[str, float], None] = lambda *_: None,
+    special: SpecialDays = NO_SPECIAL_DAYS,
 ) -> ShopForecast:
     """Forecast a shop.
 
@@ -67,11 +65,14 @@ def forecast_shop(
         sales: daily sales.
         horizon: number of days to forecast.
         on_step: callback with the current series and the completed share.
+        special: special days, past and future.
 
     Raises:
         ShopstreamError: there are too few days.
+        UsageError: a day that is marked closed has sales, or a special day ahead has too few past ones.
     """
-    each = max(len(plan_origins(len(sales.total), horizon)), 1)
+    origins = plan_origins(len(sales.total), horizon)
+    each = max(len(origins) + (len(warm_up(len(sales.total), horizon)) if origins else 0), 1)
     steps = each * (1 + len(sales.categories))
     done = 0
 
@@ -84,12 +85,14 @@ def forecast_shop(
         on_step(name, done / steps)
         return one
 
-    total = forecast(sales.total, horizon, forecasters(TOTAL_MODELS), counted(TOTAL))
+    models, first = forecasters(TOTAL_MODELS), sales.first_day
+    total = forecast(sales.total, horizon, models, counted(TOTAL), first, special)
+    models = forecasters(CATEGORY_MODELS)
     categories = {
-        name: forecast(series, horizon, forecasters(CATEGORY_MODELS), counted(name))
+        name: forecast(series, horizon, models, counted(name), first, special)
         for name, series in sales.categories.items()
     }
-    return ShopForecast(sales, horizon, total, categories)
+    return ShopForecast(sales, horizon, total, categories, special)
 
 
 def frame(shop: ShopForecast) -> pl.DataFrame:
@@ -122,10 +125,12 @@ def _rows(shop: ShopForecast, level: str, category: str, known: Any, prediction:
 
 
 def figures(shop: ShopForecast) -> dict[str, Any]:
-    """Return the measures of the back-tests as JSON-compatible data; `nested` is that of the whole procedure.
+    """Return the measures of the back-tests as JSON-compatible data.
 
-    Keys: horizon, days, first, last, apart, series. Keys of each series: level, category, model, interval, origins,
-    nested_origins, nested, models (title -> measures) and sum. The sum has no interval: only the mean is additive.
+    Keys: horizon, days, first, last, apart, series, special_days, silences. Keys of each series: level, category,
+    model, interval, origins, interval_origins, measured (of the forecast's own model), models (title -> measures),
+    failed and sum. The sum has no interval: only the mean is additive. `special_days` are those ahead; `silences` are
+    spells without sales that no special day explains.
     """
     first = shop.sales.first_day
     last = first + len(shop.sales.total) - 1
@@ -138,7 +143,33 @@ def figures(shop: ShopForecast) -> dict[str, Any]:
         "last": day_name(last),
         "apart": shop.category_gap,
         "series": series,
+        "special_days": _special_days(shop),
+        "silences": [
+            {"first": day_name(start), "last": day_name(end)}
+            for start, end in silences(shop.sales.total, first, shop.special)
+        ],
     }
+
+
+def _special_days(shop: ShopForecast) -> list[dict[str, Any]]:
+    """Return the special days and closed weekdays ahead as day, name, effect, ratio, past_days; None: not measured."""
+    start = shop.sales.first_day + len(shop.sales.total)
+    rows: list[dict[str, Any]] = []
+    for day in range(start, start + shop.horizon):
+        name = shop.special.names.get(day)
+        measured = None if name is None else shop.total.effects.get(name)
+        if day in shop.total.closed_weekdays:
+            effect = "closed weekday"
+        elif name is None:
+            continue
+        else:
+            effect = shop.special.effects[name]
+        rows.append({
+            "day": day_name(day), "name": name or "", "effect": effect,
+            "ratio": measured.ratio if measured and effect == "measured" else None,
+            "past_days": measured.days if measured and effect == "measured" else None,
+        })  # fmt: skip
+    return rows
 
 
 def _figures(level: str, category: str, prediction: Forecast) -> dict[str, Any]:
@@ -150,18 +181,20 @@ def _figures(level: str, category: str, prediction: Forecast) -> dict[str, Any]:
         "interval": prediction.interval,
         "sum": float(prediction.mean.sum()),
         "origins": evaluation.origins if evaluation else 0,
-        "nested_origins": evaluation.nested_origins if evaluation else 0,
-        "nested": _measures(evaluation.nested) if evaluation and evaluation.nested else None,
+        "interval_origins": evaluation.interval_origins if evaluation else 0,
+        "measured": _measures(evaluation.models[MEAN]) if evaluation else None,
         "models": {TITLES[name]: _measures(one) for name, one in evaluation.models.items()} if evaluation else {},
+        "failed": [TITLES[name] for name in prediction.failed],
     }
 
 
 def _measures(measures: Measures) -> dict[str, Any]:
+    """Return measures as data; a coverage that no origin measures is None."""
     return {
         "rmse": measures.rmse,
         "mae": measures.mae,
         "mape": measures.mape,
         "mase": measures.mase,
         "against_naive": measures.against_naive,
-        **{f"coverage_{level}": share for level, share in measures.coverage.items()},
+        **{f"coverage_{level}": measures.coverage.get(level) for level in LEVELS},
     }

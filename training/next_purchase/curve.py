@@ -8,21 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import numpy as np
 import polars as pl
 
 from features.schema import DAY_MS
-from training.bgnbd import Parameters
 from training.churn.calibration import Calibration
 from training.churn.candidates import Candidate
 from training.churn.hazard import fit_hazard
 from training.churn.selection import Split
-from training.churn.train import Trained, TrainingPlan, period_rows, periods_of
+from training.churn.train import (
+    Trained,
+    TrainingPlan,
+    fit_parameters,
+    inputs_of,
+    parameters_of,
+    period_rows,
+    periods_of,
+)
 from training.dataset import TrainingSet
 from training.labels import BOUGHT, BOUGHT_DAYS, DAYS, DAYS_MAX, step_ends
-from training.predict import Float64, calibrated_curve, matrix, of_curve
-from training.scorer import numbers
+from training.predict import Float64, calibrated_curve, of_curve
 
 CURVE: Final = "paced_hazard"
 """Name of the curve among the tested models."""
@@ -63,25 +68,24 @@ class CurveTest:
         calibration = churn.tested.choices["paced_hazard"][0].calibration
         return cls(training, candidate, calibration, plan)
 
-    def predicted(
-        self, part: Split, window_days: int, parameters: Parameters, test: pl.DataFrame, value: str
-    ) -> Float64:
+    def predicted(self, part: Split, window_days: int, test: pl.DataFrame, value: str) -> Float64:
         """Fit the hazard to the training rows of a split and predict its test rows.
 
         Args:
             part: split of the next-purchase model.
             window_days: window of the outcome, the gap before the first test cut-off.
-            parameters: parameters of BG/NBD, from the training rows.
             test: test rows.
             value: see `curve_value`.
         """
         until, horizon_days = part.train_split.until_ms, self.training.horizon_days
         now = self.training.end_ms if until is None else until + window_days * DAY_MS
         rows = period_rows(self.training, now, part.train_split)
+        parameters = parameters_of(
+            fit_parameters(rows.filter(pl.col("orders_total") > 0), rows, self.plan.seed), self.candidate
+        )
         customers = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
         periods = periods_of(rows, parameters, horizon_days, now, customers, self.plan.seed)
         hazard = fit_hazard(self.candidate, periods, seed=self.plan.seed, threads=self.plan.threads)
         hazard = hazard if until is None else hazard.at_present(now)
-        inputs, _ = matrix(numbers(test), msgspec.to_builtins(parameters), horizon_days)
-        curve = calibrated_curve(hazard.survival(inputs), self.calibration)
+        curve = calibrated_curve(hazard.survival(inputs_of(test, parameters, horizon_days)), self.calibration)
         return of_curve(curve, value, hazard.about["ends_days"])

@@ -24,7 +24,7 @@ from training import bgnbd as bgnbd_module
 from training.churn.calibration import choose_calibration
 from training.churn.external_fit import FitTask, Learner, fitted
 from training.churn.selection import INNER_FOLDS, Split, TrainSplit, customer_folds, splits
-from training.churn.train import Step, Trained, TrainingPlan
+from training.churn.train import Step, Trained, TrainingPlan, common
 from training.dataset import TrainingSet
 from training.labels import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
 from training.next_purchase.baselines import BASELINES, buyers_once
@@ -148,7 +148,7 @@ def train(
             models.append(NextModel(target, None, {"curve": value}, tested))
             continue
         on_step(f"{target.column}: fitting to all rows")
-        bgnbd = churn.preparation["bgnbd"]
+        bgnbd = common(churn.preparation["bgnbd"])
         inputs, _ = matrix(numbers(rows), bgnbd, training.horizon_days)
         booster, about = _fit_calibrated(
             target, inputs, rows, plan, _fit_task(target, TrainSplit(), bgnbd, training.horizon_days), learner
@@ -232,11 +232,10 @@ def _one_split(
     baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
     truth = outcomes_of(train_rows, target)
     predictions = {name: model(train_rows, truth, test) for name, model in baselines.items()}
-    fitted_parameters = bgnbd_module.fit(buyers_once(train_rows))
     value = curve_value(target.outcome, horizon_days)
     if curve is not None and value is not None:
-        return predictions | {CURVE: curve.predicted(part, target.window_days, fitted_parameters, test, value)}
-    parameters = msgspec.to_builtins(fitted_parameters)
+        return predictions | {CURVE: curve.predicted(part, target.window_days, test, value)}
+    parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(train_rows)))
     task = _fit_task(target, part.train_split, parameters, horizon_days)
     inputs, _ = matrix(numbers(train_rows), parameters, horizon_days)
     booster, about = _fit_calibrated(target, inputs, train_rows, plan, task, learner)

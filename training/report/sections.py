@@ -177,16 +177,18 @@ def _churn(findings: Findings) -> Iterator[Block]:
 def _forecast(findings: Findings) -> Iterator[Block]:
     tested, money = findings.tested, findings.money
     total = tested["series"][0]
-    measured = total["nested"] or next(iter(total["models"].values()), None)
+    measured = total.get("measured") or total.get("nested")  # a file of an earlier version has `nested`
     if not measured:
         raise incomplete("Forecast", "the history is too short for a back-test or has no sales")
     daily = total["sum"] / tested["horizon"]
+    covered = measured["coverage_80"]
     yield Text(
         f"The forecast revenue of the {tested['horizon']} days after {tested['last']} is "
         f"{money.text(total['sum'], whole=True)}, {money.text(daily, whole=True)} a day. In back-tests from "
         f"{total['origins']} origins the mean absolute error of a day was {money.text(measured['mae'], whole=True)}, "
-        f"{measured['against_naive']:.2f} times that of the seasonal naive forecast. The 80 % "
-        f"intervals covered {measured['coverage_80']:.0%} of the days.", FILES["tested"],
+        f"{measured['against_naive']:.2f} times that of the seasonal naive forecast. "
+        + ("The history is too short to measure the intervals." if covered is None else
+           f"The 80 % intervals covered {covered:.0%} of the days."), FILES["tested"],
     )  # fmt: skip
     rows = findings.forecast.filter(col("level") == "total", col("forecast").is_not_null())
     weeks = rows.with_columns((pl.int_range(pl.len()) // 7).alias("week")).group_by("week", maintain_order=True)

@@ -58,11 +58,12 @@ export function open(main, board, palette) {
   });
   main.replaceChildren(h("h1", { class: "lead" }, board.title, h("span", {}, board.summary)), h("div", { class: "grid" }, panels));
   return {
-    show(answer, absent) {
+    show(answer) {
       notes = answer.notes ?? [];
-      const address = asked(board.id, absent);
+      const address = asked(board.id);
       for (const panel of board.panels) {
         const [body, data] = [bodies.get(panel.id), answer.panels[panel.id]];
+        [data, data?.compare, data?.layer].forEach(unpack);
         if (data?.compare) data.compare.name = comparison();
         current.set(panel.id, data);
         draw(panel, body, data, notes, palette, () => redraw(panel));
@@ -75,10 +76,17 @@ export function open(main, board, palette) {
   };
 }
 
-/** Returns the parameters that the server takes for a dashboard; `absent` are filters of other dashboards. */
-export function asked(id, absent = []) {
+/** Turns the columns that the server sends to rows. */
+function unpack(part) {
+  if (!part?.columns) return;
+  part.rows = (part.columns[0] ?? []).map((_, n) => part.columns.map((column) => column[n]));
+  delete part.columns;
+}
+
+/** Returns the parameters that the server takes for a dashboard. It ignores the filters of other dashboards. */
+export function asked(id) {
   const address = state();
-  for (const name of [...OWN, ...absent]) address.delete(name);
+  for (const name of OWN) address.delete(name);
   address.set("id", id);
   return address;
 }
@@ -183,10 +191,11 @@ function listed(panel, data, redraw) {
   const depth = panel.dimensions.length;
   const key = (row) => JSON.stringify(row.slice(0, depth));
   const before = new Map(data.compare?.rows?.map((row) => [key(row), row]));
-  const columns = panel.dimensions.map((one, n) => {
+  const columns = panel.dimensions.flatMap((one, n) => {
     const step = one.kind === "time" ? stepOf([...new Set(data.rows.map((row) => row[n]))].sort((a, b) => a - b)) : 0;
-    return { label: one.label, unit: one.kind === "time" ? "time" : "text", field: one.kind === "terms" ? one.field : "", form: step ? (value) => interval(value, step) : undefined,
-      mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => behind({ ...panel, dimensions: [one] }, [row[n]]) };
+    const notes = one.notes ? [{ label: one.notes.label, value: (row) => one.notes.texts[row[n]] }] : [];
+    return [{ label: one.label, value: (row) => row[n], unit: one.kind === "time" ? "time" : "text", field: one.kind === "terms" ? one.field : "", form: step ? (value) => interval(value, step) : undefined,
+      mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => behind({ ...panel, dimensions: [one] }, [row[n]]) }, ...notes];
   });
   panel.measures.forEach((one, n) => {
     columns.push({ ...one, value: (row) => row[depth + n] });

@@ -3,7 +3,7 @@
 import { ask, changed, go, link, state } from "./address.js";
 import { filter } from "./controls.js";
 import { h, put } from "./dom.js";
-import { shown } from "./format.js";
+import { moment, shown } from "./format.js";
 import { table } from "./tables.js";
 
 const OWN = ["find", "sort", "rising", "first", "size", "inactive"];
@@ -24,7 +24,11 @@ export async function load(declared, signal) {
 
 /** Draws the view. */
 export function draw(main, declared, { data, query }) {
-  const columns = declared.customers.columns.map((column) => ({ ...column, link: column.field === "customer_id" ? (row) => link({ view: "customer", id: row[0] }) : null }));
+  const exact = (field) => data.times[field] && ((row) => {
+    const time = data.times[field][data.rows.indexOf(row)];
+    return time === null ? null : moment(time);
+  });
+  const columns = declared.customers.columns.map((column) => ({ ...column, title: exact(column.field), link: column.field === "customer_id" ? (row) => link({ view: "customer", id: row[0] }) : null }));
   const sort = query.get("sort") ?? "revenue_365d";
   const server = {
     by: columns.find((one) => one.field === sort)?.label,

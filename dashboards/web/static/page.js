@@ -19,6 +19,7 @@ let lastLoad = null;
 let pending = null;
 let failed = null;
 let timer = 0;
+let early = null; // the first request of figures, sent before the declaration is there: { address, answer }
 
 const view = () => state().get("view") ?? declared.boards[0].id;
 const dashboard = () => declared.boards.find((one) => one.id === view());
@@ -92,13 +93,21 @@ function navigation() {
 async function begin(signal) {
   declared = await ask("declaration", "", signal);
   declared.palette = PALETTE;
-  element("run").textContent = `· run: ${declared.run}`;
+  element("run").textContent = declared.several ? `· run: ${declared.run}` : "";
   element("note").textContent = declared.money.note;
   writeNumbersOf(declared.money);
   zoneIs(declared.calendar.time_zone);
-  wordsAre(declared.labels);
+  wordsAre(declared.labels, { recommended_action: declared.actions });
   for (const one of [...declared.boards.flatMap((one) => one.filters), ...declared.customers.filters]) filters[one.field] ??= one.label;
   tools();
+}
+
+/** Requests the figures of a dashboard while the declaration is loaded. Without a name it is the first dashboard. */
+function ahead(signal) {
+  const address = String(board.asked(state().get("view") ?? ""));
+  const answer = ask("board", address, signal);
+  answer.catch(() => {}); // reported when it is used
+  return { address, answer };
 }
 
 /** Loads the texts again if the scores have another horizon than they name; returns whether they are new. */
@@ -132,7 +141,10 @@ async function load(moved) {
   const late = setTimeout(() => request.abort("late"), 60000);
   const slow = setTimeout(() => request === pending && showProblem(new Problem("This is taking longer than 20 s.", "The server is busy and still works on it. A shorter period is faster.")), 20000);
   try {
-    if (!declared) await begin(request.signal);
+    if (!declared) {
+      early = Object.hasOwn(OTHERS, state().get("view")) ? null : ahead(request.signal);
+      await begin(request.signal);
+    }
     await draw(request.signal, moved);
     if (request !== pending) return;
     showProblem(null);
@@ -196,21 +208,21 @@ function hints() {
 }
 
 async function drawBoard(dashboard, signal) {
-  const fields = dashboard.filters.map((one) => one.field);
-  const absent = Object.keys(filters).filter((field) => !fields.includes(field));
-  const address = board.asked(dashboard.id, absent);
+  const address = board.asked(state().get("view") ?? "");
   const first = () => {
     opened = { id: dashboard.id, board: board.open(main, dashboard, PALETTE), choices: {} };
     boardControls(dashboard);
   };
   if (!shownView && !opened) first();
   else if (opened?.id === dashboard.id) boardControls(dashboard);
-  const response = await ask("board", address, signal);
+  const sent = early?.address === String(address) ? early.answer : null;
+  early = null;
+  const response = await (sent ?? ask("board", address, signal));
   if (await namedAgain(response, signal)) dashboard = declared.boards.find((one) => one.id === dashboard.id);
   controls.presentIs(response);
   if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
   if (opened?.id !== dashboard.id) first();
-  if (fields.length && !opened.choicesLoaded) {
+  if (dashboard.filters.length && !opened.choicesLoaded) {
     opened.choicesLoaded = true;
     const into = opened;
     ask("choices", new URLSearchParams({ id: dashboard.id }), signal).then((choices) => {
@@ -220,10 +232,10 @@ async function drawBoard(dashboard, signal) {
   }
   return () => {
     boardControls(dashboard);
-    opened.board.show(response, absent);
+    opened.board.show(response);
     element("csv").setAttribute("href", `api/board.csv?${address}`);
     element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
-    return { now: made(response), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+    return { now: made(response), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored.filter((name) => !Object.hasOwn(filters, name)) };
   };
 }
 
@@ -253,7 +265,7 @@ function showProblem(error) {
   if (!error) return;
   put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, ` Showing the last figures received at ${moment(lastLoad.now).slice(-5)}.`) : "");
   if (!lastLoad) {
-    main.replaceChildren(h("p", { class: "state" }, error.final ? h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
+    main.replaceChildren(h("p", { class: "state" }, error.final ? declared && view() === "customer" ? h("a", { href: link({ view: "customers" }) }, "Back to customers") : h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
     opened = null;
   }
   main.removeAttribute("aria-busy");
@@ -269,10 +281,9 @@ function showAge() {
   if (!lastLoad) return put(age, "");
   const since = Date.now() - lastLoad.now;
   const { newest, clock } = lastLoad;
-  const behind = clock ? clock + since - newest : 0;
-  age.classList.toggle("late", Boolean(newest) && behind > 300e3);
-  const data = newest ? `Data up to ${moment(newest)} ${zoneName()}${clock && behind > 1500 ? ` (${length(behind)} behind)` : ""} · updated ` : "Updated ";
-  age.textContent = data + ago(Math.round(since / 1000) * 1000);
+  const behind = newest && clock ? clock + since - newest : 0;
+  const data = newest ? `Data up to ${moment(newest)} ${zoneName()} · updated ` : "Updated ";
+  put(age, behind > 300e3 ? h("span", { class: "badge late" }, `Behind by ${length(behind)}`) : "", ` ${data}${ago(Math.round(since / 1000) * 1000)}`);
 }
 
 let width = innerWidth;
