@@ -122,7 +122,7 @@ def _interval_meaning(report: Report) -> str:
     return (
         "The intervals hold the chance of these customers: all rows of a customer are drawn together. They do not hold "
         f"the chance of the season or of the fit. {apart}In another season all figures can move together by more than "
-        "an interval."
+        "an interval. Resampling adds noise, which only raises an ECE, so its interval can be above the value."
     )
 
 
