@@ -47,6 +47,7 @@ from dashboards.web.posting import check_origin, parse_body, read_body, response
 from dashboards.web.request_queue import DEFAULT_LIMITS, Abandoned, Limits, RequestQueue, Result, ServerBusyError
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
+from features.hold_out import NOBODY, HoldOut
 from features.schema import TS_MAX
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -96,6 +97,8 @@ class Source:
         actions: recommended action -> its text.
         workspace: writer of what readers note; None: the page is read-only.
         limits: bounds of the requests that are computed at the same time.
+        hold_out: customers whom nobody contacts.
+        effect: function that returns a sentence about the measured effect of contacts; empty without one.
     """
 
     dashboards: Sequence[Dashboard]
@@ -109,6 +112,8 @@ class Source:
     actions: Mapping[str, str] = field(default_factory=dict)
     workspace: workspace_routes.Writer | None = None
     limits: Limits = DEFAULT_LIMITS
+    hold_out: HoldOut = NOBODY
+    effect: Callable[[], str] = lambda: ""
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -197,13 +202,16 @@ class _Handlers:
 
     def customer(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
-        return customer_routes.history(
+        data = customer_routes.history(
             parameters, search, source.now_ms(), source.money, self._calendar(), source.actions
         )
+        return data | {"hold_out": source.hold_out.contains(single_value(parameters, "id"))}
 
     def work_list(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
-        return work_list_routes.work_list_data(parameters, search, source.now_ms(), source.money, source.actions)
+        return work_list_routes.work_list_data(
+            parameters, search, source.now_ms(), source.money, source.actions, source.hold_out, source.effect()
+        )
 
     def work_list_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "worklist", work_list_routes.work_list_csv(self.work_list(parameters, search), self._source.money)
@@ -253,7 +261,12 @@ class _Handlers:
         return board.id, "\r\n".join(sections)
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        return "customers", customer_routes.customers_csv(self.customers(parameters, search), self._source.money)
+        data, hold_out = self.customers(parameters, search), self._source.hold_out
+        if hold_out.share <= 0:
+            return "customers", customer_routes.customers_csv(data, self._source.money)
+        # the file is an audience for contacts, and its name states who is missing
+        reached = customer_routes.without_hold_out(data, hold_out)
+        return "customers-without-hold-out", customer_routes.customers_csv(reached, self._source.money)
 
     def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)

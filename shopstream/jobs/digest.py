@@ -36,6 +36,7 @@ from dashboards.web.boards import complete
 from dashboards.web.work_list import Candidate, work_list
 from features.calendar import Calendar
 from features.errors import ShopstreamError
+from features.hold_out import HoldOut
 from features.labels import value_label
 from features.schema import HOUR_MS
 from shopstream import embedded
@@ -234,7 +235,8 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
     before = last_period(period, span.from_ms, reader.calendar)
     now, then = (_figures(reader, one) for one in (span, before))
     first = reader.calendar.date_of(span.from_ms)
-    ranked = work_list(reader.search, reader.now_ms, 0, CUSTOMERS)
+    hold_out = settings.hold_out.to_rule()
+    ranked = work_list(reader.search, reader.now_ms, 0, CUSTOMERS, hold_out)
     actions = action_texts()
     labels = {name: figure.label for name, (_, figure) in FIGURES.items()}
     return Notification(
@@ -245,6 +247,7 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         (
             *((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
             *_behind(reader, span),
+            *_not_suggested(hold_out),
         ),
         {
             "run": settings.run, "period": period, "from_ms": span.from_ms, "to_ms": span.to_ms, "figures": now,
@@ -255,6 +258,11 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         page_url,
         "Open dashboard",
     )  # fmt: skip
+
+
+def _not_suggested(hold_out: HoldOut) -> tuple[tuple[str, str], ...]:
+    """Return who is never suggested; nothing without a hold-out group."""
+    return (("Not suggested", f"the hold-out group, {hold_out.share:.0%} of all customers"),) if hold_out.share else ()
 
 
 def _behind(reader: _Reader, span: Span) -> tuple[tuple[str, str], ...]:
