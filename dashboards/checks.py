@@ -90,6 +90,18 @@ def end_searches() -> list[tuple[str, Mapping[str, Any]]]:
     return [newest_search(EVENTS, "ts"), newest_search(SESSIONS, "last_ts"), newest_search(ORDERS, "ts")]
 
 
+def first_searches() -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the searches for the first event times, as index without the run and body."""
+    fields = ((EVENTS, "ts"), (SESSIONS, "start_ts"), (ORDERS, "ts"))
+    return [(data.index, {"size": 0, "aggs": {"first": {"min": {"field": field}}}}) for data, field in fields]
+
+
+def stream_start(responses: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the first event time, epoch ms, from the responses to `first_searches`; None if there is no document."""
+    values = [response.get("aggregations", {}).get("first", {}).get("value") for response in responses]
+    return min((int(value) for value in values if value is not None), default=None)
+
+
 def stream_end(responses: Sequence[Mapping[str, Any]]) -> int:
     """Return the end of event times, exclusive, epoch ms, from the responses to `end_searches`.
 
@@ -190,7 +202,7 @@ def _run_searches(dashboard: Dashboard, panel: Panel, runs: _Runs, span: Span, c
             previous = days_before(span, dashboard.days, calendar)
             body = comparison_query(panel, span, previous, table, None, calendar)
             compared_ms, other = runs.of(panel, body)
-            aligned(panel, table, other)
+            aligned(panel, table, other, span, previous, calendar)
         for part in (layer_panel(panel), as_of_panel(panel)):
             if part is not None:
                 rows(part, runs.of(part, query(part, span, None, calendar))[1])

@@ -10,12 +10,14 @@ import numpy as np
 import polars as pl
 
 from dashboards.panels import OTHER, Panel, Span, Terms, Time
-from dashboards.queries import Compared, Row, axis_starts, empty_figures, interval, query, rows, span_of
+from dashboards.queries import Compared, Row, axis_starts, bucket_end, empty_figures, interval, query, rows, span_of
 from features.calendar import Calendar, Unit, month_day, month_of
 from features.local_times import utc_ms, wall_ms
 from features.schema import DAY_MS
 
 _MONTHS_A_YEAR: Final = 12
+_OF_MONTHS: Final[tuple[Unit, ...]] = ("month", "quarter", "year")
+"""Units that consist of months."""
 
 
 # --- time ranges ------------------------------------------------------------------------------------------------------
@@ -63,10 +65,21 @@ def unit_before(span: Span, unit: Unit, calendar: Calendar) -> Span:
     return Span(start, min(_instant(calendar.day_at(start) + passed, clock, calendar), span.from_ms))
 
 
-def year_before(span: Span, calendar: Calendar) -> Span:
-    """Return the same local dates and hours one year before; 28 February for 29 February."""
+def year_before(span: Span, calendar: Calendar, unit: Unit | None = None) -> Span:
+    """Return the same local dates and hours one year before; 28 February for 29 February.
+
+    A whole month, quarter or year has the whole one of the year before, so February has its 29 February.
+
+    Args:
+        span: time range.
+        calendar: calendar of the shop.
+        unit: unit of the calendar that `span` is a part of; None: none.
+    """
+    start_ms = _year_before(span.from_ms, calendar)
+    if unit in _OF_MONTHS and span.to_ms >= calendar.unit_start_ms(unit, span.from_ms, 1):
+        return Span(start_ms, calendar.unit_start_ms(unit, start_ms, 1))
     # the last instant has the date that the range ends on
-    return Span(_year_before(span.from_ms, calendar), _year_before(span.to_ms - 1, calendar) + 1)
+    return Span(start_ms, _year_before(span.to_ms - 1, calendar) + 1)
 
 
 def _year_before(time_ms: int, calendar: Calendar) -> int:
@@ -101,10 +114,12 @@ class Aligned:
     Attributes:
         rows: rows as of `queries.rows`. An interval of the main rows without counterpart has none.
         own_keys: start of an interval of the main rows -> start of the compared interval, epoch ms.
+        partial: starts of the intervals of the main rows whose compared interval is cut by the compared time range.
     """
 
     rows: list[Row]
     own_keys: Mapping[int, int]
+    partial: list[int]
 
 
 def is_compared(panel: Panel) -> bool:
@@ -150,7 +165,9 @@ def _cut(panel: Panel, main: Span, other: Span, calendar: Calendar) -> Span:
     if axis is None:
         return other
     step = interval(axis.every, main)
-    if isinstance(step, int):
+    if step == "day" and _is_year_before(main, other, calendar):
+        end = calendar.unit_start_ms("day", _year_before(main.to_ms - 1, calendar), 1)
+    elif isinstance(step, int):
         end = other.from_ms + (-(-(main.to_ms - main.from_ms) // step) + 1) * step
     else:
         days = np.array([calendar.day_at(main.from_ms), calendar.day_at(main.to_ms - 1)])
@@ -159,29 +176,47 @@ def _cut(panel: Panel, main: Span, other: Span, calendar: Calendar) -> Span:
     return Span(other.from_ms, min(other.to_ms, end))
 
 
-def aligned(panel: Panel, table: Sequence[Row], response: Mapping[str, Any]) -> Aligned:
+def aligned(
+    panel: Panel, table: Sequence[Row], response: Mapping[str, Any], main: Span, other: Span, calendar: Calendar
+) -> Aligned:
     """Return the rows of a comparison for the rows of a panel.
 
-    Intervals are aligned by their position, other dimensions by their values. Values without documents have the
-    figures of an empty bucket. A bucket of further values is included even if the main rows have none.
+    Intervals are aligned by their position, days of the year before by their dates, other dimensions by their values.
+    Values without documents have the figures of an empty bucket. A bucket of further values is included even if the
+    main rows have none.
 
     Args:
         panel: panel that is compared.
         table: rows over the main time range.
         response: response to `comparison_query`.
+        main: time range of the dashboard, as for `comparison_query`.
+        other: time range to compare with.
+        calendar: calendar of time axes.
 
     Raises:
         ShopstreamError: the response is partial.
     """
-    other = rows(panel, response)
+    compared = rows(panel, response)
     labels = [dimension.label for dimension in panel.dimensions]
-    time = next((dimension.label for dimension in panel.dimensions if isinstance(dimension, Time)), None)
+    axis = next((dimension for dimension in panel.dimensions if isinstance(dimension, Time)), None)
+    time = None if axis is None else axis.label
     own_keys: dict[int, int] = {}
-    if time is not None:
-        own_keys = dict(zip(sorted({row[time] for row in table}), axis_starts(panel, response), strict=False))
+    partial: list[int] = []
+    if axis is not None:
+        own = span_of(panel, main)
+        step = interval(axis.every, own)
+        by_date = step == "day" and _is_year_before(own, other, calendar)
+        positions = sorted({row[axis.label] for row in table})
+        own_keys = _own_keys(positions, axis_starts(panel, response), calendar, by_date=by_date)
+        if not panel.data.whole:
+            partial = [
+                key
+                for key, start in own_keys.items()
+                if start < other.from_ms or bucket_end(start, step, calendar) > other.to_ms
+            ]
     main_of = {own: start for start, own in own_keys.items()}
     by_keys: dict[tuple[Any, ...], Row] = {}
-    for row in other:
+    for row in compared:
         if time is None or row[time] in main_of:
             moved = row if time is None else row | {time: main_of[row[time]]}
             by_keys[tuple(moved[label] for label in labels)] = moved
@@ -191,4 +226,22 @@ def aligned(panel: Panel, table: Sequence[Row], response: Mapping[str, Any]) -> 
             keys = {label: row[label] for label in labels}
             result.append(by_keys.pop(tuple(keys.values()), keys | nothing))
     result += [row for keys, row in by_keys.items() if OTHER in keys]
-    return Aligned(result, own_keys)
+    return Aligned(result, own_keys, partial)
+
+
+def _own_keys(keys: Sequence[int], starts: Sequence[int], calendar: Calendar, *, by_date: bool) -> dict[int, int]:
+    """Return the start of each interval -> the start of the interval that it is compared with, epoch ms."""
+    if not by_date:
+        return dict(zip(keys, starts, strict=False))
+    known = set(starts)
+    return {key: start for key in keys if (start := _same_date(key, calendar)) is not None and start in known}
+
+
+def _is_year_before(main: Span, other: Span, calendar: Calendar) -> bool:
+    return other.from_ms == _year_before(main.from_ms, calendar)
+
+
+def _same_date(day_ms: int, calendar: Calendar) -> int | None:
+    """Return the first instant of the same date one year before; None for 29 February."""
+    start_ms = calendar.day_start_ms(calendar.day_at(_year_before(day_ms, calendar)))
+    return start_ms if calendar.date_of(start_ms)[5:] == calendar.date_of(day_ms)[5:] else None

@@ -5,17 +5,15 @@ Pure. The sentence is written for the newest time of the data, not for the time 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dashboards.horizons import horizon_text
 from dashboards.reasons import counted, days_text, share_text
 from features.calendar import Calendar
 from features.schema import DAY_MS
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_BUNDLE: Final = re.compile(r"churn-([1-9][0-9]{0,3})d-")
-"""Beginning of a bundle's name, with its horizon in days."""
 
 
 def customer_summary(row: Mapping[str, Any], newest_ms: int, calendar: Calendar) -> str:
@@ -27,12 +25,6 @@ def customer_summary(row: Mapping[str, Any], newest_ms: int, calendar: Calendar)
         calendar: calendar of the shop's days.
     """
     return f"{_history(row, newest_ms, calendar)}; {_outlook(row)}."
-
-
-def horizon_text(bundle: str | None) -> str:
-    """Return the horizon of a bundle's churn model in words: `within 90 days`."""
-    match = _BUNDLE.match(bundle or "")
-    return f"within {counted(int(match[1]), 'day')}" if match else "within the horizon of the model"
 
 
 def date_text(time_ms: int, calendar: Calendar) -> str:

@@ -157,10 +157,14 @@ class Steps:
     Attributes:
         label: label of the axis or column.
         steps: label and conditions of each bucket.
+        notes: text of each bucket, which a table shows in a column of its own; empty: no such column.
+        note_label: label of that column.
     """
 
     label: str
     steps: tuple[tuple[str, Where], ...]
+    notes: tuple[str, ...] = ()
+    note_label: str = ""
 
 
 Dimension = Terms | Time | Steps
@@ -231,7 +235,7 @@ class Panel:
             select the rows.
         note: further information needed to read the panel.
         layer: further figures on the time axis, from other documents.
-        reference_lines: fixed values shown as lines.
+        reference_lines: fixed values, in ascending order, shown as lines; a tile in Kibana changes its colour at them.
         may_be_empty: whether an empty panel is a valid result.
     """
 

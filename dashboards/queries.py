@@ -39,7 +39,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN
 
 TIMEOUT: Final = "5s"
-"""Timeout of a search. A slower search returns a partial response, which `rows` rejects."""
+"""Timeout of a search. A slower search returns an incomplete answer, which `rows` rejects."""
 TIME_BUCKETS: Final = 100
 """Approximate number of intervals of `auto`."""
 TIME_BUCKETS_MAX: Final = 600
@@ -369,6 +369,23 @@ def _size(dimension: Dimension, span: Span) -> int:
 # --- responses --------------------------------------------------------------------------------------------------------
 
 
+def check_complete(response: Mapping[str, Any]) -> None:
+    """Refuse a response that lacks documents.
+
+    Raises:
+        ShopstreamError: the search ended at its time limit, or a shard failed.
+    """
+    if response.get("timed_out"):
+        raise ShopstreamError(
+            "Elasticsearch is overloaded and returned an incomplete answer.", "Try again, or choose a shorter period."
+        )
+    if failed := response.get("_shards", {}).get("failed"):
+        raise ShopstreamError(
+            f"Elasticsearch returned an incomplete answer: {failed} of its shards failed.",
+            "Try again; if it persists, the log of Elasticsearch has the reason.",
+        )
+
+
 def rows(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
     """Return a response as rows: label of each dimension and measure -> value.
 
@@ -376,13 +393,9 @@ def rows(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
     row.
 
     Raises:
-        ShopstreamError: the response is partial.
+        ShopstreamError: the response is incomplete.
     """
-    if response.get("timed_out") or response.get("_shards", {}).get("failed"):
-        raise ShopstreamError(
-            f"Elasticsearch returned a partial response for {panel.title!r}.",
-            "It is overloaded or a shard is missing: try again, or choose a shorter time range.",
-        )
+    check_complete(response)
     table = list(_rows(panel, nesting(panel), _whole(response), {}))
     if panel.sort is not None:
         label, descending = panel.sort

@@ -286,6 +286,9 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "recent_conversion": _orders_and_visits,
     "expected_orders": _orders_and_visits,
     "expected_orders_of_last_month": _last_month,
+    "visits_alive": _pause,
+    "visits_churn": _orders_and_visits,
+    "visits_orders": _orders_and_visits,
 }
 """Input of the churn model -> its sentence."""
 

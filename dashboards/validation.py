@@ -139,7 +139,7 @@ def _other(panel: Panel, kinds: Kinds) -> Iterator[str]:
 
 
 def _drawing(panel: Panel) -> Iterator[str]:
-    if panel.reference_lines and panel.chart not in _AXES:
+    if panel.reference_lines and panel.chart not in (*_AXES, "metric"):
         yield f"a {panel.chart} has no reference lines"
     for figure in panel.measures:
         if isinstance(figure, Ratio):
@@ -182,6 +182,8 @@ def _uses(panel: Panel, kinds: Kinds) -> Iterator[str]:
             yield from check(measure.field, measure.op)
     for dimension in panel.dimensions:
         if isinstance(dimension, Steps):
+            if dimension.notes and (panel.chart != "table" or len(dimension.notes) != len(dimension.steps)):
+                yield f"{dimension.note_label}: a table has one text for each of the steps, other charts have none"
             conditions += [condition for _, where in dimension.steps for condition in where]
         else:
             yield from check(dimension.field, "terms" if isinstance(dimension, Terms) else "time")

@@ -101,6 +101,9 @@ MODEL_INPUT_LABELS: Final[Mapping[str, str]] = MappingProxyType(
         "recent_sessions_per_day": "Recent visits per day",
         "session_trend": "Recent visits against usual",
         "visit_pause_ratio": "Time since last visit, in typical visit gaps",
+        "visits_alive": "Probability that the customer still visits",
+        "visits_churn": "Churn probability from visits and conversion",
+        "visits_orders": "Expected orders from visits and conversion",
     }
 )
 """Input that a model computes from features -> its name in words; further inputs are written in sentence case."""
@@ -166,6 +169,9 @@ DRIVER_LABELS: Final[Mapping[str, str]] = MappingProxyType(
         "bgnbd_orders": "Purchase rhythm: few orders expected",
         "bgnbd_churn": "Purchase rhythm: likely inactive",
         "bgnbd_alive": "Purchase rhythm: may have left",
+        "visits_alive": "Visit rhythm: may have left",
+        "visits_churn": "Visits and orders: likely inactive",
+        "visits_orders": "Visits and orders: few orders expected",
     }
 )
 """Feature of the churn model -> its words as a reason of a high churn probability."""

@@ -313,9 +313,11 @@ SEGMENT_DAY_FIELDS: Final[tuple[Field, ...]] = (
     Field("churn_customers", "int", required=True),
     Field("in_training", "bool", required=True),
     Field("complete", "bool", required=True),
+    Field("bundle", "string"),
 )
 """Fields of a document of `shop-segments-daily`: customers in a segment at the end of a UTC day and their revenue of
-that day. `churn_sum` is the sum of the known churn probabilities, of `churn_customers` customers."""
+that day. `churn_sum` is the sum of the known churn probabilities, of `churn_customers` customers. They are those of
+`bundle`."""
 
 COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),

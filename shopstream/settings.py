@@ -181,14 +181,13 @@ class ShopSettings(Section):
     """The shop's calendar and money: the days, weeks and months of figures, and the form of their amounts."""
 
     time_zone: Annotated[str, AfterValidator(_zone_name)] | None = None
-    """IANA zone whose days, weeks and months the figures use, such as Europe/Berlin; None: that of the run or archive,
-    else UTC."""
+    """IANA time zone of days, weeks and months, such as Europe/Berlin; None: that of the run or archive, else UTC."""
     week_start: WeekStart | None = None
     """First day of the week, such as sunday; None: that of the run, else monday."""
     currency: Annotated[str, AfterValidator(check_currency)] | None = None
-    """Currency of all amounts, a code of ISO 4217 with at most 2 decimals, such as EUR; None: amounts have none."""
+    """Currency of all amounts: an ISO 4217 code with at most 2 decimals, such as EUR; None: no currency is shown."""
     locale: Annotated[str, AfterValidator(check_locale)] | None = None
-    """Language and country, such as de-DE, whose form amounts have; None: English."""
+    """Locale in which amounts are written, such as de-DE; None: English."""
     special_days: Location | None = None
     """YAML file of the shop's holidays, campaigns and closed days, for forecasts; None: none."""
 
@@ -261,12 +260,12 @@ class SmtpSettings(Section):
 
 
 class TargetSettings(Section):
-    """Somebody who is notified of alerts and gets digests."""
+    """A receiver of churn alerts and digests."""
 
     kind: Literal["webhook", "slack", "teams", "email"]
-    """Form of the messages: any program (JSON), Slack, a workflow of Teams, or e-mail."""
+    """Kind of the target: a webhook (JSON), Slack, a workflow of Microsoft Teams, or e-mail."""
     url: SecretStr | None = None
-    """Address of the webhook, a secret; for a variable of the environment."""
+    """URL of the webhook. It is a secret: set it by an environment variable, or use `url_file`."""
     url_file: Location | None = None
     """File with the address, instead of `url`. Only its owner may read it (mode 600)."""
     secret: SecretStr | None = None
@@ -276,7 +275,7 @@ class TargetSettings(Section):
     ca_certs: Location | None = None
     """File of the certificate authority of the webhook."""
     to: Annotated[str, AfterValidator(_mail_address)] | None = None
-    """Address of an e-mail. A list of people is several targets, or an address of a group."""
+    """E-mail address of the receiver. For several people, use several targets or the address of a group."""
     minimum_risk: Literal["medium", "high", "critical"] = "high"
     """Lowest churn risk whose alerts are sent."""
     alerts: bool = True
@@ -299,7 +298,7 @@ class TargetSettings(Section):
 
 
 class NotifySettings(Section):
-    """Targets of `notify`, and what their messages hold."""
+    """Receivers of alerts and digests, and the links in their messages."""
 
     page_url: Annotated[str, StringConstraints(pattern=r"^https?://")] | None = None
     """Address of the live page, for links to a customer's story; None: no links."""
@@ -382,7 +381,7 @@ class Settings(BaseSettings):
     stop_timeout_s: Annotated[float, Field(gt=0)] = 30
     """Maximum wait for a server to stop before it is killed."""
     guest_salt: SecretStr | None = None
-    """Secret of which ids of guests are made: mappings with `guest`. Another secret gives other ids."""
+    """Secret from which the ids of guests are computed (mappings with `guest`). Another secret changes the ids."""
     guest_salt_file: Location | None = None
     """File with the secret, instead of `guest_salt`."""
     kafka: KafkaSettings = KafkaSettings()

@@ -41,6 +41,7 @@ from features.scores.drift import Profile, learn_profile
 from features.scores.score import RfmBreaks, RiskThresholds, Scoring
 from training import predict
 from training.churn.evaluation import Report
+from training.churn.hazard import FittedHazard
 from training.churn.train import Trained
 from training.dataset import TrainingSet
 from training.model_card import render
@@ -55,9 +56,16 @@ _DISTRIBUTIONS: Final = {
     "lightgbm": ("numpy", "lightgbm"),
     "skops": ("numpy", "scikit-learn", "skops"),
     "bgnbd": ("numpy",),
+    "paced_hazard": ("numpy", "xgboost-cpu"),
 }
 """Kind of model -> distributions that `predict.py` needs."""
-_FILES: Final = {"xgboost": "model.json", "lightgbm": "model.txt", "skops": "model.skops", "bgnbd": "preparation.json"}
+_FILES: Final = {
+    "xgboost": "model.json",
+    "lightgbm": "model.txt",
+    "skops": "model.skops",
+    "bgnbd": "preparation.json",
+    "paced_hazard": "model.json",
+}
 _TRAIN_AGAIN: Final = "Train a bundle with this version: shopstream train DIR --out BUNDLE."
 
 
@@ -217,7 +225,9 @@ def _write_churn(folder: Path, trained: Trained) -> str:
     """Write the file of the churn model and return its kind."""
     model = trained.model
     kind = model.candidate.family if model.candidate.family in _FILES else "skops"
-    if kind == "xgboost":
+    if isinstance(model, FittedHazard):
+        model.trees.get_booster().save_model(folder / _FILES[kind])
+    elif kind == "xgboost":
         assert model.pipeline is not None
         model.pipeline.named_steps["model"].get_booster().save_model(folder / _FILES[kind])
     elif kind == "lightgbm":
@@ -241,13 +251,15 @@ def _write_parts(
 ) -> dict[str, Any]:
     """Write the files that the models need and return the contents of `bundle.json` without checksums."""
     model, kind = trained.model, _write_churn(folder, trained)
-    for one in following:
+    separate = [one for one in following if one.booster is not None]
+    for one in separate:
+        assert one.booster is not None
         one.booster.get_booster().save_model(folder / one.target.file)
     further = {one.target.column: one.about for one in following}
     _write_json(folder / "preparation.json", trained.preparation | {"next": further})
     (folder / "rules.yaml").write_text(rules.text, "utf-8")
     (folder / "predict.py").write_text(inspect.getsource(predict), "utf-8")
-    needed = sorted({*_DISTRIBUTIONS[kind], *(_DISTRIBUTIONS["xgboost"] if following else ())})
+    needed = sorted({*_DISTRIBUTIONS[kind], *(_DISTRIBUTIONS["xgboost"] if separate else ())})
     libraries = {name: importlib.metadata.version(name) for name in needed}
     (folder / "requirements.txt").write_text("".join(f"{name}=={v}\n" for name, v in libraries.items()), "utf-8")
     cutoffs = training.cutoffs
@@ -276,7 +288,7 @@ def _write_parts(
         "breaks": msgspec.to_builtins(breaks),
         "libraries": libraries | {"python": platform.python_version()},
     }
-    model_files = {_FILES[kind], "preparation.json", "rules.yaml", *(one.target.file for one in following)}
+    model_files = {_FILES[kind], "preparation.json", "rules.yaml", *(one.target.file for one in separate)}
     content = b"".join((folder / name).read_bytes() for name in sorted(model_files))
     digest = hashlib.sha256(content + json.dumps(about, sort_keys=True).encode()).hexdigest()
     about["name"] = f"churn-{training.horizon_days}d-{digest[:10]}"

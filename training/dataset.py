@@ -176,7 +176,14 @@ def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list
     if not cutoffs or max(cutoffs) + horizon_ms > end_ms:
         raise UsageError("The horizon of a cut-off ends after the archive.")
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
-    return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *outcome_times(followed, end_ms), end_ms})
+    return sorted(
+        {
+            *followed,
+            *(cutoff + horizon_ms for cutoff in cutoffs),
+            *outcome_times(followed, end_ms, horizon_days),
+            end_ms,
+        }
+    )
 
 
 def assemble(
@@ -224,7 +231,7 @@ def labelled_frames(
         if time in starts:
             open_rows[time] = rows
         if time in followed:
-            collectors.append(OutcomeCollector(rows.sort("customer_id"), time))
+            collectors.append(OutcomeCollector(rows.sort("customer_id"), time, horizon_days))
         if time == end_ms:
             latest = rows.sort("customer_id")
     return pl.concat(parts), pl.concat([collector.labelled() for collector in collectors]), latest

@@ -23,6 +23,10 @@ DAYS: Final = "next_days"
 REVENUE: Final = "next_revenue_90d"
 """Revenue of the next 90 days, in the shop's currency; float64."""
 
+STEP: Final = "next_step"
+"""First of the `step_ends` by which an order after the cut-off is valid, each judged at its own end, from 1; 0 if there
+is none so far; int8. Null if no step has ended."""
+
 BOUGHT_DAYS: Final = 30
 REVENUE_DAYS: Final = 90
 DAYS_MAX: Final = 90
@@ -34,15 +38,30 @@ WINDOWS: Final = {BOUGHT: BOUGHT_DAYS, DAYS: DAYS_MAX, REVENUE: REVENUE_DAYS}
 """Outcome -> days after the cut-off at which it is known; whole steps."""
 
 
+STEPS_MAX: Final = 3
+"""Maximum steps of a horizon: each is one more evaluation of a row on the live path."""
+
+
+def step_ends(horizon_days: int) -> list[int]:
+    """Return the ends of the equal steps of a horizon, ms after the cut-off, ascending; the last one is the horizon.
+
+    There are as many as the horizon has whole BOUGHT_DAYS, at least one and at most STEPS_MAX. A step of BOUGHT_DAYS
+    gives the purchase probability.
+    """
+    steps = min(max(1, horizon_days // BOUGHT_DAYS), STEPS_MAX)
+    return [horizon_days * DAY_MS * step // steps for step in range(1, steps + 1)]
+
+
 def later_cutoffs(last: int, end_ms: int) -> range:
     """Return cut-offs after `last` whose shortest window has ended, epoch ms, descending."""
     return range(end_ms - min(WINDOWS.values()) * DAY_MS, last, -LATER_DAYS * DAY_MS)
 
 
-def outcome_times(cutoffs: Iterable[int], end_ms: int) -> set[int]:
+def outcome_times(cutoffs: Iterable[int], end_ms: int, horizon_days: int) -> set[int]:
     """Return the times to evaluate the features for the outcomes of these cut-offs, epoch ms; none after `end_ms`."""
-    steps = range(STEP_DAYS, max(WINDOWS.values()) + 1, STEP_DAYS)
-    return {time for cutoff in cutoffs for step in steps if (time := cutoff + step * DAY_MS) <= end_ms}
+    checks = [step * DAY_MS for step in range(STEP_DAYS, max(WINDOWS.values()) + 1, STEP_DAYS)]
+    pasts = {*checks, *step_ends(horizon_days)}
+    return {time for cutoff in cutoffs for past in pasts if (time := cutoff + past) <= end_ms}
 
 
 @dataclass(slots=True)
@@ -52,18 +71,22 @@ class OutcomeCollector:
     Attributes:
         rows: rows of every customer at the cut-off.
         cutoff: cut-off, epoch ms.
+        horizon_days: horizon of the steps of STEP.
     """
 
     rows: pl.DataFrame
     cutoff: int
+    horizon_days: int
     _outcomes: dict[str, pl.Series] = field(default_factory=dict)
     _first: pl.Series | None = None
 
     def observe(self, time: int, rows: pl.DataFrame) -> None:
         """Record every customer's row at a later time; call in ascending order of the times."""
         past = time - self.cutoff
+        ends = step_ends(self.horizon_days)
         # times outside `outcome_times` would make an outcome depend on other requests to the archive
-        if past <= 0 or past % (STEP_DAYS * DAY_MS) or past > max(WINDOWS.values()) * DAY_MS:
+        checked = 0 < past <= max(WINDOWS.values()) * DAY_MS and past % (STEP_DAYS * DAY_MS) == 0
+        if not checked and past not in ends:
             return
         now = self.rows.select("customer_id").join(
             rows.select("customer_id", "last_order_ts", "orders_30d", "revenue_90d"),
@@ -71,8 +94,14 @@ class OutcomeCollector:
             how="left",
             maintain_order="left",
         )
+        ordered = now.select(pl.when(col("last_order_ts") > self.cutoff).then(col("last_order_ts"))).to_series()
+        if past in ends:
+            step = pl.Series(STEP, ordered.is_not_null().cast(pl.Int8) * (ends.index(past) + 1), dtype=pl.Int8)
+            before = self._outcomes.get(STEP)
+            self._outcomes[STEP] = step if before is None else before.zip_with(before > 0, step)
+        if not checked:
+            return
         if past <= DAYS_MAX * DAY_MS:
-            ordered = now.select(pl.when(col("last_order_ts") > self.cutoff).then(col("last_order_ts"))).to_series()
             before = ordered if self._first is None else self._first
             # drop an order that was cancelled since: only a valid order is a purchase
             self._first = before.zip_with(before.is_not_null() & ordered.is_not_null(), ordered)
@@ -86,7 +115,7 @@ class OutcomeCollector:
 
     def labelled(self) -> pl.DataFrame:
         """Return the rows with the outcomes; an outcome is null in all rows if the archive ends before it is known."""
-        types = {BOUGHT: pl.Int8, DAYS: pl.Float64, REVENUE: pl.Float64}
+        types = {BOUGHT: pl.Int8, DAYS: pl.Float64, REVENUE: pl.Float64, STEP: pl.Int8}
         columns = [
             self._outcomes[name].alias(name) if name in self._outcomes else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()

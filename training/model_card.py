@@ -8,6 +8,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from training.churn.candidates import TITLES
+from training.churn.evaluation import BOUNDS, GROUPS
 from training.html import Block, Bullets, Figure, Heading, Table, Text, facts, number, page, styled, verdict
 from training.next_purchase import model_card as next_purchase_card
 
@@ -22,6 +23,8 @@ _METRICS: Final = {
     "lift_10": "lift at 10 %",
     "ece": "ECE",
 }
+_PARTS: Final = ("roc_auc", "pr_auc", "log_loss", "ece")
+"""Metrics of parts of the rows."""
 _CURVES: Final = {
     "roc": ("ROC", "false positive rate", "true positive rate"),
     "pr": ("Precision and recall", "recall", "precision"),
@@ -49,8 +52,12 @@ def _blocks(about: Report, report: Report, drivers: Mapping[str, float]) -> Iter
     yield from _models(report)
     yield Heading("Comparison with the baselines")
     yield _differences(report)
-    if "ceiling" in report:
-        yield from _ceiling(report)
+    yield Heading("Recent buyers and the rest")
+    yield from _groups(report)
+    yield Heading("Each cut-off by itself")
+    yield from _cutoffs(report)
+    if "bounds" in report:
+        yield from _bounds(report)
     for name in _CURVES:
         yield Figure(_curve(name, report), f"curve-{name}")
     yield Heading(f"Confusion matrix at 0.5: {chosen['title']}")
@@ -101,6 +108,22 @@ def _models(report: Report) -> Iterator[Block]:
     ]
     yield Table(("model", *_METRICS.values()), rows, marked=TITLES[report["chosen"]])
     yield Text("In brackets: 95 % intervals of a bootstrap of customers. The marked model is in the bundle.", note=True)
+    yield Text(_interval_meaning(report), note=True)
+
+
+def _interval_meaning(report: Report) -> str:
+    """Return what the intervals hold, and what they do not."""
+    apart = (
+        f"The {len(report['tested'])} tested horizons, {report['overlap']['summed_days']} days in sum, cover only "
+        f"{report['overlap']['covered_days']:.0f} days, so they share outcomes. "
+        if len(report["tested"]) > 1
+        else ""
+    )
+    return (
+        "The intervals hold the chance of these customers: all rows of a customer are drawn together. They do not hold "
+        f"the chance of the season or of the fit. {apart}In another season all figures can move together by more than "
+        "an interval."
+    )
 
 
 def _differences(report: Report) -> Table:
@@ -112,16 +135,67 @@ def _differences(report: Report) -> Table:
     return Table(("", "metric", "gap", "95 % interval", ""), rows)
 
 
-def _ceiling(report: Report) -> Iterator[Block]:
-    ceilings = [one for name, one in report["ceiling"].items() if name != "rows"]
-    yield Heading("Ceiling")
-    yield Text("The parameters of this synthetic shop are known, so the best possible prediction is known too.")
-    names = ("roc_auc", "pr_auc", "log_loss", "ece")
-    rows = [(one["meaning"], *(number(one["metrics"][name]) for name in names)) for one in ceilings]
-    yield Table(("predictor", *(_METRICS[name] for name in names)), rows)
-    yield Text("Share of the ROC-AUC gain from `recency only` to the ceiling that each model reaches:")
-    shares = [(TITLES[family], *(f"{one['way'][family]:.0%}" for one in ceilings)) for family in report["models"]]
-    yield Table(("model", *(one["meaning"] for one in ceilings)), shares)
+def _groups(report: Report) -> Iterator[Block]:
+    for name, one in report["groups"].items():
+        title = f"{GROUPS[name]}: {one['rows']:,} rows"
+        if not one["models"]:
+            yield Text(f"{title}, too few or all with one outcome: not measured.")
+            continue
+        rows = [(report["models"][family]["title"], *_part(each)) for family, each in one["models"].items()]
+        rows += [(BOUNDS[bound], *_part(each)) for bound, each in one["bounds"].items()]
+        yield Text(f"{title}, {one['churned']:.1%} churned.")
+        yield Table(("", *(_METRICS[metric] for metric in _PARTS)), rows, marked=TITLES[report["chosen"]])
+    yield Text(
+        "Recent buyers have an order within one horizon before the cut-off. The others are easy: most of them have "
+        "left. A figure over all rows mixes both.",
+        note=True,
+    )
+
+
+def _part(one: Report) -> list[str]:
+    return [number(one["metrics"][metric], one["intervals"][metric]) for metric in _PARTS]
+
+
+def _cutoffs(report: Report) -> Iterator[Block]:
+    chosen = report["chosen"]
+    bound = any(one["bounds"] for one in report["cutoffs"].values())
+    rows = [
+        (day, f"{one['rows']:,}", f"{one['churned']:.1%}",
+         *(number(one["models"][chosen][metric]) for metric in _PARTS),
+         *([number(one["bounds"]["posterior"]["roc_auc"]) if one["bounds"] else "-"] if bound else []))
+        for day, one in report["cutoffs"].items()
+    ]  # fmt: skip
+    head = ("cut-off", "rows", "churned", *(_METRICS[metric] for metric in _PARTS))
+    yield Table((*head, "ROC-AUC of the posterior") if bound else head, rows)
+    yield Text(
+        f"{TITLES[chosen]}. The differences between cut-offs hint at the season, which no interval holds.", note=True
+    )
+
+
+def _bounds(report: Report) -> Iterator[Block]:
+    bounds = report["bounds"]
+    known = [name for name in BOUNDS if name in bounds]
+    yield Heading("What can be known")
+    yield Text(
+        f"A process with known parameters generated this shop. It gives predictions of {bounds['rows']:,} tested rows, "
+        f"of {bounds['customers']:,} customers. The posterior knows the process, and of each customer the records up "
+        "to the cut-off: no model can do better by the same records. The other two know the truth of each customer, "
+        "which no record shows."
+    )
+    if not known:
+        yield Text("These rows are too few, or all with one outcome: not measured.")
+        return
+    rows = [(BOUNDS[name], *_part(bounds[name])) for name in known]
+    yield Table(("predictor", *(_METRICS[name] for name in _PARTS)), rows)
+    yield Text("Share of the ROC-AUC gain from `recency only` to each predictor that a model reaches:")
+    shares = [(TITLES[family], *(_share(bounds[name], family) for name in known)) for family in report["models"]]
+    yield Table(("model", *(f"to: {BOUNDS[name]}" for name in known)), shares, marked=TITLES[report["chosen"]])
+    yield Text("The share to the posterior is what a better model could still gain. The rest is chance.", note=True)
+
+
+def _share(bound: Report, family: str) -> str:
+    low, high = bound["way_intervals"][family]
+    return f"{bound['way'][family]:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _curve(name: str, report: Report) -> go.Figure:

@@ -59,6 +59,9 @@ _XGBOOST_NODES = (
     "base_weights", "loss_changes", "sum_hessian",
 )  # fmt: skip
 _NO_PARENT = 2**31 - 1
+_GAUSS = np.polynomial.legendre.leggauss(16)
+_NODES, _WEIGHTS = ((_GAUSS[0] + 1) / 2).tolist(), (_GAUSS[1] / 2).tolist()
+"""Gauss-Legendre quadrature on [0, 1]."""
 _LIGHTGBM_NODES = {
     "num_leaves": None, "num_cat": None, "is_linear": None, "shrinkage": None,
     "split_feature": 1, "split_gain": 1, "threshold": 1, "decision_type": 1, "left_child": 1, "right_child": 1,
@@ -95,16 +98,75 @@ def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float
     }
 
 
-def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
+def log_left(parameters: Mapping[str, float], counts: Float64, last: Float64, age: Float64) -> Float64:
+    """Return the logarithm of the integral of s (alpha + t)^-(r + counts) (beta + t)^-(s + 1) over t from last to age.
+
+    It is the part of the Pareto/NBD likelihood (`training.pareto_nbd`) in which a customer with `counts` events left
+    between the `last` one and as_of, at `age`; all in days. The integrand is smooth in log(min(alpha, beta) + t).
+    """
+    r, alpha, s, beta = (parameters[name] for name in ("r", "alpha", "s", "beta"))
+    shift = min(alpha, beta)
+    low, high = np.log(shift + last), np.log(shift + np.maximum(age, last))
+    powers = -(r + counts)
+    terms = []
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        at = low + (high - low) * node
+        time = np.exp(at) - shift
+        terms.append(powers * np.log(alpha + time) - (s + 1) * np.log(beta + time) + at + math.log(weight))
+    total = np.asarray(terms)
+    most = total.max(axis=0)
+    width = np.log(np.maximum(high - low, 1e-300))
+    left: Float64 = math.log(s) + width + most + np.log(np.exp(total - most).sum(axis=0))
+    return left
+
+
+def still_there(parameters: Mapping[str, float], counts: Float64, last: Float64, age: Float64) -> Float64:
+    """Return the Pareto/NBD probability that each customer has not left; arguments as for `log_left`."""
+    r, alpha, s, beta = (parameters[name] for name in ("r", "alpha", "s", "beta"))
+    stayed = -(r + counts) * np.log(alpha + age) - s * np.log(beta + age)
+    odds = log_left(parameters, counts, last, age) - stayed
+    alive: Float64 = 1 / (1 + np.exp(np.clip(odds, -700, 700)))
+    return alive
+
+
+def visit_counts(columns: Columns) -> tuple[Float64, Float64, Float64]:
+    """Return the visits of 90 days, and the days from the start of this window to the last visit and to as_of."""
+    visits = np.nan_to_num(columns["sessions_90d"])
+    age = np.minimum(90.0, np.nan_to_num(columns["tenure_days"]) + 1)
+    pause = np.clip(np.nan_to_num(columns["days_since_visit"], nan=90.0), 0.0, age)
+    return visits, np.where(visits > 0, age - pause, 0.0), age
+
+
+def visit_posterior(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
+    """Return the empirical-Bayes posterior of visits times conversion: orders and their absence within the horizon.
+
+    A customer who has not left visits at a Gamma distributed rate, and a Beta distributed share of visits has an order,
+    which enters by its posterior mean. The parameters are a `training.pareto_nbd.VisitParameters`.
+    """
+    visits, last, age = visit_counts(columns)
+    alive = still_there(parameters, visits, last, age)
+    orders = np.minimum(np.nan_to_num(columns["orders_90d"]), visits)
+    share = (parameters["orders"] + orders) / (parameters["orders"] + parameters["misses"] + visits)
+    rate, exposure = parameters["r"] + visits, parameters["alpha"] + age
+    none = np.exp(-rate * np.log1p(share * horizon_days / exposure))
+    return {
+        "visits_alive": alive,
+        "visits_churn": 1 - alive * (1 - none),
+        "visits_orders": alive * share * rate / exposure * horizon_days,
+    }
+
+
+def derived(columns: Columns, parameters: Mapping[str, Any], horizon_days: float) -> dict[str, Float64]:
     """Return the model inputs in addition to COLUMNS: rates and trends that would cost a tree many splits.
 
-    Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior.
+    Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior. Where
+    validation chose the `visit_posterior`, its parameters are among those of BG/NBD, as `visits`.
     """
     orders, sessions = columns["orders_total"], columns["sessions_90d"]
     seen_90 = np.minimum(90.0, columns["tenure_days"] + 1)
     age = np.nan_to_num(columns["order_gap_mean_days"]) * np.maximum(orders - 1, 0) + columns["recency_days"]
     conversion = (columns["orders_90d"] + 1) / (sessions + 9)
-    return {
+    inputs = {
         "days_since_first_order": age,
         **bgnbd(columns, parameters, horizon_days),
         "orders_per_day": orders / (age + 30),
@@ -116,9 +178,10 @@ def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: flo
         "expected_orders": conversion * sessions / seen_90 * horizon_days,
         "expected_orders_of_last_month": conversion * (columns["sessions_30d"] + 0.3) / 30 * horizon_days,
     }
+    return inputs | (visit_posterior(columns, parameters["visits"], horizon_days) if "visits" in parameters else {})
 
 
-def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> tuple[Float32, list[str]]:
+def matrix(columns: Columns, parameters: Mapping[str, Any], horizon_days: float) -> tuple[Float32, list[str]]:
     """Return rows as model input, (n, k) float32 with NaN for missing values, and the names of the columns."""
     with np.errstate(invalid="ignore", divide="ignore"):
         more = derived(columns, parameters, horizon_days)
@@ -143,6 +206,89 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
         probability = np.interp(probability, calibration["x"], calibration["y"])
     powered: Float64 = np.clip(probability, 1e-6, 1 - 1e-6) ** calibration.get("level", 1.0)
     return powered
+
+
+def linear_inputs(rows: Float32, fill: Sequence[float], missing: Sequence[int]) -> Float64:
+    """Return the inputs of the linear part of a hazard.
+
+    They are log(1 + value) of each column, or `fill` without a logarithm, and an indicator of this for each column in
+    `missing`: (n, k + len(missing)).
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log1p(rows.astype(np.float64))
+    unknown = ~np.isfinite(logs)
+    filled = np.where(unknown, np.asarray(fill, np.float64), logs)
+    return np.concatenate([filled, unknown[:, list(missing)]], axis=1)
+
+
+def hazard_margin(trees: Float64, rows: Float32, hazard: Mapping[str, Any]) -> Float64:
+    """Return the log odds of an order within a step, up to the step's own offset: the mean of trees and linear part.
+
+    The linear part has `intercept`, `coefficients`, `fill` and `missing` of `hazard`, see `linear_inputs`.
+    """
+    inputs = linear_inputs(rows, hazard["fill"], hazard["missing"])
+    # not a matrix product, whose last digits depend on the number of rows
+    linear = (inputs * np.asarray(hazard["coefficients"], np.float64)).sum(axis=1) + float(hazard["intercept"])
+    margin: Float64 = (trees + linear) / 2
+    return margin
+
+
+def survival(margin: Float64, hazard: Mapping[str, Any]) -> Float64:
+    """Return P(no order by the end of each step), (n, steps), descending within a row.
+
+    The probability of an order within a step, given none before it, has the log odds margin + offset of the step, which
+    holds the present pace of the shop.
+    """
+    stays = -np.logaddexp(0.0, margin[:, None] + np.asarray(hazard["offsets"], np.float64))
+    curve: Float64 = np.exp(np.cumsum(stays, axis=1))
+    return curve
+
+
+def calibrated_curve(curve: Float64, calibration: Mapping[str, Any]) -> Float64:
+    """Return a survival curve whose last column is calibrated, see `calibrated`.
+
+    Where a calibration moves the last probability from p to q, it multiplies the cumulative hazard of the row by
+    log q / log p. So the values still descend, and all are of one curve.
+    """
+    logs = np.log(np.clip(curve, 1e-300, 1 - 1e-12))
+    last = calibrated(curve[:, -1], calibration)
+    moved: Float64 = np.exp(logs * (np.log(last) / logs[:, -1])[:, None])
+    moved[:, -1] = last
+    return moved
+
+
+def mean_days(curve: Float64, ends: Sequence[float]) -> Float64:
+    """Return the mean of min(days to the order, last end): the area below the survival curve.
+
+    Within a step, which ends at one of `ends`, the hazard is constant and the curve exponential.
+    """
+    before = np.concatenate([np.ones((len(curve), 1)), curve[:, :-1]], axis=1)
+    logs = np.log(np.maximum(before, 1e-300)) - np.log(np.maximum(curve, 1e-300))
+    # (1 - exp(-x)) / x, and its limit of 1
+    share = np.where(logs > 1e-9, -np.expm1(-logs) / np.maximum(logs, 1e-9), 1.0)
+    area: Float64 = (before * share * np.diff(np.concatenate([[0.0], np.asarray(ends, np.float64)]))).sum(axis=1)
+    return area
+
+
+def of_curve(curve: Float64, value: str, ends: Sequence[float]) -> Float64:
+    """Return the `probability` of an order within the first step, or the `mean_days` to the order: `days`."""
+    if value == "probability":
+        return 1 - curve[:, 0]
+    if value == "days":
+        return mean_days(curve, ends)
+    raise ValueError(f"a curve has no {value}")
+
+
+def check_hazard(hazard: Mapping[str, Any], columns: int) -> None:
+    """Reject parameters of a hazard that do not match the rows. Raises ValueError."""
+    fill, missing, ends = hazard["fill"], hazard["missing"], hazard["ends_days"]
+    if len(fill) != columns or any(not 0 <= column < columns for column in missing):
+        raise ValueError("the linear part has other columns than the rows")
+    if len(hazard["coefficients"]) != columns + len(missing) or len(hazard["offsets"]) != len(ends) or not ends:
+        raise ValueError("the linear part or the steps lack values")
+    values = [*fill, *hazard["coefficients"], *hazard["offsets"], *ends, hazard["intercept"]]
+    if not np.isfinite(np.asarray(values, np.float64)).all() or sorted({0.0, *ends})[1:] != list(ends):
+        raise ValueError("the linear part or the steps have invalid values")
 
 
 def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int], columns: int) -> dict[int, int]:
@@ -282,15 +428,24 @@ class Model:
         """Native model of xgboost or LightGBM."""
         self.column: int | None = chosen.get("column")
         self._raw = self._loaded(folder / chosen["file"], threads)
+        following = self.preparation.get("next", {})
         self._next = {
             column: (_booster(folder / about["file"], threads), about)
-            for column, about in self.preparation.get("next", {}).items()
+            for column, about in following.items()
+            if "curve" not in about
+        }
+        self._of_curve: dict[str, str] = {
+            column: about["curve"] for column, about in following.items() if "curve" in about
         }
 
     def _loaded(self, path: Path, threads: int) -> Callable[[Float32], Float64]:
         if self.kind == "xgboost":
             self.booster = _booster(path, threads)
             return lambda rows: np.asarray(self.booster.inplace_predict(rows), np.float64)
+        if self.kind == "paced_hazard":
+            check_hazard(self.preparation["hazard"], len(self.preparation["names"]))
+            self.booster = _booster(path, threads)
+            return lambda rows: survival(self.margin(rows), self.preparation["hazard"])[:, -1]
         if self.kind == "bgnbd":  # every model's matrix has a column with its expected orders
             return lambda rows: np.exp(-rows[:, 0].astype(np.float64))
         if self.kind == "lightgbm":
@@ -329,11 +484,44 @@ class Model:
         probability = self.of_matrix(self.matrix(columns))
         return np.where(columns["orders_total"] > 0, probability, np.nan)
 
-    def next_purchase(self, rows: Float32) -> dict[str, Float64]:
-        """Return the NEXT_COLUMNS that the bundle has a model for, for rows from `inputs`."""
-        predictions = {}
+    def margin(self, rows: Float32) -> Float64:
+        """Return the log odds of an order of rows from `matrix`, see `hazard_margin`."""
+        trees = np.asarray(self.booster.inplace_predict(rows, predict_type="margin"), np.float64)
+        return hazard_margin(trees, rows, self.preparation["hazard"])
+
+    def curve(self, rows: Float32) -> Float64:
+        """Return the calibrated survival curve of rows from `matrix`, (n, steps); the last column is churn.
+
+        Only a bundle of the kind `paced_hazard` has one.
+        """
+        hazard = self.preparation["hazard"]
+        if not len(rows):
+            return np.zeros((0, len(hazard["offsets"])))
+        return calibrated_curve(survival(self.margin(rows), hazard), self.preparation["calibration"])
+
+    def scores(self, rows: Float32) -> tuple[Float64, dict[str, Float64]]:
+        """Return what `of_matrix` and `next_purchase` return for rows from `inputs`, with one evaluation of a curve."""
+        if self.kind != "paced_hazard":
+            return self.of_matrix(self.filled(rows)), self.next_purchase(rows)
+        curve = self.curve(rows)
+        return curve[:, -1], self.next_purchase(rows, curve)
+
+    def next_purchase(self, rows: Float32, curve: Float64 | None = None) -> dict[str, Float64]:
+        """Return the NEXT_COLUMNS that the bundle has a model for.
+
+        Args:
+            rows: rows from `inputs`.
+            curve: their survival curve, if it is known.
+        """
+        predictions: dict[str, Float64] = {}
+        if self._of_curve:
+            ends = self.preparation["hazard"]["ends_days"]
+            curve = self.curve(rows) if curve is None else curve
+            predictions = {column: of_curve(curve, value, ends) for column, value in self._of_curve.items()}
         for column, (booster, about) in self._next.items():
-            raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
+            # its inputs are the first ones; a churn model may have more
+            inputs = rows[:, : booster.num_features()]
+            raw = np.asarray(booster.inplace_predict(inputs), np.float64) if len(rows) else np.zeros(0)
             predictions[column] = next_from(raw, about)
         return predictions
 
@@ -383,8 +571,9 @@ def main(arguments: list[str]) -> int:
     rows, columns = read_columns(Path(arguments[0]))
     model = Model(Path(__file__).resolve().parent)
     unknown = np.full(len(rows), np.nan)
-    scores = {"churn_probability": model.probability(columns), **dict.fromkeys(NEXT_COLUMNS, unknown)}
-    scores |= model.next_purchase(model.inputs(columns))
+    probability, following = model.scores(model.inputs(columns))
+    churn = np.where(columns["orders_total"] > 0, probability, np.nan)
+    scores = {"churn_probability": churn, **dict.fromkeys(NEXT_COLUMNS, unknown)} | following
     with Path(arguments[1]).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["customer_id", "as_of", *scores])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ import polars as pl
 
 from features.rules.segments import Rules
 from features.scores.score import REASONS, SCORE_SCHEMA, RfmBreaks, RiskThresholds, Scorer, SegmentRules, scored
-from training.predict import COLUMNS, Float32, Float64, Model
+from training.predict import COLUMNS, Float32, Float64, Model, linear_inputs
 
 DRIVER_ROWS_MAX: Final = 5_000
+_MARGIN_STEP: Final = 1e-6
 _REASONS_COLUMN: Final = "churn_reasons"
 
 
@@ -43,7 +45,7 @@ class BundleScorer:
         """Score rows as the protocol defines."""
         inputs = self.model.inputs(numbers(rows))
         prepared = self.model.filled(inputs)
-        probability = self.model.of_matrix(prepared)
+        probability, next_purchase = self.model.scores(inputs)
         high_risk = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
         return scored(
             rows,
@@ -52,7 +54,7 @@ class BundleScorer:
             churn_probability=pl.Series(probability, dtype=pl.Float64),
             thresholds=self.thresholds,
             churn_reasons=self._reasons(prepared, high_risk),
-            next_purchase={name: pl.Series(values) for name, values in self.model.next_purchase(inputs).items()},
+            next_purchase={name: pl.Series(values) for name, values in next_purchase.items()},
         )
 
     def drivers(self, rows: pl.DataFrame) -> dict[str, float]:
@@ -68,9 +70,12 @@ class BundleScorer:
     def contributions(self, prepared: Float32) -> Float64:
         """Return the contribution of each input of each row to the log odds of churn, (n, k).
 
-        Exact tree SHAP for XGBoost and LightGBM. For other models, the change of the log odds when the median replaces
-        the input. For a logistic regression, that is the exact contribution against the median customer.
+        Exact tree SHAP for XGBoost and LightGBM. For a paced hazard, see `_of_hazard`. For other models, the change of
+        the log odds when the median replaces the input. For a logistic regression, that is the exact contribution
+        against the median customer.
         """
+        if self.model.kind == "paced_hazard":
+            return self._of_hazard(prepared)
         if self.model.kind == "xgboost":
             import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
 
@@ -86,6 +91,32 @@ class BundleScorer:
             replaced[:, column] = typical[column]
             changes[:, column] = base - _log_odds(self.model.of_matrix(replaced))
         return changes
+
+    def _of_hazard(self, prepared: Float32) -> Float64:
+        """Return the contributions of a paced hazard: the mean of exact tree SHAP and exact linear contributions.
+
+        Both are of the log odds of an order, which are a sum, against their mean over the training rows. Churn is a
+        falling function of this sum. Along the line from the mean to the row, each input therefore has a share of the
+        change of churn in proportion to its share of the sum (Aumann and Shapley). All contributions of a row add up to
+        the change of its log odds of churn, before calibration.
+        """
+        import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
+
+        hazard = self.model.preparation["hazard"]
+        shap = np.asarray(self.model.booster.predict(xgboost.DMatrix(prepared), pred_contribs=True), np.float64)
+        columns = prepared.shape[1]
+        linear = linear_inputs(prepared, hazard["fill"], hazard["missing"]) - np.asarray(hazard["means"])
+        linear *= np.asarray(hazard["coefficients"])
+        of_order = shap[:, :columns] + linear[:, :columns]
+        of_order[:, hazard["missing"]] += linear[:, columns:]
+        usual = hazard["intercept"] + float(np.dot(hazard["coefficients"], hazard["means"]))
+        start = (shap[:, -1] + usual) / 2
+        end = start + of_order.sum(axis=1) / 2
+        # a mean slope; of two equal ends, that of a short way between them
+        apart = np.where(np.abs(end - start) < _MARGIN_STEP, start + _MARGIN_STEP, end)
+        slope = (_churn_log_odds(apart, hazard) - _churn_log_odds(start, hazard)) / (apart - start)
+        contributions: Float64 = of_order / 2 * slope[:, None]
+        return contributions
 
     def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
         """Return the names of the REASONS inputs with the highest contributions where `high_risk`, null elsewhere."""
@@ -114,6 +145,13 @@ def trend_scorer(scorer: BundleScorer, rules: Rules) -> Scorer:
     if _REASONS_COLUMN in rules.columns:
         return scorer
     return QuickScorer(scorer.model, scorer.breaks, scorer.thresholds, scorer.rules)
+
+
+def _churn_log_odds(margin: Float64, hazard: Mapping[str, Any]) -> Float64:
+    """Return the log odds of churn before calibration; exact where the probability is near 1."""
+    stays = -np.logaddexp(0.0, margin[:, None] + np.asarray(hazard["offsets"])).sum(axis=1)
+    odds: Float64 = stays - np.log(-np.expm1(stays))
+    return odds
 
 
 def _log_odds(probability: Float64) -> Float64:

@@ -191,8 +191,19 @@ def _unreached(error: elasticsearch.TransportError, what: str) -> ShopstreamErro
             "It may require TLS: use https:// in elasticsearch.url, and set elasticsearch.ca_certs to the authority.",
         )
     return ShopstreamError(
-        f"{what} does not answer: {message}.", "Start it (`shopstream up`) or correct the URL in the settings."
+        f"{_unreachable(what)} ({_reason(message)}).",
+        "Start it with `shopstream up`, or check `elasticsearch.url` in the settings.",
     )
+
+
+def _unreachable(what: str) -> str:
+    return f"Can't reach {what}" if what.startswith("Elasticsearch") else f"{what}: can't reach Elasticsearch"
+
+
+def _reason(message: str) -> str:
+    """Return the message of an error of the operating system in lower case, without its number."""
+    text = re.sub(r"^\[Errno -?\d+\] ", "", message)
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _root(error: BaseException) -> BaseException:

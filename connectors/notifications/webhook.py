@@ -46,6 +46,19 @@ class WebhookEndpoint:
     ca_certs: str | None = None
 
 
+def is_webhook_url(url: str) -> bool:
+    """Return whether a text is a complete http or https URL that can be requested."""
+    if any(one.isspace() or not one.isprintable() for one in url):
+        return False
+    try:
+        parts = urllib3.util.parse_url(url)
+        # as the connection does: empty and too long parts of a name fail only then
+        (parts.host or "").encode("idna")
+    except (exceptions.LocationParseError, UnicodeError):
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.host) and parts.port != 0
+
+
 def signing_key(secret: str, setting: str) -> bytes:
     """Return the key of a signing secret: `whsec_` and base64, as Standard Webhooks defines it.
 
@@ -111,6 +124,8 @@ class WebhookSender:
             response = self._pool.request(
                 "POST", self._endpoint.url, body=body, headers=headers, redirect=False, preload_content=False
             )
+        except exceptions.LocationValueError:
+            return Outcome("refused", "the address is not valid")
         except exceptions.HTTPError as error:
             return Outcome("retry", _reason(error))
         # one read, so that a short body leaves the connection usable; a slow or endless one is cut off
@@ -150,7 +165,6 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.ReadTimeoutError, f"no answer within {READ_TIMEOUT_S:.0f} s"),
     (exceptions.SSLError, "the TLS certificate or handshake failed"),
     (exceptions.ProtocolError, "the connection was closed before the answer"),
-    (exceptions.LocationValueError, "the address is not valid"),
 )
 
 

@@ -48,6 +48,9 @@ LEAVE_S: Final = 15
 JOIN_S: Final = 25.0
 """Longest wait for running attempts at the end; longer than the time-outs of one attempt."""
 
+NOT_AN_ALERT: Final = "the message is not an alert"
+"""Reason of a message that no target can get."""
+
 Compose = Callable[[Alert], Notification]
 
 
@@ -240,7 +243,8 @@ class Follower:
             return True
         alert = decode_alert(work.value)
         if alert is None:
-            self._note(courier, work, "the message is not an alert")
+            courier.counts.set_aside += 1
+            self._note(courier, work, NOT_AN_ALERT)
             return True
         if alert.churn_risk not in courier.target.risks:
             return True

@@ -15,6 +15,7 @@ from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.hold_out import NOBODY, HoldOut
 from features.labels import value_label
 from features.scores.alerts import Alert
+from features.scores.horizon import churn_label, horizon_words
 
 ALERT_TYPE: Final = "churn.risk_rose"
 HELD_OUT: Final = "None: the customer is in the hold-out group. Do not contact."
@@ -109,7 +110,7 @@ def alert_notification(
     after = value_label("churn_risk", alert.churn_risk)
     facts = {
         "Churn risk": f"{after} (before: {before})",
-        "Churn probability": f"{alert.churn_probability:.0%}",
+        churn_label(horizon_words([alert.bundle])): f"{alert.churn_probability:.0%}",
         "Why": "; ".join(reasons),
         "Recommended action": HELD_OUT if held_out else f"{action}: {text}" if text else action,
         "Segment": one_line(alert.segment),

@@ -44,27 +44,30 @@ class SetAside:
 
     Args:
         path: path of the file; it need not exist.
+
+    Attributes:
+        path: as given.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.Lock()
 
     def add(self, entry: SetAsideEntry) -> None:
         """Append an entry. It is on disk on return. Raises ShopstreamError."""
         try:
-            with self._lock, open_private_log(self._path) as file:
+            with self._lock, open_private_log(self.path) as file:
                 # a line break first ends a line that a crash cut short
                 file.write(b"\n" + msgspec.json.encode(entry) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise ShopstreamError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise ShopstreamError(f"{self.path} cannot be written: {error.strerror}.") from error
 
     def entries(self) -> list[SetAsideEntry]:
         """Return the entries, oldest first, each position once. A line cut short by a crash is left out."""
         try:
-            lines = self._path.read_bytes().splitlines()
+            lines = self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
         entries: dict[tuple[str, int, int], SetAsideEntry] = {}
@@ -81,4 +84,4 @@ class SetAside:
         with self._lock:
             left = [entry for entry in self.entries() if entry.position not in positions]
             content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in left)
-            write_whole(self._path, lambda path: path.write_bytes(content), mode=0o600)
+            write_whole(self.path, lambda path: path.write_bytes(content), mode=0o600)

@@ -7,13 +7,14 @@ from typing import Final
 from dashboards.boards.data import (
     ALERTS,
     AT_RISK,
-    CHURN_DAYS,
+    AVERAGE_CHURN_LABEL,
     CHURN_LABEL,
     CUSTOMERS,
     INACTIVE,
     REVENUE_YEAR,
     SEEN_DAYS,
     SEGMENT_DAYS,
+    WITHIN_HORIZON,
     country,
 )
 from dashboards.conditions import Exists, Is
@@ -22,7 +23,7 @@ from features.scores.score import RISKS
 
 _CUSTOMERS: Final = Measure("Customers", "count")
 _SCORED: Final = (Exists("churn_probability"),)
-_AVERAGE: Final = Measure(f"Average churn probability, {CHURN_DAYS} days", "avg", "churn_probability", unit="percent")
+_AVERAGE: Final = Measure(AVERAGE_CHURN_LABEL, "avg", "churn_probability", unit="percent")
 _AVERAGE_OF_SCORED: Final = Ratio(
     _AVERAGE.label,
     Measure("Sum", "sum", "churn_probability", unit="number"),
@@ -50,7 +51,7 @@ CHURN: Final = Dashboard(
     panels=(
         Panel(
             "churn-customers", "Customers at risk",
-            f"Visited in the last {SEEN_DAYS} days, with a high or critical risk of no order within {CHURN_DAYS} days.",
+            f"Visited in the last {SEEN_DAYS} days, with a high or critical risk of no order {WITHIN_HORIZON}.",
             CUSTOMERS, "metric", Position(0, 0, 16, 6), (Measure("Customers at risk", "count", where=AT_RISK),),
         ),
         Panel(
@@ -83,13 +84,13 @@ CHURN: Final = Dashboard(
         ),
         Panel(
             "churn-expected", "Expected churn",
-            f"Sum of the probabilities of no order within {CHURN_DAYS} days. Includes customers already inactive.",
+            f"Sum of the probabilities of no order {WITHIN_HORIZON}. Includes customers already inactive.",
             CUSTOMERS, "metric", Position(32, 6, 16, 6),
             (Measure("Expected churn", "sum", "churn_probability", unit="whole"),),
         ),
         Panel(
             "churn-segments", "Customers by segment and risk",
-            f"Risk of no order within {CHURN_DAYS} days, of all customers with a score.",
+            f"Risk of no order {WITHIN_HORIZON}, of all customers with a score.",
             CUSTOMERS, "bar_stacked", Position(0, 12, 24, 13),
             (_CUSTOMERS,),
             (
@@ -111,7 +112,7 @@ CHURN: Final = Dashboard(
         ),
         Panel(
             "churn-trend", "Average churn probability",
-            f"Probability of no order within {CHURN_DAYS} days, of customers with orders.",
+            f"Probability of no order {WITHIN_HORIZON}, of customers with orders.",
             SEGMENT_DAYS, "line", Position(0, 25, 24, 12),
             (_mean("Out of sample", in_training=False), _mean("Training period", in_training=True)),
             (Time("Day", "ts", "day"),),
@@ -120,7 +121,7 @@ CHURN: Final = Dashboard(
         ),
         Panel(
             "churn-segment-trend", "Expected churn by segment",
-            f"Sum of the probabilities of no order within {CHURN_DAYS} days.",
+            f"Sum of the probabilities of no order {WITHIN_HORIZON}.",
             SEGMENT_DAYS, "area", Position(24, 25, 24, 12),
             (Measure("Expected churn", "sum", "churn_sum", unit="whole"),),
             (Time("Day", "ts", "day"), Terms("Segment", "segment", 12, by="Expected churn", other=True)),
@@ -165,7 +166,7 @@ CHURN: Final = Dashboard(
         ),
         Panel(
             "churn-rfm-risk", "RFM grid: churn probability",
-            f"Average probability of no order within {CHURN_DAYS} days, of customers with a churn score.",
+            f"Average probability of no order {WITHIN_HORIZON}, of customers with a churn score.",
             CUSTOMERS, "heatmap", Position(24, 65, 24, 14), (_AVERAGE,), (_FREQUENCY, _RECENCY), where=_SCORED,
         ),
         Panel(

@@ -36,9 +36,12 @@ SOLD: Final[Where] = (Is("status", (STANDING,)),)
 RETURNED: Final[Where] = (Is("status", RETURNED_STATUSES),)
 ORDERED: Final[Where] = (Is("status", (STANDING, *RETURNED_STATUSES)),)
 """Orders and lines, whatever became of them. A void order is none, nor is a line that its order has no longer."""
-CHURN_DAYS: Final = 90
-"""Days of the default horizon of the churn model: a churn probability is that of no order within them."""
-CHURN_LABEL: Final = f"Churn probability, {CHURN_DAYS} days"
+WITHIN_HORIZON: Final = "within the horizon of the model"
+"""The time of a churn probability, which is that of no order. `horizons` replaces it by `within 90 days`."""
+CHURN_LABEL: Final = "Churn probability"
+AVERAGE_CHURN_LABEL: Final = "Average churn probability"
+CHURN_LABELS: Final = frozenset({CHURN_LABEL, AVERAGE_CHURN_LABEL})
+"""Labels to which `horizons` appends the horizon: `Churn probability, 90 days`."""
 SEEN_DAYS: Final = INACTIVE_AFTER_DAYS
 """Days since the last visit up to which a customer is active."""
 HIGH_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)

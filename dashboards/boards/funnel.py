@@ -93,11 +93,10 @@ FUNNEL: Final = Dashboard(
             (VISIT_COUNT, Measure("Visitors", "unique", "customer_id")),
             (
                 Steps(
-                    "Last step: suggestion",
-                    tuple(
-                        (f"{value_label('stage', stage)}: {INTERVENTIONS[stage]}", (Is("stage", (stage,)),))
-                        for stage in STAGES[:-1]
-                    ),
+                    "Last step reached",
+                    tuple((value_label("stage", stage), (Is("stage", (stage,)),)) for stage in STAGES[:-1]),
+                    tuple(INTERVENTIONS[stage] for stage in STAGES[:-1]),
+                    "Suggestion",
                 ),
             ),
             sort=("Visits", True),

@@ -7,7 +7,6 @@ from typing import Final
 from dashboards.boards.data import (
     ALERTS,
     AVERAGE_ORDER,
-    CHURN_DAYS,
     CHURN_LABEL,
     EVENTS,
     HIGH_RISK,
@@ -17,6 +16,7 @@ from dashboards.boards.data import (
     REVENUE_YEAR,
     SESSIONS,
     VISIT_COUNT,
+    WITHIN_HORIZON,
     country,
     reached,
 )
@@ -108,7 +108,7 @@ NOW: Final = Dashboard(
         ),
         Panel(
             "now-feed", "Latest churn alerts",
-            f"Customers who have just become likely not to order within {CHURN_DAYS} days.",
+            f"Customers who have just become likely not to order {WITHIN_HORIZON}.",
             ALERTS, "table", Position(0, 33, 48, 14),
             (
                 Measure("Time", "max", "ts", unit="time"),

@@ -44,6 +44,7 @@ PIPELINE_BOARD: Final = Dashboard(
             "pipeline-drift", "Feature drift (max PSI)",
             "Population stability index: below 0.1 is stable, above 0.25 has drifted.",
             PIPELINE, "metric", Position(36, 0, 12, 6), (Measure("PSI", "max", "psi", unit="number"),),
+            reference_lines=_DRIFT_LINES,
         ),
         Panel(
             "pipeline-rates", "Messages/s read", "Average per worker.",

@@ -94,7 +94,7 @@ PRODUCTS: Final = Dashboard(
             "products-categories", "Conversion by category", "Counts views, not visits: two views count twice.",
             EVENTS, "table", Position(0, 34, 24, 13),
             _CONVERSIONS, (Terms("Category", "category", 15, by=_VIEWS.label, other=True),),
-            where=(Exists("category"),),
+            where=(Is("event_type", ("product_view", "add_to_cart", "purchase")),),
         ),
         Panel(
             "products-category-revenue", "Revenue by category", _NET,

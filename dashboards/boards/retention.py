@@ -102,5 +102,10 @@ RETENTION: Final = Dashboard(
             where=_COMPLETE, window=Window(back_days=365), whole_shop=True,
             note="Net is new and reactivated customers, less lost ones.",
         ),
+        Panel(
+            "retention-sizes", "Customers by first-order month", "The customers whom both heat maps divide by.",
+            COHORTS, "bar_horizontal", Position(0, 49, 48, 14), (_SIZE,), (_COHORT,),
+            where=(*_SHOWN, Is("months_since", (0,))), note=_NOTE,
+        ),
     ),
 )  # fmt: skip

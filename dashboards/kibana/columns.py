@@ -73,8 +73,15 @@ def dimension_column(dimension: Dimension, data: Data, ranks: dict[str, str]) ->
                 params["ignoreTimeRange"] = True  # Lens would filter the field by the time range
             kind, operation, scale = "date", "date_histogram", "interval"
             return {**common, **_column_type(kind, operation, scale), "sourceField": field, "params": params}
-        case Steps(steps=steps):
-            filters = [{"input": {"query": kql(where), "language": "kuery"}, "label": label} for label, where in steps]
+        case Steps(steps=steps, notes=notes, note_label=note_label):
+            # a dimension of Lens is one column
+            texts = [f": {note}" for note in notes] or [""] * len(steps)
+            filters = [
+                {"input": {"query": kql(where), "language": "kuery"}, "label": f"{label}{text}"}
+                for (label, where), text in zip(steps, texts, strict=True)
+            ]
+            if notes:
+                common["label"] = f"{dimension.label}: {note_label.lower()}"
             return {**common, **_column_type("string", "filters", "ordinal"), "params": {"filters": filters}}
         case Terms(field=field, numeric=numeric):
             kind = "number" if numeric else "string"

@@ -7,10 +7,11 @@ import re
 from typing import Final
 
 from dashboards.kibana.formats import Json
-from dashboards.panels import GRID_COLUMNS, Dashboard, Panel
+from dashboards.panels import GRID_COLUMNS, Dashboard, Panel, time_position
 from dashboards.web.declaration import badges
 
 HELP_PANEL: Final = "help"
+INCOMPLETE: Final = "The first and the last interval may be incomplete."
 TITLE: Final = "About these figures"
 LINE_CHARS: Final = 180
 """Characters of a line of text on a panel of full width, about."""
@@ -26,9 +27,15 @@ def help_text(dashboard: Dashboard) -> str:
     return "\n\n".join([_plain(dashboard.summary), *(entry for entry in entries if entry)])
 
 
+def description(panel: Panel) -> str:
+    """Return the definition of a panel, with a remark on the intervals of its time axis, which Lens cannot mark."""
+    cut = time_position(panel) is not None and not panel.data.whole
+    return " ".join(part for part in (panel.definition, INCOMPLETE if cut else "") if part)
+
+
 def _entry(panel: Panel, dashboard: Dashboard) -> str:
     remarks = [f"{badge}." for badge in badges(panel, dashboard)]
-    text = " ".join(part for part in (panel.definition, panel.note, *remarks) if part)
+    text = " ".join(part for part in (description(panel), panel.note, *remarks) if part)
     return f"**{_plain(panel.title)}**: {_plain(text)}" if text else ""
 
 

@@ -27,6 +27,7 @@ from dashboards.kibana.columns import (
     static_column,
 )
 from dashboards.kibana.formats import Json
+from dashboards.kibana.help_panel import description
 from dashboards.panels import PALETTE, Chart, Data, Dimension, Figure, Layer, Measure, Panel, Terms, Time, Window, plain
 from dashboards.queries import nesting
 from dashboards.web.declaration import ORDERS_OF
@@ -94,7 +95,7 @@ def attributes(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
     layers = lens_layers(panel, money)
     return {
         "title": panel.title,
-        "description": panel.definition,
+        "description": description(panel),
         "visualizationType": _KINDS.get(panel.chart, "lnsXY"),
         "type": "lens",
         "references": [
@@ -145,7 +146,7 @@ def lens_panel(panel: Panel, data_view: DataViewId, money: MoneyFormat) -> Json:
     """Return the `embeddableConfig` of a dashboard panel. The title of a tile is the label of its figure."""
     config: Json = {
         "title": panel.title,
-        "description": panel.definition,
+        "description": description(panel),
         "enhancements": _drill_downs(panel),
         "hidePanelTitles": panel.chart == "metric",
         "attributes": attributes(panel, data_view, money),

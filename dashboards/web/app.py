@@ -13,6 +13,7 @@ POST /api/contact, /api/views and /api/views/delete write the state of a custome
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from dashboards.boards.data import CUSTOMERS
+from dashboards.horizons import Horizons, bundle_searches, read_horizons, with_horizons
 from dashboards.panels import Dashboard, Panel, Span
 from dashboards.web import boards as board_routes
 from dashboards.web import customers as customer_routes
@@ -40,6 +43,7 @@ from dashboards.web import work_list as work_list_routes
 from dashboards.web import workspace as workspace_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
+from dashboards.web.compact import compact
 from dashboards.web.csv import csv_text
 from dashboards.web.declaration import declaration
 from dashboards.web.parameters import parse_query, single_value
@@ -64,6 +68,12 @@ HEADERS: Final = {
 }
 """Headers of every response: no content from other origins, no inline script, no frame around the page."""
 
+OWN_PARAMETERS: Final = frozenset({"view", "refresh", "table", "order", "hide"})
+"""Parameters of the page itself, as in static/address.js; requests of figures do not have them."""
+
+PLAIN_QUERY: Final = re.compile(r"[A-Za-z0-9_.=&-]{0,500}")
+"""Queries without characters that browsers and servers write in different ways."""
+
 CALENDAR_LIFETIME_S: Final = 30.0
 """Longest time until the page follows trends that were computed by another calendar."""
 
@@ -72,6 +82,9 @@ CLIENT_CLOSED: Final = 499
 
 PERMISSIONS_LIFETIME_S: Final = 10.0
 """Longest time until the page notices that it may write, or may no longer."""
+
+HORIZONS_LIFETIME_S: Final = 10.0
+"""Longest time until the page names the horizon of a new bundle."""
 
 T = TypeVar("T")
 Parameters = Mapping[str, Sequence[str]]
@@ -99,6 +112,7 @@ class Source:
         limits: bounds of the requests that are computed at the same time.
         hold_out: customers whom nobody contacts.
         effect: function that returns a sentence about the measured effect of contacts; empty without one.
+        has_other_runs: function that returns whether there are other runs, so that the page names its own.
     """
 
     dashboards: Sequence[Dashboard]
@@ -114,6 +128,7 @@ class Source:
     limits: Limits = DEFAULT_LIMITS
     hold_out: HoldOut = NOBODY
     effect: Callable[[], str] = lambda: ""
+    has_other_runs: Callable[[], bool] = lambda: False
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
@@ -151,7 +166,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
     }
     return Starlette(
         routes=[
-            Route("/", _page),
+            Route("/", _page(source.dashboards)),
             *(Route(path, _as_json(path, handler, queue)) for path, handler in json_routes.items()),
             *(Route(path, _as_csv(path, handler, queue)) for path, handler in csv_routes.items()),
             *(Route(path, _accepting(*accepted, queue), methods=["POST"]) for path, accepted in post_routes.items()),
@@ -171,34 +186,38 @@ class _Handlers:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._boards = {board.id: board for board in source.dashboards}
-        self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
+        self._horizons = RecentCache(source.timer, HORIZONS_LIFETIME_S)
         self._calendars = RecentCache(source.timer, CALENDAR_LIFETIME_S)
         self._permissions = RecentCache(source.timer, PERMISSIONS_LIFETIME_S)
 
     def declaration(self, parameters: Parameters, search: Searches) -> Json:  # noqa: ARG002 - as every handler
-        calendar = self._calendar()
+        calendar, horizons = self._calendar(), self._known_horizons(search)
+        boards = [with_horizons(board, horizons) for board in self._source.dashboards]
         return {
-            **declaration(self._source.dashboards, self._source.run, self._source.money),
-            **customer_routes.declaration(),
+            **declaration(boards, self._source.run, self._source.money),
+            **customer_routes.declaration(horizons.of(CUSTOMERS.index)),
+            "horizons": dict(horizons.days),
             "actions": dict(self._source.actions),
             "read_only": self._read_only(),
             "writable": not self._read_only(),
+            "several": self._calendars.get("runs", self._source.has_other_runs),
             "calendar": {"time_zone": calendar.time_zone, "week_start": calendar.week_start},
         }
 
     def board(self, parameters: Parameters, search: Searches) -> Json:
-        board = self._board(parameters)
+        board = self._board(parameters, search)
         query = parse_query(board, _without(parameters, "id"))
         calendar, money = self._calendar(), self._source.money
         data = board_routes.board_data(board, query, search, self._source.now_ms(), calendar, money)
-        return data | {"notes": workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))}
+        notes = workspace_routes.notes_between(search, Span(data["from_ms"], data["to_ms"]))
+        return compact(data) | {"notes": notes, "horizons": dict(self._known_horizons(search).days)}
 
     def choices(self, parameters: Parameters, search: Searches) -> Json:
-        return board_routes.choices(self._board(parameters), search)
+        return board_routes.choices(self._board(parameters, search), search)
 
     def customers(self, parameters: Parameters, search: Searches) -> Json:
-        return customer_routes.customers(parameters, search, self._source.money)
+        listed = customer_routes.customers(parameters, search, self._source.money)
+        return listed | {"horizons": dict(self._known_horizons(search).days)}
 
     def customer(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
@@ -209,8 +228,9 @@ class _Handlers:
 
     def work_list(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
+        horizon = self._known_horizons(search).of(CUSTOMERS.index)
         return work_list_routes.work_list_data(
-            parameters, search, source.now_ms(), source.money, source.actions, source.hold_out, source.effect()
+            parameters, search, source.now_ms(), source.money, source.actions, horizon, source.hold_out, source.effect()
         )
 
     def work_list_csv(self, parameters: Parameters, search: Searches) -> Csv:
@@ -234,10 +254,11 @@ class _Handlers:
         return workspace_routes.delete_view(request, self._writer(), self._source.search)
 
     def groups(self, parameters: Parameters, search: Searches) -> Json:
-        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money)
+        horizon = self._known_horizons(search).of(CUSTOMERS.index)
+        return segment_routes.groups(parameters, search, self._source.table_folder, self._source.money, horizon)
 
     def panel_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        board, panel = self._panel(single_value(parameters, "id"))
+        board, panel = self._panel(single_value(parameters, "id"), search)
         query = parse_query(board, _without(parameters, "id"))
         calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         single = _single_panel(board, panel)
@@ -247,7 +268,7 @@ class _Handlers:
         return panel.id, csv_text(*board_routes.csv_columns(panel, data, query), money, calendar.time_zone)
 
     def board_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        board = self._board(parameters)
+        board = self._board(parameters, search)
         query = parse_query(board, _without(parameters, "id"))
         calendar, money, now_ms = self._calendar(), self._source.money, self._source.now_ms()
         panels = board_routes.board_data(board, query, search, now_ms, calendar, money)["panels"]
@@ -261,12 +282,12 @@ class _Handlers:
         return board.id, "\r\n".join(sections)
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
-        data, hold_out = self.customers(parameters, search), self._source.hold_out
-        if hold_out.share <= 0:
-            return "customers", customer_routes.customers_csv(data, self._source.money)
-        # the file is an audience for contacts, and its name states who is missing
-        reached = customer_routes.without_hold_out(data, hold_out)
-        return "customers-without-hold-out", customer_routes.customers_csv(reached, self._source.money)
+        listed, horizon = self.customers(parameters, search), self._known_horizons(search).of(CUSTOMERS.index)
+        hold_out, name = self._source.hold_out, "customers"
+        if hold_out.share > 0:
+            # the file is an audience for contacts, and its name states who is missing
+            listed, name = customer_routes.without_hold_out(listed, hold_out), "customers-without-hold-out"
+        return name, customer_routes.customers_csv(listed, self._source.money, horizon)
 
     def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)
@@ -287,16 +308,27 @@ class _Handlers:
         calendar: Calendar = self._calendars.get("calendar", self._source.calendar)
         return calendar
 
-    def _board(self, parameters: Parameters) -> Dashboard:
-        name = single_value(parameters, "id")
-        if name not in self._boards:
-            raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(self._boards)}.")
-        return self._boards[name]
+    def _known_horizons(self, search: Searches) -> Horizons:
+        """Return the horizons of the scores that are indexed."""
+        horizons: Horizons = self._horizons.get(
+            "horizons", lambda: read_horizons(board_routes.complete(search.many(bundle_searches())))
+        )
+        return horizons
 
-    def _panel(self, name: str) -> tuple[Dashboard, Panel]:
-        if name not in self._panels:
-            raise UsageError(f"There is no panel {name[:100]!r}.", "Use the link of a panel.")
-        return self._panels[name]
+    def _board(self, parameters: Parameters, search: Searches) -> Dashboard:
+        boards = {board.id: board for board in self._source.dashboards}
+        # the page asks for its first dashboard before it knows the name
+        name = single_value(parameters, "id") or next(iter(boards))
+        if name not in boards:
+            raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(boards)}.")
+        return with_horizons(boards[name], self._known_horizons(search))
+
+    def _panel(self, name: str, search: Searches) -> tuple[Dashboard, Panel]:
+        for board in self._source.dashboards:
+            if any(panel.id == name for panel in board.panels):
+                named = with_horizons(board, self._known_horizons(search))
+                return named, next(panel for panel in named.panels if panel.id == name)
+        raise UsageError(f"There is no panel {name[:100]!r}.", "Use the link of a panel.")
 
 
 def _single_panel(board: Dashboard, panel: Panel) -> Dashboard:
@@ -364,8 +396,22 @@ def _accepting(kind: type[msgspec.Struct], handler: Callable[[Any], Json], queue
     return respond
 
 
-async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette calls it
-    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+def _page(dashboards: Sequence[Dashboard]) -> Respond:
+    """Return the route of the page. Its response lets a browser load the first figures before the scripts run."""
+    names = {"", *(dashboard.id for dashboard in dashboards)}
+
+    async def respond(request: Request) -> Response:
+        shown = request.query_params
+        address = "&".join(f"{name}={value}" for name, value in shown.multi_items() if name not in OWN_PARAMETERS)
+        view = shown.get("view", "")
+        headers = {"Cache-Control": "no-cache"}
+        if view in names and "id" not in shown and PLAIN_QUERY.fullmatch(address):
+            # exactly the address that the script requests
+            query = f"{address}&id={view}".removeprefix("&")
+            headers["Link"] = f"<api/board?{query}>; rel=preload; as=fetch; crossorigin"
+        return FileResponse(STATIC / "index.html", headers=headers)
+
+    return respond
 
 
 async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it

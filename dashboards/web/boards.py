@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
-from dashboards.checks import end_searches, newest_of, newest_search, stream_end
+from dashboards.checks import end_searches, first_searches, newest_of, newest_search, stream_end, stream_start
 from dashboards.comparisons import aligned, comparison_query, is_compared, needs_values
 from dashboards.panels import Control, Dashboard, Figure, Panel, Span, Time, as_of_panel, layer_panel
 from dashboards.queries import (
     Row,
     bucket_end,
+    check_complete,
     has_spark,
     interval,
     is_approximate,
@@ -23,7 +24,7 @@ from dashboards.queries import (
     sparks,
 )
 from dashboards.web.declaration import unit_of
-from dashboards.web.parameters import COMPARISONS, VALUES_MAX, Query
+from dashboards.web.parameters import ALL_TIME, COMPARISONS, VALUES_MAX, Query
 from features.calendar import UTC_CALENDAR, Calendar, Unit
 from features.errors import ShopstreamError
 from features.schema import SECOND_MS
@@ -78,6 +79,8 @@ def board_data(
         ShopstreamError: Elasticsearch does not answer.
     """
     stream_end_ms, wall_newest_ms = _ends(dashboard, search)
+    if requested.period == ALL_TIME:
+        requested = replace(requested, first_ms=stream_start(complete(search.many(first_searches()))))
     request = _Request(requested, stream_end_ms, now_ms, calendar, money)
     parts = [part for panel in dashboard.panels for part in request.parts(panel)]
     first = search.many([(part.panel.data.index, request.body(part)) for part in parts])
@@ -216,8 +219,14 @@ class _Request:
         response = responses[panel.id, "compare"]
         if isinstance(response, ShopstreamError):
             raise response
-        compared = aligned(panel, main, response)
-        return {"compare": {"rows": _listed(panel, compared.rows, self.money), "own_keys": dict(compared.own_keys)}}
+        span = self.span(panel)
+        other = self.requested.compared_span(span, self.calendar)
+        assert other is not None
+        # days that are compared with may not be over either
+        known = Span(other.from_ms, min(other.to_ms, self.end(panel)))
+        compared = aligned(panel, main, response, span, known, self.calendar)
+        figures = _listed(panel, compared.rows, self.money)
+        return {"compare": {"rows": figures, "own_keys": dict(compared.own_keys), "partial": compared.partial}}
 
     def _layer(self, panel: Panel, responses: Responses) -> Json:
         layer, as_of = layer_panel(panel), as_of_panel(panel)
@@ -304,14 +313,13 @@ def complete(responses: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[M
     """Return the responses if all of them are present and complete.
 
     Raises:
-        ShopstreamError: a response is missing or partial.
+        ShopstreamError: a response is missing or incomplete.
     """
     completed = []
     for response in responses:
         if isinstance(response, ShopstreamError):
             raise response
-        if response.get("timed_out") or response.get("_shards", {}).get("failed"):
-            raise ShopstreamError("Elasticsearch returned a partial response.", "It is overloaded: try again.")
+        check_complete(response)
         completed.append(response)
     return completed
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from connectors.formats.money_format import MoneyFormat
+from dashboards.boards.data import CHURN_LABEL
 from dashboards.checks import end_searches, stream_end
 from dashboards.conditions import any_of
 from dashboards.customer_summary import customer_summary
@@ -20,14 +21,17 @@ from dashboards.reasons import reasons
 from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import filters_of, number_of, single_value
+from dashboards.web.work_list import inactive_clauses
 from features.calendar import Calendar
 from features.definitions import FEATURES, MONEY_FIELDS, Feature
 from features.errors import UsageError
 from features.hold_out import HoldOut
 from features.labels import FEATURE_LABELS, labels_of_values
+from features.plain_definitions import PLAIN_DEFINITIONS
 from features.schema import CONTACT_FIELDS, DAY_MS, VOID_STATUS, record_fields
 from features.schema import Customer as Profile
-from features.scores.score import SCORE_FIELDS, SCORES
+from features.scores.horizon import churn_label, horizon_words
+from features.scores.score import SCORE_FIELDS
 
 PAGE: Final = 50
 PAGE_MAX: Final = 500
@@ -50,35 +54,42 @@ class Column:
     Attributes:
         field: field of the customer's document.
         label: label of the column.
-        unit: unit that defines the format; `text` is unformatted.
-        help: definition of the column.
+        unit: unit that defines the format; `text` is unformatted, `ago` is a number of days.
+        time: field with the time that a number of days is counted from.
     """
 
     field: str
     label: str
     unit: Unit | str = "text"
-    help: str = ""
+    time: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Label on the page, where `136 days ago` replaces a number of days."""
+        return FEATURE_LABELS[self.time] if self.time else self.label
+
+    @property
+    def help(self) -> str:
+        """Definition of the column in plain words; empty for the profile."""
+        return PLAIN_DEFINITIONS.get(self.field, "")
 
 
-_HELP: Final = {feature.name: feature.help for feature in FEATURES} | {score.name: score.help for score in SCORES}
-
-
-def _feature_column(name: str, unit: Unit) -> Column:
-    return Column(name, FEATURE_LABELS[name], unit, _HELP[name])
+def _feature_column(name: str, unit: Unit | str, time: str = "") -> Column:
+    return Column(name, FEATURE_LABELS[name], unit, time)
 
 
 COLUMNS: Final = (
     Column("customer_id", "Customer"),
     Column("segment", "Segment"),
     Column("churn_risk", "Risk"),
-    Column("churn_probability", "Churn probability (90 days)", "percent", _HELP["churn_probability"]),
-    Column("churn_reasons", "Why", help=_HELP["churn_reasons"]),
+    Column("churn_probability", CHURN_LABEL, "percent"),
+    Column("churn_reasons", "Why"),
     Column("recommended_action", "Recommended action"),
     _feature_column("revenue_365d", "money"),
-    _feature_column("recency_days", "days"),
-    _feature_column("days_since_visit", "days"),
+    _feature_column("recency_days", "ago", "last_order_ts"),
+    _feature_column("days_since_visit", "ago", "last_seen_ts"),
     _feature_column("orders_365d", "count"),
-    Column("purchase_probability_30d", "P(order in 30 days)", "percent", _HELP["purchase_probability_30d"]),
+    Column("purchase_probability_30d", "P(order in 30 days)", "percent"),
     Column("country", "Country"),
 )
 """Columns of the list: why and what to do come before the figures."""
@@ -91,6 +102,7 @@ FILTERS: Final = (
     Column("acquisition_channel", "Channel"),
     Column("top_category_90d", "Category"),
 )
+_AGES: Final = tuple(column for column in COLUMNS if column.time)
 _UNSORTED: Final = frozenset({"churn_reasons"})
 SHOWN: Final = (
     *(field.name for field in record_fields(Profile) if field.name not in CONTACT_FIELDS),
@@ -102,19 +114,25 @@ SHOWN: Final = (
 """Fields of a customer's document in the customer's history."""
 
 
-def declaration() -> Json:
-    """Return the columns and filters of the list for the page."""
+def declaration(horizon: str = "") -> Json:
+    """Return the columns and filters of the list for the page; `horizon` is that of the scores, in words."""
+    labels = zip(COLUMNS, _labels(horizon, [column.heading for column in COLUMNS]), strict=True)
     return {
         "customers": {
             "columns": [
-                {"field": c.field, "label": c.label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
-                for c in COLUMNS
+                {"field": c.field, "label": label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
+                for c, label in labels
             ],
             "filters": [{"field": c.field, "label": c.label} for c in FILTERS],
             "page": PAGE,
         },
         "labels": labels_of_values(),
     }
+
+
+def _labels(horizon: str, labels: Sequence[str]) -> list[str]:
+    pairs = zip(COLUMNS, labels, strict=True)
+    return [churn_label(horizon) if column.field == "churn_probability" else label for column, label in pairs]
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -124,8 +142,8 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     """Return a page of the customers that match the filters.
 
     Args:
-        parameters: filters by field; `find`, the beginning of an id; `sort`, a column, descending, or ascending with
-            `rising=1`; `first` and `size`, the range of rows.
+        parameters: filters by field. `find`: the beginning of an id. `inactive=1`: those at risk who are already
+            inactive. `sort`: a column, descending, or ascending with `rising=1`. `first` and `size`: the range of rows.
         search: function that queries Elasticsearch.
         money: format of amounts.
 
@@ -133,7 +151,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
         UsageError: a parameter is out of bounds.
         ShopstreamError: Elasticsearch does not answer.
     """
-    own_names = ("find", "sort", "rising", "first", "size")
+    own_names = ("find", "sort", "rising", "first", "size", "inactive")
     rest = {name: values for name, values in parameters.items() if name not in own_names}
     filters = filters_of(rest, [column.field for column in FILTERS])
     body = _list_body(parameters, any_of(filters))
@@ -148,7 +166,9 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches, money: 
     return {
         "total": int(hits.get("total", {}).get("value", 0)),
         "first": body["from"],
+        "first_max": FIRST_MAX,
         "rows": [[_value(hit["_source"].get(c.field), c.unit, money) for c in COLUMNS] for hit in hits.get("hits", ())],
+        "times": {c.field: [hit["_source"].get(c.time) for hit in hits.get("hits", ())] for c in _AGES},
         "choices": {c.field: [b["key"] for b in buckets.get(c.field, {}).get("buckets", ())] for c in FILTERS},
     }
 
@@ -162,6 +182,8 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     if sort not in {column.field for column in COLUMNS} - _UNSORTED:
         raise UsageError(f"Customers cannot be sorted by {sort[:100]!r}.", "Click a column header.")
     direction = "asc" if single_value(parameters, "rising") else "desc"
+    if single_value(parameters, "inactive"):
+        clauses = [*clauses, *inactive_clauses()]
     if find := single_value(parameters, "find"):
         clauses = [*clauses, {"prefix": {"customer_id": {"value": find}}}]
     return {
@@ -169,7 +191,7 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
         "from": number_of(parameters, "first", 0, FIRST_MAX),
         "timeout": TIMEOUT,
         "track_total_hits": True,
-        "_source": [column.field for column in COLUMNS],
+        "_source": [*(column.field for column in COLUMNS), *(column.time for column in _AGES)],
         "query": {"bool": {"filter": clauses}},
         "sort": [{sort: {"order": direction, "missing": "_last"}}, {"customer_id": "asc"}],
     }
@@ -181,9 +203,10 @@ def without_hold_out(data: Json, hold_out: HoldOut) -> Json:
     return data | {"rows": [row for row in data["rows"] if not hold_out.contains(row[position])]}
 
 
-def customers_csv(data: Json, money: MoneyFormat) -> str:
-    """Return the list as CSV."""
-    return csv_text([column.label for column in COLUMNS], data["rows"], [column.unit for column in COLUMNS], money)
+def customers_csv(data: Json, money: MoneyFormat, horizon: str = "") -> str:
+    """Return the list as CSV; `horizon` is that of the scores, in words."""
+    labels = _labels(horizon, [column.label for column in COLUMNS])
+    return csv_text(labels, data["rows"], [column.unit for column in COLUMNS], money)
 
 
 # --- one customer -----------------------------------------------------------------------------------------------------
@@ -251,6 +274,10 @@ def history(
         "orders": _sources(orders),
         "orders_total": _total(orders),
         "alerts": _sources(alerts)[::-1],
+        "horizons": {
+            "row": horizon_words([row.get("bundle")]),
+            "alerts": horizon_words(one.get("bundle") for one in _sources(alerts)),
+        },
         "since_ms": since_ms,
         "days": {name: [day for day, _ in figures if day >= since_ms] for name, figures in days.items()},
         "weeks": weeks | {"revenue": [[start, money.number(amount)] for start, amount in weeks["revenue"]]},
@@ -266,7 +293,7 @@ def _next_order(row: Json) -> int | None:
 def _inputs(row: Json, money: MoneyFormat) -> list[list[Any]]:
     """Return label, value, unit and definition of every known feature."""
     return [
-        [FEATURE_LABELS[one.name], _value(row[one.name], unit, money), unit, one.help]
+        [FEATURE_LABELS[one.name], _value(row[one.name], unit, money), unit, PLAIN_DEFINITIONS[one.name]]
         for one in FEATURES
         if row.get(one.name) is not None
         for unit in [_unit(one)]

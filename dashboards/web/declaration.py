@@ -121,7 +121,15 @@ def _dimension(dimension: Dimension, offered: Sequence[str]) -> Json:
         "filter": field if isinstance(dimension, Terms) and field in offered else "",
         "order": ORDERS_OF.get(field, ()),
         "colours": COLOURS_OF.get(field),
+        "notes": _notes(dimension),
     }
+
+
+def _notes(dimension: Dimension) -> Json | None:
+    if not isinstance(dimension, Steps) or not dimension.notes:
+        return None
+    names = (name for name, _ in dimension.steps)
+    return {"label": dimension.note_label, "texts": dict(zip(names, dimension.notes, strict=True))}
 
 
 def _figure(figure: Figure) -> Json:

@@ -34,6 +34,9 @@ PERIODS: Final[Mapping[str, tuple[Unit, int]]] = MappingProxyType(
 )  # fmt: skip
 """Name of a period of the calendar -> its unit, and the number of units after the one of the newest document."""
 
+ALL_TIME: Final = "all"
+"""Name of the period from the first to the newest document."""
+
 COMPARISONS: Final[Mapping[str, str]] = MappingProxyType(
     {"previous": "previous period", "year": "year before", "custom": "compared days"}
 )
@@ -52,11 +55,12 @@ class Query:
     Attributes:
         length_ms: length of a time range that ends at the newest document.
         days: numbers of local days, used instead of `length_ms` if given.
-        period: name of a period, used instead of `length_ms` if given: a key of `PERIODS`.
+        period: name of a period, used instead of `length_ms` if given: a key of `PERIODS`, or `ALL_TIME`.
         filters: filters that the dashboard offers.
         compare: kind of the comparison: a key of `COMPARISONS`; None: no comparison.
         compare_days: numbers of local days to compare with, of the kind `custom`.
         ignored: names of parameters that the dashboard does not have.
+        first_ms: time of the first document, epoch ms, where `ALL_TIME` begins.
     """
 
     length_ms: int
@@ -66,6 +70,7 @@ class Query:
     compare: str | None = None
     compare_days: range | None = None
     ignored: tuple[str, ...] = ()
+    first_ms: int | None = None
 
     def span_to(self, end_ms: int, calendar: Calendar) -> Span:
         """Return the time range if the newest document is just before `end_ms`, epoch ms."""
@@ -73,6 +78,9 @@ class Query:
             start, end = calendar.day_start_ms(self.days.start), calendar.day_start_ms(self.days.stop)
             # days that are not over end with the data, so that a comparison has the same part of its days
             return Span(start, min(end, max(end_ms, start + 1)))
+        if self.period == ALL_TIME:
+            first_ms = end_ms - self.length_ms if self.first_ms is None else self.first_ms
+            return Span(min(first_ms, end_ms - 1), end_ms)
         if self.period is not None:
             unit, later = PERIODS[self.period]
             start, end = (calendar.unit_start_ms(unit, max(end_ms - 1, 0), later + one) for one in (0, 1))
@@ -90,13 +98,16 @@ class Query:
                 days = self.compare_days
                 return Span(calendar.day_start_ms(days.start), calendar.day_start_ms(days.stop))
             case "year":
-                return year_before(span, calendar)
+                unit = None if self.period in (None, ALL_TIME) or self.days is not None else PERIODS[self.period][0]
+                return year_before(span, calendar, unit)
             case _:
                 return self._previous(span, calendar)
 
     def _previous(self, span: Span, calendar: Calendar) -> Span:
         if self.days is not None:
             return dates_before(span, len(self.days), calendar)
+        if self.period == ALL_TIME:
+            return length_before(span)
         if self.period is not None:
             return unit_before(span, PERIODS[self.period][0], calendar)
         if self.length_ms % DAY_MS == 0:
@@ -161,7 +172,10 @@ def single_value(parameters: Mapping[str, Sequence[str]], name: str) -> str:
 def number_of(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int) -> int:
     """Return a whole number from 0 to `most`. Raises UsageError for anything else."""
     text = single_value(parameters, name) or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
+    is_number = re.fullmatch(r"[0-9]{1,9}", text) is not None
+    if is_number and name == "first" and int(text) > most:
+        raise UsageError(f"Only the first {most:,} rows can be paged.", "Narrow the list with filters.")
+    if not is_number or int(text) > most:
         raise UsageError(f"{name} must be a number from 0 to {most}.", _AGAIN)
     return int(text)
 
@@ -190,8 +204,9 @@ def _days(first: str, last: str) -> range | None:
 
 
 def _period(name: str) -> str | None:
-    if name and name not in PERIODS:
-        raise UsageError(f"There is no period {name[:50]!r}.", f"Choose from {', '.join(PERIODS)}.")
+    known = (*PERIODS, ALL_TIME)
+    if name and name not in known:
+        raise UsageError(f"There is no period {name[:50]!r}.", f"Choose from {', '.join(known)}.")
     return name or None
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from polars import col
 
 from connectors.formats.money_format import MoneyFormat
+from dashboards.boards.data import CHURN_LABEL
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
 from dashboards.web.boards import Json, Searches, complete
@@ -22,6 +23,7 @@ from dashboards.web.parameters import single_value
 from features.errors import ShopstreamError, UsageError
 from features.labels import column_label
 from features.schema import CONTACT_FIELDS, NOT_KNOWN
+from features.scores.horizon import churn_label
 
 CUSTOMER_TABLE: Final = "customer_segments.parquet"
 GROUPS_MAX: Final = 30
@@ -56,7 +58,7 @@ FIGURES: Final = (
     Figure("cart_abandon_rate_30d", "Cart abandonment (30 d)", "percent"),
     Figure("mobile_share_30d", "Mobile share (30 d)", "percent"),
     Figure("returns_365d", "Cancelled & refunded orders (12 mo)", "number"),
-    Figure("churn_probability", "Churn probability (90 days)", "percent"),
+    Figure("churn_probability", CHURN_LABEL, "percent"),
     Figure("purchase_probability_30d", "P(order in 30 days)", "percent"),
     Figure("expected_revenue_90d", "Expected revenue (90 days)", "money"),
 )
@@ -73,7 +75,9 @@ BY_INDEX: Final = {
 _SUMMED: Final = "revenue_365d"
 
 
-def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Path, money: MoneyFormat) -> Json:
+def groups(
+    parameters: Mapping[str, Sequence[str]], search: Searches, folder: Path, money: MoneyFormat, horizon: str = ""
+) -> Json:
     """Return groups of customers with their figures.
 
     Args:
@@ -81,6 +85,7 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Pa
         search: function that queries Elasticsearch.
         folder: folder of the customer table.
         money: format of amounts.
+        horizon: horizon of the scores of the index, in words. That of the table is not known.
 
     Returns:
         `groups`, the largest first, and `complete`: name, customers, revenue, `means` in the order of `figures`, and
@@ -106,7 +111,14 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Pa
         "sources": ["table", "index"] if exists else ["index"],
         "by": by,
         "figure": figure,
-        "figures": [{"column": one.column, "label": one.label, "unit": one.unit} for one in FIGURES],
+        "figures": [
+            {
+                "column": one.column,
+                "label": churn_label(horizon) if one.label == CHURN_LABEL and source == "index" else one.label,
+                "unit": one.unit,
+            }
+            for one in FIGURES
+        ],
         "percents": list(PERCENTS),
         **data,
         "groups": [_rounded(group, figure, money) for group in data["groups"]],
@@ -127,7 +139,7 @@ def _rounded(group: Json, figure: str, money: MoneyFormat) -> Json:
 
 def groups_csv(data: Json, money: MoneyFormat) -> str:
     """Return the groups as CSV."""
-    labels = ["Group", "Customers", "Share", "Total revenue (12 mo)", *(group.label for group in FIGURES)]
+    labels = ["Group", "Customers", "Share", "Total revenue (12 mo)", *(one["label"] for one in data["figures"])]
     customers = data["whole"]["customers"] or 1
     rows = [
         [group["name"], group["customers"], group["customers"] / customers, group["revenue"], *group["means"]]

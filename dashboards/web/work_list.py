@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from connectors.elasticsearch.client import document_id
 from connectors.elasticsearch.workspace import version_of
 from connectors.formats.money_format import MoneyFormat
-from dashboards.boards.data import AT_RISK, HIGH_RISK, SEEN
+from dashboards.boards.data import AT_RISK, INACTIVE
 from dashboards.conditions import Exists, dsl
 from dashboards.queries import TIMEOUT
 from dashboards.reasons import counted, reasons
@@ -26,6 +26,8 @@ from dashboards.web.csv import csv_text
 from dashboards.web.parameters import number_of
 from features.definitions import FEATURES
 from features.hold_out import NOBODY, HoldOut
+from features.scores.horizon import churn_label
+from features.scores.score import BUNDLE_FIELD
 from features.workspace import CONTACTS, INACTIVE_AFTER_DAYS
 
 Basis = Literal["expected", "history"]
@@ -37,6 +39,8 @@ ROWS_MAX: Final = 500
 FIRST_MAX: Final = 2_000
 BATCH: Final = 200
 """Customers of one search."""
+STATES_BATCH: Final = 1_000
+"""States of customers of one search."""
 SET_ASIDE_MAX: Final = 100
 """Most customers that are listed as done or snoozed: the newest."""
 _WORTH: Final[Mapping[Basis, tuple[str, float]]] = {
@@ -46,7 +50,7 @@ _WORTH: Final[Mapping[Basis, tuple[str, float]]] = {
 """Basis -> field, and its factor to 90 days."""
 _FIELDS: Final = (
     "customer_id", "as_of", *(feature.name for feature in FEATURES), "segment", "churn_probability", "churn_risk",
-    "churn_reasons", "expected_revenue_90d", "recommended_action", "marketing_opt_in",
+    "churn_reasons", "expected_revenue_90d", "recommended_action", "marketing_opt_in", BUNDLE_FIELD.name,
 )  # fmt: skip
 
 _SCORED: Final = Exists("churn_probability")
@@ -84,7 +88,7 @@ class WorkList:
 
     Attributes:
         rows: requested customers, those of the most savable revenue first.
-        total: customers at risk, including those that are done, snoozed or in the hold-out group.
+        total: customers at risk, without those that are done or snoozed; the hold-out group counts.
         inactive: customers at risk without a visit within 60 days; they are not part of the list.
         history: customers of `total` whose worth is that of the past, since they have no expected revenue.
     """
@@ -128,8 +132,13 @@ def work_list_body(basis: Basis, size: int = BATCH, after: Sequence[Any] = ()) -
 
 def inactive_body() -> Json:
     """Return the search that counts the customers at risk who are already inactive."""
-    query = {"bool": {"filter": dsl((*HIGH_RISK, _SCORED), NO_ANCHOR), "must_not": dsl((SEEN,), NO_ANCHOR)}}
+    query = {"bool": {"filter": inactive_clauses()}}
     return {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "query": query}
+
+
+def inactive_clauses() -> list[Json]:
+    """Return the clauses of a `bool.filter` for the customers at risk who are already inactive."""
+    return dsl((*INACTIVE, _SCORED), NO_ANCHOR)
 
 
 def _states_body(customer_ids: Sequence[str]) -> Json:
@@ -181,6 +190,8 @@ def work_list(search: Searches, now_ms: int, first: int = 0, size: int = ROWS, h
             if len(best) == first + size and (not best or max(batch[-1].worth, 0.0) < best[-1].savable):
                 break
     (inactive,) = complete(search.many([("customers", inactive_body())]))
+    for basis, hidden in _hidden_totals(search, now_ms).items():
+        totals[basis] -= hidden
     return WorkList(best[first:], sum(totals.values()), _total(inactive), totals["history"])
 
 
@@ -199,6 +210,35 @@ def _batches(search: Searches, basis: Basis) -> Iterator[tuple[list[Candidate], 
         if len(hits) < BATCH:
             return
         after = hits[-1]["sort"]
+
+
+def _hidden_totals(search: Searches, now_ms: int) -> dict[Basis, int]:
+    """Return the numbers of the customers at risk who are done or snoozed, by the basis of their worth."""
+    totals: dict[Basis, int] = dict.fromkeys(_WORTH, 0)
+    after: Sequence[Any] = ()
+    while True:
+        body: Json = {
+            "size": STATES_BATCH,
+            "timeout": TIMEOUT,
+            "query": {"bool": {"filter": [{"range": {"until_ts": {"gt": now_ms}}}]}},
+            "sort": [{"customer_id": "asc"}],
+        }
+        (response,) = complete(search.many([(CONTACTS, body | ({"search_after": list(after)} if after else {}))]))
+        hits = response.get("hits", {}).get("hits", ())
+        if ids := sorted(hidden_customers(search, [hit["_source"] for hit in hits], now_ms)):
+            bodies = [("customers", _among(work_list_body(basis, 0), ids)) for basis in _WORTH]
+            for basis, counted in zip(_WORTH, complete(search.many(bodies)), strict=True):
+                totals[basis] += _total(counted)
+        if len(hits) < STATES_BATCH:
+            return totals
+        after = hits[-1]["sort"]
+
+
+def _among(body: Json, customer_ids: Sequence[str]) -> Json:
+    """Return a search for those of some customers."""
+    query = body["query"]["bool"]
+    clauses = [*query["filter"], {"terms": {"customer_id": list(customer_ids)}}]
+    return body | {"query": {"bool": query | {"filter": clauses}}}
 
 
 def _candidate(row: Mapping[str, Any], basis: Basis) -> Candidate:
@@ -253,6 +293,7 @@ def work_list_data(
     now_ms: int,
     money: MoneyFormat,
     actions: Mapping[str, str],
+    horizon: str = "",
     hold_out: HoldOut = NOBODY,
     effect: str = "",
 ) -> Json:
@@ -264,6 +305,7 @@ def work_list_data(
         now_ms: wall-clock time, epoch ms.
         money: format of amounts.
         actions: action -> its text.
+        horizon: horizon of the scores in words.
         hold_out: customers whom nobody contacts.
         effect: sentence about the measured effect of contacts; empty without one.
 
@@ -276,9 +318,11 @@ def work_list_data(
     return {
         "now_ms": now_ms,
         "first": first,
+        "first_max": FIRST_MAX,
         "total": ranked.total,
         "inactive": ranked.inactive,
         "inactive_after_days": INACTIVE_AFTER_DAYS,
+        "horizon": horizon,
         "worth": worth_text(ranked),
         "hold_out": hold_out_text(hold_out),
         "effect": effect,
@@ -359,7 +403,7 @@ def work_list_csv(data: Json, money: MoneyFormat) -> str:
         "id": ("Customer", "text"),
         "savable": ("Savable revenue", "money"),
         "worth": ("Worth, 90 days", "money"),
-        "churn_probability": ("Churn probability, 90 days", "percent"),
+        "churn_probability": (churn_label(data["horizon"]), "percent"),
         "churn_risk": ("Risk", "text"),
         "segment": ("Segment", "text"),
         "days_since_visit": ("Days since last visit", "days"),

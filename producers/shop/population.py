@@ -164,11 +164,17 @@ class Population:
         """
         middle_ms = (start_ms + end_ms) // 2
         weight = self.visit_rate * (1 - np.float32(FADE_VISITS) * self.fading(middle_ms))
-        weight *= np.maximum(1 + self.gift * np.float32(season - 1), np.float32(0.1))
+        weight *= gift_factor(self.gift, season)
         into_period = (middle_ms / DAY_MS + self.pause_phase_days.astype(np.float64)) % self.pause_period_days
         weight = np.where(into_period < self.pause_days, weight * np.float32(PAUSE_VISITS), weight)
         here = (self.signup_ms <= start_ms) & (self.dropout_ms > start_ms)
         return np.where(here, weight, np.float32(0))
+
+
+def gift_factor(gift: Float32, season: float) -> Float32:
+    """Return the factor of the season on the visits of customers by their `gift`; 1 in an average season."""
+    factor: Float32 = np.maximum(1 + gift * np.float32(season - 1), np.float32(0.1))
+    return factor
 
 
 def _pick(rng: np.random.Generator, weights: Float, rows: Index | None, count: int) -> Code:

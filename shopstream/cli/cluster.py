@@ -61,6 +61,8 @@ def cluster(
     for name, reason in result.left_out.items():
         console.print(f"column {name} is left out: {reason}", highlight=False, markup=False)
     console.print(result.comparison.reason, highlight=False, markup=False)
+    if result.null is not None:
+        console.print(result.null.text, highlight=False, markup=False)
     for number, persona in enumerate(result.personas):
         line = f"{number:>3} {persona.customers:>9,}  {persona.share:6.1%}  {persona.name}"
         console.print(line, highlight=False, markup=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Console
+from rich.table import Table
 
 from shopstream.runtime.tables import table
 
@@ -21,7 +22,13 @@ _TRAINED: Final = {
 }
 _EVALUATED: Final = {"pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "brier": "Brier", "ece": "ECE"}
 _PARTS: Final = {"unseen": "unseen", "learnt": "trained on"}
-_CEILINGS: Final = ("knows_present", "knows_dropout")
+_BOUNDS: Final = {
+    "posterior": "posterior (history only)",
+    "knows_present": "knows the truth so far",
+    "knows_dropout": "knows the truth",
+}
+"""Predictors that know how a synthetic shop was generated, with their titles."""
+_GROUPS: Final = {"recent": "recent buyers", "rest": "the rest"}
 
 
 def print_models(console: Console, report: Report) -> None:
@@ -29,17 +36,33 @@ def print_models(console: Console, report: Report) -> None:
     from training.next_purchase.model_card import METRICS as NEXT_METRICS
 
     rows = _models(report["models"], report["chosen"], _TRAINED)
-    for name in _CEILINGS if "ceiling" in report else ():
-        title = f"ceiling: {name}".replace("_", " ")
-        values = (title, *_values(report["ceiling"][name]["metrics"], _TRAINED))
-        rows.append([f"[dim]{value}[/]" for value in values])
+    bounds = report.get("bounds", {})
+    for name, title in _BOUNDS.items():
+        if name in bounds:
+            rows.append([f"[dim]{value}[/]" for value in (title, *_values(bounds[name]["metrics"], _TRAINED))])
     title = f"{report['rows']:,} held-out rows, tested by {report['validation']}"
     console.print(table(title, ("model", *_TRAINED.values()), rows, text_columns=1, no_wrap=True))
+    if "groups" in report:
+        console.print(_groups(report))
     for column, part in report.get("next_purchase", {}).items():
         names = NEXT_METRICS[column]
         rows = _models(part["models"], part["chosen"], names)
         title = f"{column}: {part['rows']:,} held-out rows, tested by {part['validation']}"
         console.print(table(title, ("model", *names.values()), rows, text_columns=1, no_wrap=True))
+
+
+def _groups(report: Report) -> Table:
+    """Return the chosen model and the posterior, by group of customers."""
+    rows = []
+    for name, group in report["groups"].items():
+        measured = {report["models"][report["chosen"]]["title"]: group["models"].get(report["chosen"])}
+        measured[_BOUNDS["posterior"]] = group["bounds"].get("posterior")
+        for title, one in measured.items():
+            if one is not None:
+                values = _values(one["metrics"], _TRAINED)
+                rows.append((_GROUPS[name], title, f"{group['rows']:,}", f"{group['churned']:.1%}", *values))
+    head = ("customers", "model", "rows", "churned", *_TRAINED.values())
+    return table("recent buyers (an order within one horizon before) and the rest", head, rows, text_columns=2)
 
 
 def print_evaluation(console: Console, report: Report) -> None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def add(
-    day: Annotated[str, typer.Argument(metavar="DAY", help="Local day of the shop, as 2026-11-27.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="One line of at most 200 characters.")],
+    day: Annotated[str, typer.Argument(metavar="DAY", help="Day in the shop's time zone, such as 2026-11-27.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text of the note: one line of at most 200 characters.")],
     run: Run = None,
 ) -> None:
-    """Add a note, which every chart over time shows at its day. The same note twice is one.
+    """Add a note to a day. Every chart over time shows it there.
 
-    Everybody who opens the page can read it.
+    Adding the same note again changes nothing. Everyone who can open the page can read it.
 
     Example: `shopstream note add 2026-11-27 "Black Friday"`
     """
@@ -35,7 +35,7 @@ def add(
 
 
 def list_notes(as_json: AsJson = False, run: Run = None) -> None:
-    """List the notes of a run in order of their days: id, day and text.
+    """List the notes of a run by day, with their ids.
 
     Example: `shopstream note list --json`
     """
@@ -45,7 +45,7 @@ def list_notes(as_json: AsJson = False, run: Run = None) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(note) for note in stored], indent=2))
     elif not stored:
-        Console(stderr=True).print("there are no notes")
+        Console(stderr=True).print("no notes yet")
     else:
         Console().print(table(None, ("id", "day", "text"), [(one.id, one.day, escape(one.text)) for one in stored]))
 

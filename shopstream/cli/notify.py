@@ -26,10 +26,10 @@ def printer(console: Console) -> Callable[[str], None]:
 
 
 def alerts(run: Run = None) -> None:
-    """Send each alert of a run to the targets of the settings, until Ctrl-C.
+    """Send new churn alerts to the configured targets (webhook, Slack, Teams, e-mail), until Ctrl-C.
 
-    The first start begins with the alerts of that moment on, later ones where the last ended. An alert that a target
-    refuses is set aside; `notify retry` sends it again. docs/notifications.md describes the settings.
+    The first start sends the alerts raised from then on. A later start continues where the last one stopped. An alert
+    that a target refuses is set aside; `notify retry` sends it again. docs/notifications.md describes the targets.
 
     Example: `shopstream notify alerts`
     """
@@ -45,22 +45,22 @@ def alerts(run: Run = None) -> None:
 
 
 def digest(
-    period: Annotated[
-        DigestPeriod, typer.Option("--period", help="Period of a digest: the last whole day or week.")
-    ] = (DigestPeriod.day),
+    period: Annotated[DigestPeriod, typer.Option("--period", help="Digest of the last complete day or week.")] = (
+        DigestPeriod.day
+    ),
     every: Annotated[
         DigestPeriod | None, typer.Option("--every", help="Send one digest after each day or week, until Ctrl-C.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Send the digest of a period that was sent already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send the digest even if it was sent already.")] = False,
     as_of: Annotated[
         int | None, time_option("--as-of", "ISO 8601 time, before which the period ends; default: now.")
     ] = None,
     run: Run = None,
 ) -> None:
-    """Send a digest to the targets of the settings: figures of the last whole day or week, and customers to contact.
+    """Send a digest to the configured targets: figures of the last complete day or week, and customers to contact.
 
-    Revenue, orders, conversion and alerts are compared with the period before. Days and weeks are those of the shop's
-    calendar. A target gets the digest of a period once. The exit code is 1 if a target does not accept it.
+    Revenue, orders, conversion rate and alerts are compared with the previous period. Days and weeks are those of the
+    shop's calendar. A target gets the digest of a period once. The exit code is 1 if a target does not accept it.
 
     Example: `shopstream notify digest`
 
@@ -90,18 +90,28 @@ def retry(
 ) -> None:
     """Send the alerts again that targets had refused, after the cause is corrected; `notify alerts` must not run.
 
-    The exit code is 1 if some are still refused.
+    The exit code is 1 if some are still refused, or can never be sent. The latter are noted in
+    RUN.undeliverable.jsonl and are not tried again.
 
     Example: `shopstream notify retry`
     """
-    from shopstream.jobs.notify import retry_set_aside
+    from features.schema import ALERT_TOPIC, topic_name
+    from shopstream.jobs.notify import retry_set_aside, undeliverable_file
     from shopstream.jobs.produce import stop_on_signal
     from shopstream.settings import load_settings
 
     console = Console(stderr=True)
     seconds = parse_duration_s(give_up_after, "--give-up-after")
     with stop_on_signal() as stopped:
-        delivered, left = retry_set_aside(load_settings(run=run), stopped, printer(console), seconds)
-    typer.echo(f"{delivered:,} delivered, {left:,} still set aside")
-    if left:
+        settings = load_settings(run=run)
+        retried = retry_set_aside(settings, stopped, printer(console), seconds)
+    never = f", {retried.undeliverable:,} that can never be sent" if retried.undeliverable else ""
+    typer.echo(f"{retried.delivered:,} delivered, {retried.left:,} still set aside{never}")
+    if retried.undeliverable:
+        printer(console)(
+            f"{undeliverable_file(settings).path} has the offsets of the messages that are deleted or are not alerts. "
+            f"The index of alerts has the deleted ones. Find the program that writes others to the topic "
+            f"{topic_name(settings.run, ALERT_TOPIC)}."
+        )
+    if retried.left or retried.undeliverable:
         raise typer.Exit(1)

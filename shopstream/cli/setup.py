@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,10 @@ from shopstream.cli.options import Run
 def setup(
     run: Run = None,
     users: Annotated[bool, typer.Option("--users/--no-users", help="Create the users whose passwords are set.")] = True,
+    passwords: Annotated[
+        Path | None,
+        typer.Option("--passwords", metavar="DIR", help="Folder with passwords, in files named like the variables."),
+    ] = None,
 ) -> None:
     """Create a run's topics, index templates and indices, and Elasticsearch's users; a second call changes nothing.
 
@@ -22,6 +27,8 @@ def setup(
     password of kibana_system. Creating users needs Elasticsearch's superuser; the other commands never do.
 
     Example: `shopstream setup --run shop`
+
+    Example: `shopstream setup --passwords /run/secrets/shopstream`
     """
     from connectors.elasticsearch.admin import quiet_client_logs
     from connectors.elasticsearch.client import connection
@@ -34,7 +41,7 @@ def setup(
     console = Console(stderr=True)
     settings = load_settings(run=run)
     endpoints = embedded.endpoints(settings)
-    accounts = create_users.chosen(os.environ) if users else []
+    accounts = create_users.chosen(os.environ, passwords) if users else []
     report = consume_job.prepare(settings, endpoints)
     for warning in report.warnings:
         console.print(f"[yellow]warning[/] {warning}", highlight=False)

@@ -1,20 +1,21 @@
-"""Computes the Bayes ceiling of churn models on a synthetic shop, from the parameters that generated it.
+"""Predicts churn on a synthetic shop by what generated it: the bounds that a model's card shows.
 
-The orders of a customer are a Poisson process whose rate on each day follows from `producers`. P(no order) is therefore
-exp(-sum of rates), and no model can predict better. Evaluation only: no feature uses these values.
+`posterior` knows the process and sees the history only: no model can predict better from the same records. The two
+others know the truth of each customer: the orders of a customer are a Poisson process whose rate on each day follows
+from `producers`, so P(no order) is exp(-sum of rates). Evaluation only: no feature uses these values.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars import col
 
 from features.schema import DAY_MS
 from producers.archive.archive import SHOP_FILE, TRUTH_FILE, utc_day
@@ -23,47 +24,64 @@ from producers.shop.orders import CANCELLED_SHARE
 from producers.shop.population import LIFETIME_SHAPE, TYPES, Population
 from producers.shop.shop import CONVERSION_MAX, EVENTS_PER_SESSION, FADE_CONVERSION, Model, build, shop_from_json
 from producers.shop.tables import customer_ids
+from shopstream.jobs.shop_posterior import posterior_of
 
 Float = npt.NDArray[np.float64]
 
 LIVES: Final = 12
 """Number of lifetime quantiles over which the `knows_present` predictor averages."""
+CUSTOMERS_MAX: Final = 4_000
+"""Customers of the posterior; of more, a sample."""
 
 
-def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl.DataFrame | None:
-    """Predict churn for every customer of a synthetic shop from the shop's true parameters.
-
-    Args:
-        directory: folder of the archive.
-        cutoffs: times of the predictions, epoch ms.
-        horizon_days: length of the prediction horizon in days.
-
-    Returns:
-        customer_id, as_of, knows_dropout, knows_present: P(no valid order). None if the archive is not of a synthetic
-        shop.
-    """
+def known_shop(directory: Path) -> Model | None:
+    """Return the model that generated an archive; None if it is not a synthetic shop of this version."""
     if not (directory / SHOP_FILE).is_file() or not (directory / TRUTH_FILE).is_file():
         return None
     model = build(shop_from_json((directory / SHOP_FILE).read_text("utf-8")))
     truth = pl.read_parquet(directory / TRUTH_FILE, columns=["customer_id", "dropout_ts"])
-    ids = customer_ids(np.arange(1, len(model.population) + 1))
     recorded = truth.sort("customer_id")["dropout_ts"].dt.epoch("ms").to_numpy()
-    order = np.argsort(np.asarray(ids.to_pylist()))
-    if not np.array_equal(recorded, model.population.dropout_ms[order]):
-        return None  # another version of the shop generated this archive: its truth does not match
-    names = pl.Series("customer_id", ids.to_pylist(), dtype=pl.String)
+    order = np.argsort(np.asarray(_ids(model).to_list()))
+    # another version of the shop generated this archive otherwise: its truth does not match
+    return model if np.array_equal(recorded, model.population.dropout_ms[order]) else None
+
+
+def bounds_of(directory: Path, model: Model, requested: pl.DataFrame, horizon_days: int, seed: int = 1) -> pl.DataFrame:
+    """Predict churn of customers of a synthetic shop by the posterior, and by predictors that know the truth.
+
+    Args:
+        directory: folder of the archive.
+        model: model of the shop, see `known_shop`.
+        requested: customer_id and as_of (epoch ms) of the predictions, each pair once.
+        horizon_days: length of the prediction horizon in days.
+        seed: seed of the posterior's paths, and of the sample of customers.
+
+    Returns:
+        customer_id, as_of, and P(no valid order) by `posterior`, `knows_present` and `knows_dropout`, for all requested
+        rows, or those of CUSTOMERS_MAX customers.
+    """
+    customers = requested["customer_id"].unique().sort()
+    rows = requested.select("customer_id", "as_of")
+    if len(customers) > CUSTOMERS_MAX:
+        chosen = np.random.default_rng(seed).choice(len(customers), CUSTOMERS_MAX, replace=False)
+        rows = rows.filter(col("customer_id").is_in(customers.gather(chosen.tolist()).implode()))
     parts = [
         pl.DataFrame(
             {
-                "customer_id": names,
-                "as_of": np.full(len(names), cutoff, np.int64),
-                "knows_dropout": _no_order(model, model.population, cutoff, horizon_days),
+                "customer_id": _ids(model),
+                "as_of": np.full(len(model.population), cutoff, np.int64),
                 "knows_present": _present(model, cutoff, horizon_days),
+                "knows_dropout": _no_order(model, model.population, cutoff, horizon_days),
             }
         )
-        for cutoff in cutoffs
+        for cutoff in rows["as_of"].unique().sort().to_list()
     ]
-    return pl.concat(parts)
+    posterior = posterior_of(directory, model, rows, horizon_days, seed)
+    return posterior.join(pl.concat(parts), on=["customer_id", "as_of"], maintain_order="left")
+
+
+def _ids(model: Model) -> pl.Series:
+    return pl.Series(customer_ids(np.arange(1, len(model.population) + 1)).to_pylist(), dtype=pl.String)
 
 
 def _no_order(model: Model, people: Population, cutoff: int, horizon_days: int) -> Float:

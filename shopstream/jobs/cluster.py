@@ -116,7 +116,7 @@ def write_clusters(clusters: Clusters, mapping: TableMapping, text: str, out: Pa
     content, html = encode(clusters, text), page.render(clusters, about)
     write_whole(out / CLUSTERS_FILE, lambda path: path.write_bytes(content))
     write_whole(out / CUSTOMERS_FILE, partial(customers.write_parquet, compression="zstd"))
-    write_whole(out / FILES[2], safe_frame(comparison_frame(clusters.comparison)).write_csv)
+    write_whole(out / FILES[2], safe_frame(comparison_frame(clusters.comparison, clusters.null)).write_csv)
     write_whole(out / FILES[3], safe_frame(profiles(clusters.table, clusters.labels, clusters.personas)).write_csv)
     write_whole(out / FILES[4], lambda path: path.write_text(html, "utf-8"))
     write_made(out, made_of, list(FILES))

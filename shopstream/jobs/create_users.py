@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from elastic_transport import TransportError
@@ -57,13 +58,19 @@ PASSWORD_CHARS_MIN: Final = 6
 """Minimum length that Elasticsearch accepts."""
 
 
-def chosen(environment: Mapping[str, str]) -> list[tuple[ElasticUser, str]]:
-    """Return the users whose password is in the environment, with the password.
+def chosen(environment: Mapping[str, str], folder: Path | None = None) -> list[tuple[ElasticUser, str]]:
+    """Return the users whose password is given, with the password.
+
+    Args:
+        environment: variables with passwords.
+        folder: folder with further passwords, in files with the names of the variables, such as a mounted Secret of
+            Kubernetes. A variable takes precedence over a file.
 
     Raises:
-        ShopstreamError: a password is too short.
+        ShopstreamError: a password is too short, or the folder or a file in it cannot be read.
     """
-    users = [(user, environment[user.variable]) for user in USERS if environment.get(user.variable)]
+    given = environment if folder is None else {**_from_files(folder), **environment}
+    users = [(user, given[user.variable]) for user in USERS if given.get(user.variable)]
     for user, password in users:
         if len(password) < PASSWORD_CHARS_MIN:
             raise ShopstreamError(
@@ -71,6 +78,16 @@ def chosen(environment: Mapping[str, str]) -> list[tuple[ElasticUser, str]]:
                 f"Elasticsearch requires at least {PASSWORD_CHARS_MIN}.",
             )
     return users
+
+
+def _from_files(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        raise ShopstreamError(f"The folder {folder} does not exist.", "Correct --passwords.")
+    files = {user.variable: folder / user.variable for user in USERS}
+    try:
+        return {name: path.read_text("utf-8").strip() for name, path in files.items() if path.exists()}
+    except OSError as error:
+        raise ShopstreamError(f"{error.filename} cannot be read: {error.strerror}.", "Correct --passwords.") from error
 
 
 def create_users(

@@ -29,6 +29,8 @@ from consumers.notifications.message import Entry, Notification, customer_url, o
 from dashboards.boards.data import ALERTS, HIGH_RISK, ORDER_COUNT, ORDERS, REVENUE, SESSIONS
 from dashboards.boards.now import CONVERSION
 from dashboards.checks import end_searches, stream_end
+from dashboards.customer_summary import date_text
+from dashboards.horizons import horizon_text
 from dashboards.panels import Data, Figure, Measure, Panel, Position, Span
 from dashboards.queries import query, rows
 from dashboards.reasons import number_text, reasons, share_text
@@ -39,6 +41,7 @@ from features.errors import ShopstreamError
 from features.hold_out import HoldOut
 from features.labels import value_label
 from features.schema import HOUR_MS
+from features.scores.score import BUNDLE_FIELD
 from shopstream import embedded
 from shopstream.jobs.notify import OnMessage, targets
 from shopstream.jobs.runs import NOTIFY_FOLDER
@@ -61,6 +64,11 @@ GIVE_UP_REPEATED_S: Final = 6 * 3_600.0
 """The same of a schedule: the next digest must not wait for a target that does not answer."""
 CHECK_EVERY_S: Final = 30.0
 STOP_POLL_S: Final = 0.2
+_TITLES: Final[Mapping[Period, str]] = {"day": "Daily digest,", "week": "Weekly digest,"}
+SHARE_DIGITS: Final = 4
+"""Decimals of shares for programs."""
+INCOMPLETE: Final = " (incomplete)"
+"""End of the title of a digest whose data end before its period."""
 _NEW_ALERTS: Final = Measure("Alerts", "count", where=HIGH_RISK)
 FIGURES: Final[Mapping[str, tuple[Data, Figure]]] = {
     "revenue": (ORDERS, REVENUE),
@@ -184,7 +192,7 @@ def _send_due(
     due = [one for one in receivers if request.again or state.sent.get(one.name, {}).get(request.period, "") < day]
     if not due:
         if not request.repeat:
-            on_message(f"the digest of the {request.period} from {day} was sent already (--again repeats it)")
+            on_message(_not_due(request.period, day, [state.sent[one.name][request.period] for one in receivers]))
         return []
     notification = digest(settings, request.period, reader, span)
     longest_s = GIVE_UP_REPEATED_S if request.repeat else GIVE_UP_ONCE_S
@@ -213,6 +221,13 @@ def _send_due(
         return [name for name in pool.map(deliver, due) if name is not None]
 
 
+def _not_due(period: Period, day: str, sent: Sequence[str]) -> str:
+    """Return why no target gets the digest: it was sent, or that of a later period (`--as-of`)."""
+    if later := [one for one in sent if one > day]:
+        return f"no digest of the {period} from {day}: that from {max(later)} was sent already (--again sends it)"
+    return f"the digest of the {period} from {day} was sent already (--again repeats it)"
+
+
 # --- content ----------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +250,7 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
     before = last_period(period, span.from_ms, reader.calendar)
     now, then = (_figures(reader, one) for one in (span, before))
     first = reader.calendar.date_of(span.from_ms)
+    data_to_ms = _data_to(reader, span)
     hold_out = settings.hold_out.to_rule()
     ranked = work_list(reader.search, reader.now_ms, 0, CUSTOMERS, hold_out)
     actions = action_texts()
@@ -243,15 +259,16 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         (settings.run, "digest", period, first),
         f"digest.{period}",
         iso(span.to_ms),
-        f"{settings.run}: {'day' if period == 'day' else 'week from'} {first}",
+        f"{_TITLES[period]} {_days(span, reader.calendar)} ({settings.run}){INCOMPLETE if data_to_ms else ''}",
         (
+            *_behind(data_to_ms),
             *((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
-            *_behind(reader, span),
             *_not_suggested(hold_out),
         ),
         {
-            "run": settings.run, "period": period, "from_ms": span.from_ms, "to_ms": span.to_ms, "figures": now,
-            "figures_before": then, "customers": [_fields(one, money) for one in ranked.rows],
+            "run": settings.run, "period": period, "from_ms": span.from_ms, "to_ms": span.to_ms,
+            "complete": data_to_ms is None, "data_to_ms": data_to_ms, "figures": _exact(now, money),
+            "figures_before": _exact(then, money), "customers": [_fields(one, money) for one in ranked.rows],
         },
         tuple(_entry(one, money, actions, page_url) for one in ranked.rows),
         f"Customers to contact today ({len(ranked.rows):,} of {ranked.total:,})" if ranked.rows else "",
@@ -265,12 +282,37 @@ def _not_suggested(hold_out: HoldOut) -> tuple[tuple[str, str], ...]:
     return (("Not suggested", f"the hold-out group, {hold_out.share:.0%} of all customers"),) if hold_out.share else ()
 
 
-def _behind(reader: _Reader, span: Span) -> tuple[tuple[str, str], ...]:
-    """Return until when there are data, if they end before the period: its figures may be too low. Else nothing."""
+def _days(span: Span, calendar: Calendar) -> str:
+    """Return the local days of a time range in words: `19 May 2026`, `11 May 2026 to 17 May 2026`."""
+    return " to ".join(dict.fromkeys(date_text(time_ms, calendar) for time_ms in (span.from_ms, span.to_ms - 1)))
+
+
+def _data_to(reader: _Reader, span: Span) -> int | None:
+    """Return the newest time of the data, epoch ms, if it is before the end of the period; 0 without data. Else None.
+
+    The figures of such a period may be too low.
+    """
     end_ms = stream_end(complete(reader.search.many(end_searches())))
-    if end_ms >= span.to_ms - COMPLETE_WITHIN_MS:
+    return None if end_ms >= span.to_ms - COMPLETE_WITHIN_MS else end_ms - 1
+
+
+def _behind(data_to_ms: int | None) -> tuple[tuple[str, str], ...]:
+    if data_to_ms is None:
         return ()
-    return (("Data up to", iso(end_ms - 1)),)
+    known = f"the data end at {iso(data_to_ms)}" if data_to_ms else "there are no data"
+    return (("Incomplete", f"{known}, before the end of the period. Figures may be too low."),)
+
+
+def _exact(figures: Mapping[str, float | None], money: MoneyFormat) -> dict[str, float | None]:
+    """Return figures for programs: amounts rounded as in texts, shares to hundredths of a percent."""
+    rounded: dict[str, float | None] = {}
+    for name, value in figures.items():
+        unit = FIGURES[name][1].unit
+        if value is None:
+            rounded[name] = None
+        else:
+            rounded[name] = money.number(value) if unit == "money" else round(value, SHARE_DIGITS)
+    return rounded
 
 
 def _figures(reader: _Reader, span: Span) -> dict[str, float | None]:
@@ -289,15 +331,16 @@ def _figures(reader: _Reader, span: Span) -> dict[str, float | None]:
 
 
 def _compared(name: str, now: float | None, then: float | None, period: Period, money: MoneyFormat) -> str:
-    """Return a figure in words, with its change: `1,204 (+12% vs. previous day)`."""
+    """Return a figure in words, with its change: `1,204 (+12% vs. previous day)`; of shares in percentage points."""
     write = _WRITERS[name]
     if now is None:
         return "none"
     text = money.text(now) if write is None else write(now)
-    if not then:
+    is_share = FIGURES[name][1].unit == "percent"
+    if then is None or (not then and not is_share):
         return f"{text} (none in the {period} before)"
-    change = now / then - 1
-    return f"{text} ({'unchanged' if change == 0 else f'{change:+.0%}'} vs. previous {period})"
+    change = f"{(now - then) * 100:+.1f} pp" if is_share else f"{now / then - 1:+.0%}"
+    return f"{text} ({'unchanged' if now == then else change} vs. previous {period})"
 
 
 _WRITERS: Final[Mapping[str, Callable[[float], str] | None]] = {
@@ -311,8 +354,9 @@ def _entry(one: Candidate, money: MoneyFormat, actions: Mapping[str, str], page_
     text = actions.get(action, "")
     label = value_label("recommended_action", action) if action else ""
     share = share_text(one.row["churn_probability"])
+    churn = f"churn probability {horizon_text(one.row.get(BUNDLE_FIELD.name))}"
     lines = (
-        f"Savable revenue: {money.text(one.savable)}; churn probability within 90 days: {share}",
+        f"Savable revenue: {money.text(one.savable)}; {churn}: {share}",
         "; ".join(reasons(one.row, money)),
         f"{label}: {text}" if text else label,
     )
@@ -325,7 +369,7 @@ def _fields(one: Candidate, money: MoneyFormat) -> dict[str, Any]:
     row = one.row
     return {
         "customer_id": one.customer_id, "savable_revenue": money.number(one.savable),
-        "churn_probability": row["churn_probability"], "churn_risk": row.get("churn_risk"),
+        "churn_probability": round(row["churn_probability"], SHARE_DIGITS), "churn_risk": row.get("churn_risk"),
         "segment": row.get("segment"), "recommended_action": row.get("recommended_action"),
         "churn_reasons": row.get("churn_reasons") or [],
     }  # fmt: skip

@@ -10,23 +10,27 @@ import functools
 import hashlib
 import os
 import platform
+import ssl
 import stat
 import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from email.headerregistry import Address
+from pathlib import Path
 from typing import Final
 
 import filelock
+import msgspec
 
 from connectors.files import private_folder, private_lock
 from connectors.notifications.outcome import Outcome
 from connectors.notifications.smtp import SmtpEndpoint, send_mail
-from connectors.notifications.webhook import WebhookEndpoint, WebhookSender, signing_key
+from connectors.notifications.webhook import WebhookEndpoint, WebhookSender, is_webhook_url, signing_key
 from consumers.notifications.bodies import json_body, mail, slack_body, teams_body
 from consumers.notifications.delivery import Counts, Courier, Send, Target
-from consumers.notifications.follower import Follower, read_alert
+from consumers.notifications.follower import NOT_AN_ALERT, Follower, read_alert
 from consumers.notifications.message import Notification, alert_notification
 from consumers.notifications.set_aside import SetAside
 from features.errors import ShopstreamError, UsageError
@@ -79,8 +83,10 @@ def _webhook_send(name: str, given: TargetSettings) -> Send:
     url = given.url.get_secret_value() if given.url else ""
     if given.url_file is not None:
         url = private_text(given.url_file, f"{setting}.url_file")
-    if not url.startswith(("http://", "https://")) or any(one.isspace() for one in url):
-        raise UsageError(f"The address of {setting} is not an http or https URL.", f"Correct {setting}.url_file.")
+    if not is_webhook_url(url):
+        field = "url" if given.url_file is None else "url_file"
+        raise UsageError(f"The address of {setting} is not an http or https URL.", f"Correct {setting}.{field}.")
+    check_authority(given.ca_certs, f"{setting}.ca_certs")
     secret = given.secret.get_secret_value() if given.secret else ""
     if given.secret_file is not None:
         secret = private_text(given.secret_file, f"{setting}.secret_file")
@@ -101,6 +107,7 @@ def _mail_send(settings: Settings, given: TargetSettings) -> Send:
     password = smtp.password.get_secret_value() if smtp.password else None
     if smtp.password_file is not None:
         password = private_text(smtp.password_file, "notify.smtp.password_file")
+    check_authority(smtp.ca_certs, "notify.smtp.ca_certs")
     ca_certs = None if smtp.ca_certs is None else str(smtp.ca_certs)
     endpoint = SmtpEndpoint(smtp.host, smtp.port, smtp.encryption, smtp.username, password, ca_certs)
     sender, recipient = _address(smtp.sender), _address(given.to)
@@ -110,6 +117,26 @@ def _mail_send(settings: Settings, given: TargetSettings) -> Send:
         return send_mail(endpoint, message, recipient.addr_spec)
 
     return send
+
+
+def check_authority(path: Path | None, setting: str) -> None:
+    """Refuse a file that is no certificate authority, before attempts are repeated for hours.
+
+    Args:
+        path: PEM file; None: the authorities of the system.
+        setting: name of the setting, for the error.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no certificate.
+    """
+    if path is None:
+        return
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except OSError as error:
+        # of a file that is none, the library gives no errno text but its own
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+        raise UsageError(f"{setting}: {path} cannot be used: {reason}.", "Name a PEM file of the authority.") from error
 
 
 def _address(text: str) -> Address:
@@ -202,9 +229,29 @@ def exclusive(settings: Settings) -> Iterator[None]:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Numbers of the alerts that were set aside.
+
+    Attributes:
+        delivered: alerts that are delivered now.
+        left: alerts that are still set aside.
+        undeliverable: messages that no longer exist or are not alerts. They are noted in `undeliverable_file` instead.
+    """
+
+    delivered: int = 0
+    left: int = 0
+    undeliverable: int = 0
+
+
+def undeliverable_file(settings: Settings) -> SetAside:
+    """Return the notes of the set-aside messages that can never be delivered."""
+    return SetAside(settings.home / NOTIFY_FOLDER / f"{settings.run}.undeliverable.jsonl")
+
+
 def retry_set_aside(
     settings: Settings, stopped: Callable[[], bool], on_message: OnMessage, give_up_after_s: float
-) -> tuple[int, int]:
+) -> Retried:
     """Deliver the alerts again that were set aside, to the target of each. Delivered ones are no longer set aside.
 
     Args:
@@ -212,9 +259,6 @@ def retry_set_aside(
         stopped: whether to end.
         on_message: callback with a sentence for people.
         give_up_after_s: time of unsuccessful attempts after which an alert stays set aside, seconds.
-
-    Returns:
-        Numbers of the delivered alerts, and of those that are still set aside.
 
     Raises:
         UsageError: there is no target, or a setting is wrong.
@@ -224,7 +268,7 @@ def retry_set_aside(
         notes = set_aside_file(settings)
         entries = notes.entries()
         if not entries:
-            return 0, 0
+            return Retried()
         couriers = {
             one.name: Courier(one, give_up_after_s, stopped, time.monotonic, time.sleep, on_message)
             for one in targets(settings, lambda one: one.alerts)
@@ -236,21 +280,26 @@ def retry_set_aside(
         try:
             for entry in entries:
                 courier = couriers.get(entry.target)
-                value = None if courier is None else read_alert(kafka, settings.run, entry.partition, entry.offset)
-                if courier is None or value is None:
-                    missing = "the settings do not have the target" if courier is None else "the alert is deleted"
-                    on_message(f"{entry.target}: {missing}")
-                    finished |= set() if courier is None else {entry.position}
+                if courier is None:
+                    on_message(f"{entry.target}: the settings do not have the target")
                     continue
-                alert = decode_alert(value)
-                outcome = None if alert is None else courier.deliver(compose(alert))
+                value = read_alert(kafka, settings.run, entry.partition, entry.offset)
+                alert = None if value is None else decode_alert(value)
+                if alert is None:
+                    reason = "the alert is deleted" if value is None else NOT_AN_ALERT
+                    # noted on disk before it is no longer set aside
+                    undeliverable_file(settings).add(msgspec.structs.replace(entry, reason=reason))
+                    finished.add(entry.position)
+                    on_message(f"{entry.target}: message {entry.partition}:{entry.offset} is not sent: {reason}")
+                    continue
+                outcome = courier.deliver(compose(alert))
                 if stopped():
                     break
                 if outcome is not None and outcome.kind == "delivered":
                     delivered += 1
                     finished.add(entry.position)
-                else:
-                    on_message(f"{entry.target}: {outcome.reason if outcome else 'the message is not an alert'}")
+                elif outcome is not None:
+                    on_message(f"{entry.target}: {outcome.reason}")
         finally:
             notes.remove(finished)
-        return delivered, len(entries) - len(finished)
+        return Retried(delivered, len(entries) - len(finished), len(finished) - delivered)

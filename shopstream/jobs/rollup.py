@@ -97,7 +97,7 @@ def roll_up(
     until = None if bundle is None else bundle.trained_until_ms
     ends = calendar.start_ms(np.asarray(scored_days) + 1) - 1
     rows = _rows(days, read_day, ends, rules, profiles, on_day_of(f"scoring {len(scored_days)} days"))
-    by_day = segment_days(rows, scorer, DayContext(orders, home, span, until))
+    by_day = segment_days(rows, scorer, DayContext(orders, home, span, until, None if bundle is None else bundle.name))
     lost_after = request.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
     firsts = first_orders(orders, profiles, home, span)
     by_month = cohorts(orders, firsts, span)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from connectors.elasticsearch.aliases import alias_sets
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
 from connectors.elasticsearch.workspace import Workspace
@@ -87,6 +88,7 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
             workspace,
             hold_out=settings.hold_out.to_rule(),
             effect=lambda: effect_sentence(segments_folder / EFFECT_FILE),
+            has_other_runs=lambda: len(alias_sets(client)) > 1,
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import polars as pl
 
@@ -15,7 +14,7 @@ from features.rules.segments import with_profiles
 from features.scores.score import learn_breaks
 from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days, batch_features
-from shopstream.jobs.bayes_ceiling import ceiling_of
+from shopstream.jobs.bayes_ceiling import bounds_of, known_shop
 from shopstream.jobs.history import History, known_history
 from training import bundle as bundles
 from training import dataset
@@ -72,15 +71,16 @@ def train_bundle(
     following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None), external)
     on_step("intervals of the metrics", None)
 
-    def ceiling(times: Any, days: int) -> pl.DataFrame:
-        probabilities = ceiling_of(directory, times, days)
-        assert probabilities is not None
-        return probabilities
+    model = known_shop(directory)
 
-    known = ceiling_of(directory, training.cutoffs[:1], 1) is not None
+    def bounds(rows: pl.DataFrame, days: int) -> pl.DataFrame:
+        assert model is not None
+        on_step("what can be known about the synthetic shop", None)
+        return bounds_of(directory, model, rows, days, plan.seed)
+
     before = training.rows.filter(training.rows["as_of"] == trained.tested.train_cutoffs[-1])
     report = evaluation.report(
-        trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed, repeats=plan.repeats
+        trained, learn_breaks(before), rules, bounds=bounds if model else None, seed=plan.seed, repeats=plan.repeats
     )
     report["next_purchase"] = next_purchase_evaluation.next_report(following, seed=plan.seed, repeats=plan.repeats)
     on_step("writing the bundle", None)

@@ -26,6 +26,8 @@ from shopstream.runtime.supervisor import RunOutcome, Supervisor
 from shopstream.settings import Settings
 
 SHOW_EVERY_S: Final = 1.0
+LINES_EVERY_S: Final = 30.0
+"""Interval between two progress lines of a role in a log; `status`, the metrics and `pipeline` are newer."""
 
 
 def watch(supervisor: Supervisor, reports: Reports, console: Console) -> RunOutcome:
@@ -179,7 +181,7 @@ def _lines() -> Iterator[Shown]:
         nonlocal next_s
         if time.monotonic() < next_s:
             return
-        next_s = time.monotonic() + SHOW_EVERY_S
+        next_s = time.monotonic() + LINES_EVERY_S
         for _, fields in worker_tables.json_lines([view for view in views if view.stage != "done"]):
             log.info("progress", **fields)
 

@@ -25,7 +25,7 @@ from shopstream.spark.archive_scan import Files, escape_glob, hadoop_path
 from shopstream.spark.backfill import ROWS_ARROW, ROWS_DDL, SHARES, plan, process_rows, slices_of, write_rows
 from shopstream.spark.shuffle_rows import spans_of
 from training import dataset
-from training.labels import BOUGHT, DAYS, REVENUE
+from training.labels import BOUGHT, DAYS, REVENUE, STEP
 from training.options import Horizon
 
 SLICE_BYTES: Final = 4_000_000
@@ -35,12 +35,22 @@ OUTCOMES: Final[dict[str, type[pl.DataType]]] = {
     BOUGHT: pl.Int8,
     DAYS: pl.Float64,
     REVENUE: pl.Float64,
+    STEP: pl.Int8,
 }
 """Columns added to the features of a row: null if the row is not labelled, or its outcome is unknown."""
 LABELLED_SCHEMA: Final = {**ROW_SCHEMA, **OUTCOMES}
-LABELLED_DDL: Final = f"{ROWS_DDL}, {dataset.LABEL} tinyint, {BOUGHT} tinyint, {DAYS} double, {REVENUE} double"
+LABELLED_DDL: Final = (
+    f"{ROWS_DDL}, {dataset.LABEL} tinyint, {BOUGHT} tinyint, {DAYS} double, {REVENUE} double, {STEP} tinyint"
+)
 LABELLED_ARROW: Final = pa.schema(
-    [*ROWS_ARROW, (dataset.LABEL, pa.int8()), (BOUGHT, pa.int8()), (DAYS, pa.float64()), (REVENUE, pa.float64())]
+    [
+        *ROWS_ARROW,
+        (dataset.LABEL, pa.int8()),
+        (BOUGHT, pa.int8()),
+        (DAYS, pa.float64()),
+        (REVENUE, pa.float64()),
+        (STEP, pa.int8()),
+    ]
 )
 
 
@@ -100,7 +110,7 @@ class LabelledRows:
             raise ShopstreamError("No customer has ordered before the last cut-off.", "Choose later cut-offs.")
         is_last = table["as_of"] == self.label_times.end_ms
         return dataset.TrainingSet(
-            labelled.drop(BOUGHT, DAYS, REVENUE),
+            labelled.drop(BOUGHT, DAYS, REVENUE, STEP),
             table.filter(~is_last).drop(dataset.LABEL),
             table.filter(is_last).drop(*OUTCOMES),
             self.label_times.horizon_days,

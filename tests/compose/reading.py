@@ -36,10 +36,22 @@ class Waits(Part):
     condition: Literal["service_healthy", "service_completed_successfully"]
 
 
+class Files(Part):
+    soft: int
+    hard: int
+
+
+class Limits(Part):
+    nofile: Files
+
+
 class Service(Part):
     image: str
-    profiles: list[str]
     build: str | None = None
+    entrypoint: list[str] | None = None
+    user: str | None = None
+    network_mode: Literal["none"] | None = None
+    networks: list[str] = []
     pull_policy: Literal["never", "missing"] | None = None
     command: list[str] | None = None
     environment: dict[str, str | int] = {}
@@ -51,10 +63,14 @@ class Service(Part):
     read_only: bool = False
     init: bool = False
     cap_drop: list[str] = []
+    cap_add: list[str] = []
+    pids_limit: int
+    ulimits: Limits | None = None
     security_opt: list[str] = []
     mem_limit: Size
-    restart: Literal["unless-stopped", "on-failure"]
-    stop_grace_period: Duration | None = None
+    memswap_limit: Size
+    restart: Annotated[str, Field(pattern=r"^(unless-stopped|on-failure:[1-9][0-9]?)$")]
+    stop_grace_period: Duration
     logging: dict[str, Any]
 
     @property
@@ -72,9 +88,19 @@ class Service(Part):
         parts = [one.split(":") for one in self.volumes]
         return {part[0]: part[1] if len(part) > 1 else part[0] for part in parts}
 
+    @property
+    def read_only_mounts(self) -> set[str]:
+        """Volumes that the service may not write."""
+        return {one.split(":")[0] for one in self.volumes if one.endswith(":ro")}
+
+
+class Network(Part):
+    internal: bool = False
+
 
 class Compose(Part):
     services: dict[str, Service]
+    networks: dict[str, Network | None]
     volumes: dict[str, None]
 
 

@@ -225,7 +225,7 @@ def test_failed_open_of_a_sink_leaves_no_client_open(monkeypatch):
         closed.append(client)
 
     monkeypatch.setattr(elastic.Elasticsearch, "close", close)
-    with pytest.raises(ShopstreamError, match="does not answer"):
+    with pytest.raises(ShopstreamError, match=r"Can't reach Elasticsearch at http://127.0.0.1:1 \(connection refused"):
         elastic.open_sink(ElasticConnection("http://127.0.0.1:1"))
     assert closed == opened
 
@@ -355,7 +355,7 @@ def test_repr_of_the_connection_hides_secrets():
 
 def test_unreachable_server_is_reported_in_seconds():
     started = time.monotonic()
-    with pytest.raises(ShopstreamError, match="does not answer"):
+    with pytest.raises(ShopstreamError, match=r"Can't reach Elasticsearch at http://127\.0\.0\.1:1"):
         elastic.check(elastic.open_client(ElasticConnection("http://127.0.0.1:1")))
     assert time.monotonic() - started < 6
 

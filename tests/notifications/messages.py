@@ -17,7 +17,8 @@ def alert(customer="c-1", risk="high", **changes) -> Alert:
     values = {
         "customer_id": customer, "churn_risk": risk, "day": DAY, "ts": TS, "churn_risk_before": "medium",
         "churn_probability": 0.734, "churn_reasons": ["recency_days", "days_since_visit", "unknown_input"],
-        "segment": "At Risk", "recommended_action": "personal_contact", "revenue_365d": 1_234.5, "bundle": "b1",
+        "segment": "At Risk", "recommended_action": "personal_contact", "revenue_365d": 1_234.5,
+        "bundle": "churn-90d-b1",
     }  # fmt: skip
     return Alert(**values | changes)
 

@@ -19,7 +19,7 @@ def test_alert_is_in_words_with_its_action_and_link():
     facts = dict(notification().facts)
     assert facts == {
         "Churn risk": "High (before: Medium)",
-        "Churn probability": "73%",
+        "Churn probability (90 days)": "73%",
         "Why": "Long time since last order; Long time since last visit; Unknown input",
         "Recommended action": "Personal contact: Call or write personally.",
         "Segment": "At Risk",

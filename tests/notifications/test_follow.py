@@ -20,7 +20,7 @@ from connectors.notifications import webhook
 from consumers.notifications import delivery
 from features.errors import ShopstreamError, UsageError
 from features.schema import ALERT_TOPIC, group_name, topic_name
-from shopstream.jobs.notify import follow_alerts, retry_set_aside, set_aside_file, targets
+from shopstream.jobs.notify import Retried, follow_alerts, retry_set_aside, set_aside_file, targets, undeliverable_file
 from shopstream.settings import KafkaSettings, NotifySettings, Settings, SmtpSettings, TargetSettings
 
 PARTITIONS = 2
@@ -164,8 +164,8 @@ def test_refused_alert_is_set_aside_and_sent_again_by_retry(kafka, run_name, pub
         assert "c0" not in (chosen.home / "notify" / f"{run_name}.set-aside.jsonl").read_text()
         web.answers = [500, 400]
         sayings = []
-        assert retry_set_aside(chosen, lambda: False, sayings.append, 5.0) == (1, 1)
-        assert retry_set_aside(chosen, lambda: False, sayings.append, 5.0) == (1, 0)
+        assert retry_set_aside(chosen, lambda: False, sayings.append, 5.0) == Retried(1, 1)
+        assert retry_set_aside(chosen, lambda: False, sayings.append, 5.0) == Retried(1, 0)
         assert set_aside_file(chosen).entries() == []
         assert set(customers(web)) == {"c0", "c1", "c2"}
         assert len(set(web.ids())) == 3
@@ -185,6 +185,25 @@ def test_alert_that_is_not_read_in_time_stays_set_aside(kafka, run_name, publish
                 with pytest.raises(ShopstreamError):
                     retry_set_aside(chosen, lambda: False, print, 5.0)
             assert len(set_aside_file(chosen).entries()) == 1
+
+
+def test_message_that_is_no_alert_is_counted_and_retried_once(kafka, run_name, publish, settings):
+    with WebReceiver() as web:
+        chosen = settings(web=web)
+        started(kafka, run_name, chosen)
+        publish([b"{}", encoded(alert("c0"))[0]])
+        with following(chosen) as (sayings, results):
+            assert until(lambda: len(web.seen) == 1 and len(set_aside_file(chosen).entries()) == 1)
+        assert (results[0]["web"].delivered, results[0]["web"].set_aside) == (1, 1)
+        assert any("the message is not an alert" in text for text in sayings)
+        sayings = []
+        assert retry_set_aside(chosen, lambda: False, sayings.append, 5.0) == Retried(undeliverable=1)
+        assert "is not sent: the message is not an alert" in sayings[0]
+        # it is not lost, and not tried again
+        (entry,) = undeliverable_file(chosen).entries()
+        assert (entry.target, entry.reason) == ("web", "the message is not an alert")
+        assert retry_set_aside(chosen, lambda: False, sayings.append, 5.0) == Retried()
+        assert len(web.seen) == 1
 
 
 def no_answer(*_):

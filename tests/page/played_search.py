@@ -65,6 +65,8 @@ def matches(document, query):
 
 def holds(document, clause):
     ((kind, what),) = clause.items()
+    if kind == "bool":
+        return matches(document, clause)
     if kind == "exists":
         return document.get(what["field"]) is not None
     if kind == "ids":

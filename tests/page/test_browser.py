@@ -285,12 +285,8 @@ def test_links_lead_from_a_segment_to_its_customers_to_one_customer(reader, made
 
 def test_column_headers_sort_the_list(reader, made):
     reader.open(view="customers")
-    reader.js(
-        "[...document.querySelectorAll('th button')].find((one) => one.textContent === 'Days since last order').click()"
-    )
-    reader.wait(
-        "return document.querySelector('th[aria-sort=descending]')?.textContent.startsWith('Days since last order')"
-    )
+    reader.js("[...document.querySelectorAll('th button')].find((one) => one.textContent === 'Last order').click()")
+    reader.wait("return document.querySelector('th[aria-sort=descending]')?.textContent.startsWith('Last order')")
     most = max(
         (one for one in made["customers"] if one["recency_days"] is not None), key=lambda one: one["recency_days"]
     )

@@ -490,3 +490,20 @@ def test_axis_has_short_dates_and_one_precision(reader):
     assert texts[-3:] == ["Dec 2025", "Jan 2026", "Feb 2026"]
     assert texts[0] == "0"
     assert not any("." in text for text in texts)
+
+
+def test_cut_intervals_of_small_charts_and_of_compared_lines_are_drawn_as_unfinished(reader):
+    reader.open(view="now", last="30d", compare="previous", refresh="0")
+    # 12:34 to 12:34: the first and the last interval are parts of days
+    lines = "return [...document.querySelectorAll('#now-sessions .spark polyline')].map((one) => one.classList.value)"
+    assert reader.js(lines) == ["partial", "", "partial"]
+    points = "return [...document.querySelectorAll('#now-sessions .spark polyline')].map((one) => one.points.length)"
+    assert reader.js(points) == [2, 29, 2]
+    # both ends of both series
+    assert reader.js("return document.querySelectorAll('#now-visits svg .before.partial').length") == 4
+    reader.browser.execute_script("document.querySelector('#now-visits svg.chart').focus()")
+    reader.keys(Keys.HOME)
+    compared = reader.wait(TIP).partition("Compared with")[2]
+    assert "(incomplete)" in compared
+    reader.keys(Keys.ARROW_RIGHT)
+    reader.wait(f"const text = (() => {{ {TIP} }})(); return text && !text.includes('(incomplete)')")

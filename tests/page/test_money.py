@@ -54,7 +54,7 @@ def test_page_csv_and_kibana_show_the_exact_revenue_of_a_period(in_euros, made):
         for one in made["orders"]
         if span[0] <= one["ts"] < span[1] and one["status"] == "placed" and one["total"] is not None
     ]
-    ((shown,),) = answer["panels"][PANEL.id]["rows"]
+    ((shown,),) = answer["panels"][PANEL.id]["columns"]
     assert len(sold) > 10
     assert Decimal(str(shown)) == sum(sold)
     assert table(in_euros, "panel.csv", id=PANEL.id, last="30d") == [["Revenue (EUR)"], [f"{sum(sold):f}"]]

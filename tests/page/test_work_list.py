@@ -14,7 +14,7 @@ from page.played_search import PlayedSearch
 from connectors.formats.money_format import PLAIN_MONEY, money_format
 from connectors.formats.rules_file import builtin_rules, default_rules, parse_rules
 from dashboards import reasons as reason_texts
-from dashboards.customer_summary import customer_summary, horizon_text
+from dashboards.customer_summary import customer_summary
 from dashboards.reasons import SENTENCES, reason, reasons, share_text
 from dashboards.web import work_list as work_list_routes
 from dashboards.web.work_list import hidden_customers, work_list, work_list_csv, work_list_data
@@ -94,7 +94,13 @@ def test_part_of_the_list_equals_that_of_the_whole_ranking(seed, count, first, s
     customers, contacts, alerts = documents_of(seed, count)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work_list_routes, "BATCH", batch)
+        patch.setattr(work_list_routes, "STATES_BATCH", batch)
         ranked = work_list(PlayedSearch(customers, contacts, alerts), NOW, first, size)
+    whole = set(brute_force(customers, contacts, alerts))
+    assert ranked.total == len(whole)
+    assert ranked.history == sum(
+        one["customer_id"] in whole and one["expected_revenue_90d"] is None for one in customers
+    )
     assert [one.customer_id for one in ranked.rows] == brute_force(customers, contacts, alerts)[first : first + size]
     at_risk = [one for one in customers if one["churn_risk"] != "medium" and one["churn_probability"] is not None]
     visits = [one["days_since_visit"] for one in at_risk]
@@ -117,7 +123,7 @@ def test_hold_out_customers_are_never_listed_but_count_as_at_risk():
     assert [one.customer_id for one in ranked.rows] == expected
     assert 100 < len(expected) < 200
     assert ranked.total == 300
-    data = work_list_data({}, search, NOW, PLAIN_MONEY, {}, rule, "Effect of a contact: not yet known")
+    data = work_list_data({}, search, NOW, PLAIN_MONEY, {}, "", rule, "Effect of a contact: not yet known")
     assert data["hold_out"].startswith("50% of all customers are the hold-out group")
     assert data["effect"] == "Effect of a contact: not yet known"
     assert not any(rule.contains(row["id"]) for row in data["rows"])
@@ -219,7 +225,8 @@ ROW = {
 
 def model_inputs():
     columns = {name: np.ones(1) for name in COLUMNS}
-    return matrix(columns, {"r": 1.0, "alpha": 1.0, "a": 1.0, "b": 1.0}, 90.0)[1]
+    visits = {"r": 1.0, "alpha": 1.0, "s": 1.0, "beta": 2.0, "orders": 1.0, "misses": 1.0}
+    return matrix(columns, {"r": 1.0, "alpha": 1.0, "a": 1.0, "b": 1.0, "visits": visits}, 90.0)[1]
 
 
 @pytest.mark.parametrize("name", model_inputs())
@@ -348,8 +355,3 @@ def test_dates_of_the_sentence_are_days_of_the_shop():
     row = {"orders_total": 1, "last_order_ts": LAST - 1, "last_seen_ts": None}
     assert "on 23 Mar 2026" in customer_summary(row, LAST, UTC_CALENDAR)
     assert "on 24 Mar 2026" in customer_summary(row, LAST, Calendar("Europe/Berlin"))
-
-
-@pytest.mark.parametrize("bundle", [None, "", "first", "churn-d-x", "xchurn-90d-x"])
-def test_unknown_horizon_is_not_guessed(bundle):
-    assert horizon_text(bundle) == "within the horizon of the model"

@@ -7,9 +7,23 @@ import io
 import urllib.request
 
 import pytest
+from page.conftest import source_of
 from page.looking import Reader
 from page.test_workspace import HOSTILE, change, get, ranked, work_page, work_run, work_shop
+from panels.documents import NOW
 from selenium.webdriver.common.keys import Keys
+
+from connectors.elasticsearch.client import elastic_connection, open_client
+from connectors.elasticsearch.search import Searcher
+from connectors.elasticsearch.workspace import Workspace
+from dashboards.web import app
+from dashboards.web import customers as customer_routes
+from dashboards.web import work_list as work_list_routes
+from dashboards.web.request_queue import Result
+from features.schema import DAY_MS
+from features.workspace import VIEWS
+from shopstream import embedded as known_servers
+from shopstream.jobs.serve_dashboards import Listening, serve_source
 
 __all__ = ["work_page", "work_run", "work_shop"]
 
@@ -116,3 +130,84 @@ def test_story_states_the_customer_in_words_and_fits_any_width(at_work, work_sho
     assert " up to " in at_work.js("return document.querySelector('.timeline').getAttribute('aria-label')")
     assert at_work.js("return document.documentElement.scrollWidth <= innerWidth")
     assert at_work.js("return window.hacked") is None
+
+
+def test_list_offers_no_rows_beyond_those_that_the_server_gives(at_work, monkeypatch):
+    monkeypatch.setattr(work_list_routes, "FIRST_MAX", 20)
+    at_work.open(view="worklist", refresh="0")
+    at_work.click("main .pages a[href*=first]")
+    at_work.wait("return document.querySelector('.pages').textContent.startsWith('21')")
+    links = "return [...document.querySelectorAll('main .pages a')].map((one) => one.textContent)"
+    assert "Next" not in at_work.js(links)
+    assert "The list ends here;" in at_work.text("main .pages")
+
+
+def test_already_inactive_opens_as_many_customers_as_it_counts(at_work, work_page):
+    at_work.open(view="worklist", refresh="0")
+    number = get(work_page, "worklist")["inactive"]
+    assert number > 3
+    at_work.press_text("main .pages a", f"{number} already inactive")
+    at_work.headed("Customers")
+    assert f"of {number} customers" in at_work.text("main .pages")
+    everyone = get(work_page, "customers")["total"]
+    assert everyone > number
+    at_work.press("[data-key=all]")
+    at_work.wait(
+        "return document.querySelector('main .pages').textContent.includes(arguments[0])", f"of {everyone} customers"
+    )
+
+
+def test_customers_offer_no_rows_beyond_those_that_the_server_gives(at_work, monkeypatch):
+    monkeypatch.setattr(customer_routes, "FIRST_MAX", 49)
+    at_work.open(view="customers", refresh="0")
+    assert "Filter the list to see more." in at_work.text("main .pages")
+    assert not at_work.js("return document.querySelector('main .pages a[href*=first]')")
+
+
+@pytest.mark.parametrize("view", ["worklist", "customers", "customer", "segments", "now"])
+def test_older_response_of_a_busy_server_is_shown_with_its_age(at_work, work_shop, monkeypatch, view):
+    fresh = app._result
+
+    async def older(*arguments, **more):
+        return Result((await fresh(*arguments, **more)).value, 180.0)
+
+    at_work.open(view=view, id=HOSTILE, refresh="0")
+    assert "just now" in at_work.wait("return document.querySelector('#age').textContent")
+    monkeypatch.setattr(app, "_result", older)
+    at_work.open(view=view, id=HOSTILE, refresh="0")
+    assert "pdated 3 min" in at_work.wait("return document.querySelector('#age').textContent")
+
+
+def test_days_with_alerts_are_counted_and_not_the_alerts(at_work, work_shop):
+    run, _, client, _, _ = work_shop
+    index = f"{run}-alerts"
+    for n, ts in enumerate((NOW, NOW - 60_000, NOW - 5 * DAY_MS)):
+        alert = {"customer_id": HOSTILE, "churn_risk": "high", "ts": ts, "day": "x", "churn_probability": 0.8}
+        client.index(index=index, id=f"days-{n}", document=alert, refresh=True)
+    try:
+        at_work.open(view="customer", id=HOSTILE, refresh="0")
+        name = at_work.js("return document.querySelector('.timeline').getAttribute('aria-label')")
+        assert "Alerts on 2 days" in name
+    finally:
+        for n in range(3):
+            client.delete(index=index, id=f"days-{n}", refresh=True)
+
+
+def test_read_only_page_shows_saved_views_and_offers_no_change(chromium, work_shop, server_settings, no_customer_table):
+    run, _, _, _, workspace = work_shop
+    view = {"title": "Losses", "address": "?view=revenue&compare=year", "at_ts": 1}
+    workspace.write(VIEWS, "losses", view, "")
+    reading = elastic_connection(known_servers.elastic_endpoint(server_settings, read_only=True))
+    with open_client(reading) as client:
+        source = source_of(run, Searcher(client, run), no_customer_table, workspace=Workspace(client, run))
+        with serve_source(source, Listening(port=0)) as address:
+            page = Reader(chromium, address)
+            page.open(view="revenue")
+            page.press_text("#tools summary", "Saved views")
+            page.wait("return [...document.querySelectorAll('#tools a')].some((one) => one.textContent === 'Losses')")
+            buttons = page.js("return [...document.querySelectorAll('#tools details:first-child button')].length")
+            assert buttons == 0
+            page.press_text("#tools a", "Losses")
+            page.wait("return location.search.includes('compare=year')")
+            assert page.complaints() == []
+            chromium.get("about:blank")

@@ -98,6 +98,92 @@ def test_year_before_has_the_same_local_dates(main, before):
 
 
 @pytest.mark.parametrize(
+    ("unit", "main", "before"),
+    [
+        ("month", ("2029-02-01", "2029-03-01"), ("2028-02-01", "2028-03-01")),
+        ("month", ("2028-02-01", "2028-03-01"), ("2027-02-01", "2027-03-01")),
+        ("month", ("2029-02-01", "2029-02-28T10:30"), ("2028-02-01", "2028-02-28T10:30")),
+        ("quarter", ("2029-01-01", "2029-04-01"), ("2028-01-01", "2028-04-01")),
+        ("year", ("2029-01-01", "2030-01-01"), ("2028-01-01", "2029-01-01")),
+        # dates, not units
+        ("day", ("2029-02-28", "2029-03-01"), ("2028-02-28", "2028-02-29")),
+        (None, ("2029-02-01", "2029-03-01"), ("2028-02-01", "2028-02-29")),
+    ],
+)
+def test_whole_unit_of_the_year_before_is_whole(unit, main, before):
+    assert year_before(span(*main), BERLIN, unit) == span(*before)
+
+
+def test_last_month_is_compared_with_the_leap_day_of_the_year_before():
+    requested = parse_query(DASHBOARDS[0], {"period": ["last_month"], "compare": ["year"]})
+    result = requested.compared_span(requested.span_to(at("2029-03-10", "UTC"), UTC_CALENDAR), UTC_CALENDAR)
+    assert result == Span(at("2028-02-01", "UTC"), at("2028-03-01", "UTC"))
+
+
+def of_days(first, last, zone="UTC"):
+    """The response to a search by day, with the number of the day in the year as figure."""
+    days = range(Calendar(zone).day_at(at(first, zone)), Calendar(zone).day_at(at(last, zone)))
+    starts = Calendar(zone).start_ms(list(days)).tolist()
+    return {"aggregations": {"d0": {"buckets": [{"key": start, "doc_count": n + 1} for n, start in enumerate(starts)]}}}
+
+
+DAYS = Panel("p", "P", "", SESSIONS, "bar", Position(0, 0, 1, 1), (COUNT,), (Time("Day", "start_ts", "day"),))
+
+
+@pytest.mark.parametrize(
+    ("year", "before", "without"),
+    [("2028", "2027", {"2028-02-29"}), ("2029", "2028", set())],
+)
+def test_days_of_this_year_are_compared_with_the_same_dates(year, before, without):
+    main, other = (Span(at(f"{one}-01-01", "UTC"), at(f"{one}-05-21", "UTC")) for one in (year, before))
+    table = rows(DAYS, of_days(f"{year}-01-01", f"{year}-05-21"))
+    result = aligned(DAYS, table, of_days(f"{before}-01-01", f"{before}-05-21"), main, other, UTC_CALENDAR)
+    dates = {UTC_CALENDAR.date_of(key): UTC_CALENDAR.date_of(own) for key, own in result.own_keys.items()}
+    assert all(day[5:] == own[5:] for day, own in dates.items())
+    assert {UTC_CALENDAR.date_of(row["Day"]) for row in table} - dates.keys() == without
+    assert len(result.rows) == len(dates)
+    body = comparison_query(DAYS, main, other, [], None, UTC_CALENDAR)
+    assert body["query"]["bool"]["filter"][0]["range"]["start_ts"]["lt"] == other.to_ms
+
+
+def test_previous_days_are_aligned_by_position():
+    main, other = (
+        Span(at("2028-03-01", "UTC"), at("2028-03-04", "UTC")),
+        Span(at("2028-02-27", "UTC"), at("2028-03-01", "UTC")),
+    )
+    result = aligned(
+        DAYS,
+        rows(DAYS, of_days("2028-03-01", "2028-03-04")),
+        of_days("2028-02-27", "2028-03-01"),
+        main,
+        other,
+        UTC_CALENDAR,
+    )
+    assert list(result.own_keys.values()) == [at(f"2028-02-{day}", "UTC") for day in (27, 28, 29)]
+
+
+def test_compared_intervals_that_are_cut_are_marked(filled):
+    days, _ = compared_panel(filled, DAYS, last="3d", compare="previous")
+    own = days["compare"]["own_keys"]
+    first, *_, last = own
+    # 12:34 to 12:34
+    assert days["compare"]["partial"] == [first, last] == days["partial"]
+    whole, _ = compared_panel(
+        filled, DAYS, **{"from": "2026-05-18", "to": "2026-05-20"}, compare="custom", compare_from="2026-05-01",
+        compare_to="2026-05-02",
+    )  # fmt: skip
+    assert whole["compare"]["partial"] == []
+    ahead, _ = compared_panel(
+        filled, DAYS, **{"from": "2026-05-01", "to": "2026-05-03"}, compare="custom", compare_from="2026-05-19",
+        compare_to="2026-05-21",
+    )  # fmt: skip
+    assert [ahead["compare"]["own_keys"][one] for one in ahead["compare"]["partial"]] == [
+        at("2026-05-20", "UTC"), at("2026-05-21", "UTC"),
+    ]  # fmt: skip
+    assert ahead["partial"] == []
+
+
+@pytest.mark.parametrize(
     ("parameters", "expected"),
     [
         ({"last": ["7d"], "compare": ["previous"]}, Span(NOW - 14 * DAY_MS, NOW - 7 * DAY_MS)),
@@ -141,7 +227,7 @@ def test_compared_figures_equal_those_of_the_other_time_range(dashboard, panel, 
     other = days_before(main, dashboard.days, UTC_CALENDAR)
     table = rows(panel, search(panel.data.index, query(panel, main)))
     body = comparison_query(panel, main, other, table, None, UTC_CALENDAR)
-    compared = aligned(panel, table, search(panel.data.index, body))
+    compared = aligned(panel, table, search(panel.data.index, body), main, other, UTC_CALENDAR)
     labels = [dimension.label for dimension in panel.dimensions]
     time = next((one.label for one in panel.dimensions if isinstance(one, Time)), None)
     # a search of its own, whose terms know nothing of the rows

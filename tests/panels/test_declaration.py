@@ -105,6 +105,8 @@ def test_valid_panel_has_no_errors():
             "only one dimension has a bucket",
         ),
         ({"reference_lines": (ReferenceLine("x", 1),), "chart": "table"}, "a table has no reference lines"),
+        ({"dimensions": (Steps("X", (("one", ()),), ("text",), "Hint"),)}, "Hint: a table has one text for each"),
+        ({"dimensions": (Steps("X", (("one", ()),), ("a", "b"), "Hint"),), "chart": "table"}, "Hint: a table has one"),
         ({"measures": (LOST,), "chart": "line"}, "Lost: only bars have figures below zero"),
         ({"measures": (replace(COUNT, line=True),), "chart": "table"}, "Sessions: only bars have"),
         ({"measures": (Ratio("R", LOST, COUNT),)}, "R: only a figure of its own is below zero"),
@@ -121,6 +123,12 @@ def test_an_invalid_panel_is_reported(changes, message):
     errors = errors_of(replace(GOOD, **changes))
     assert any(message in line for line in errors), errors
     assert all(line.startswith(("a: ", "b: ")) for line in errors)
+
+
+def test_tile_may_have_thresholds_and_a_table_texts_of_its_steps():
+    thresholds = replace(GOOD, chart="metric", dimensions=(), reference_lines=(ReferenceLine("x", 1),))
+    assert errors_of(thresholds) == []
+    assert errors_of(replace(GOOD, chart="table", dimensions=(Steps("X", (("one", ()),), ("text",), "Hint"),))) == []
 
 
 def test_overlapping_panels_are_reported():

@@ -166,10 +166,18 @@ def test_missing_index_gives_no_rows():
             assert all(row[figure.label] in (0, None) for figure in one.measures), one.id
 
 
-@pytest.mark.parametrize("part", [{"timed_out": True}, {"_shards": {"failed": 1}}])
-def test_a_partial_response_is_rejected(part):
-    with pytest.raises(ShopstreamError, match="a partial response"):
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        ({"timed_out": True}, "Elasticsearch is overloaded and returned an incomplete answer."),
+        ({"_shards": {"failed": 2}}, "Elasticsearch returned an incomplete answer: 2 of its shards failed."),
+    ],
+)
+def test_an_incomplete_answer_is_rejected_with_its_cause(part, problem):
+    with pytest.raises(ShopstreamError) as refused:
         rows(panel(COUNT), answer(total=5, **part))
+    assert refused.value.message == problem
+    assert "again" in refused.value.remedy
 
 
 def test_missing_values_are_null():

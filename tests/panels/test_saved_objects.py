@@ -68,6 +68,25 @@ def test_every_dashboard_ends_with_the_definitions_of_its_figures():
         assert declared.summary in text
 
 
+def test_panel_over_time_states_that_intervals_may_be_incomplete():
+    remarks = {}
+    for board, declared in zip(BOARDS, DASHBOARDS, strict=True):
+        drawn = {one["panelIndex"]: one["embeddableConfig"] for one in panels(board)}
+        for panel in declared.panels:
+            texts = {drawn[panel.id]["description"], drawn[panel.id]["attributes"]["description"]}
+            assert len(texts) == 1
+            remarks[panel.id] = "may be incomplete" in texts.pop()
+    assert [remarks[name] for name in ("revenue-forecast", "now-clicks", "funnel-conversion")] == [True] * 3
+    assert [remarks[name] for name in ("revenue-total", "churn-trend", "retention-movement")] == [False] * 3
+
+
+def test_drift_tile_changes_its_colour_at_the_thresholds():
+    (board,) = (one for one in BOARDS if one["id"] == "shop-pipeline")
+    (tile,) = (one["embeddableConfig"] for one in panels(board) if one["panelIndex"] == "pipeline-drift")
+    palette = tile["attributes"]["state"]["visualization"]["palette"]["params"]
+    assert [one["stop"] for one in palette["colorStops"]] == [0, 0.1, 0.25]
+
+
 def layers_of(panel):
     return panel["embeddableConfig"]["attributes"]["state"]["datasourceStates"]["formBased"]["layers"]
 

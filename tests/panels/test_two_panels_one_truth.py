@@ -24,6 +24,7 @@ from dashboards.web.boards import board_data
 from dashboards.web.parameters import parse_query
 from dashboards.web.work_list import work_list
 from features.calendar import Calendar
+from features.schema import NOT_KNOWN
 
 DAY = 86_400_000
 BOARDS = {one.id: one for one in DASHBOARDS}
@@ -276,9 +277,9 @@ def test_products_of_a_category_add_up_to_the_category(search, kind):
 
 
 def test_events_of_categories_add_up_to_the_chart(page):
-    """Events of products without a category are in the chart, and in no row of the table."""
-    views = page.total("products-trend", "Product views")
-    assert 0 < page.total("products-categories", "Product views") < views
+    for figure in ("Product views", "Add-to-carts", "Purchases"):
+        assert page.total("products-categories", figure) == page.total("products-trend", figure)
+    assert NOT_KNOWN in {row["Category"] for row in page.rows("products-categories")}
     assert page.total("products-trend", "Purchases") / page.total("products-trend", "Add-to-carts") == pytest.approx(
         Decimal(page.tile("products-cart"))
     )
@@ -294,6 +295,10 @@ def test_month_1_of_tile_cohorts_and_channels_agree(page):
     assert {row["First order in"] for row in page.rows("retention-cohorts")}.isdisjoint({"2025-10"}), "not known"
     third = [row for row in page.rows("retention-cohorts") if row["Months since first order"] == 3]
     assert page.total("retention-channels", "Customers") == sum(row["Customers"] for row in third)
+    sizes = {row["First order in"]: row["Customers"] for row in page.rows("retention-sizes")}
+    months = {row["First order in"]: row["Customers"] for row in page.rows("retention-cohort-revenue")}
+    assert sizes == months
+    assert len(sizes) > 3
     spent = [row for row in page.rows("retention-cohort-revenue") if row["Months since first order"] == 3]
     assert sum(row["Revenue per customer"] * row["Customers"] for row in spent) == pytest.approx(
         sum(row["Revenue per customer"] * row["Customers"] for row in page.rows("retention-channels")), rel=1e-3

@@ -63,7 +63,7 @@ def test_status_reports_unreachable_servers(app: typer.Typer, home: Path, monkey
     messages = json.loads(shown.stdout)
     assert shown.exit_code == 1
     assert "127.0.0.1:1 does not answer" in messages["kafka"]["problem"]
-    assert "http://127.0.0.1:1 does not answer" in messages["elasticsearch"]["problem"]
+    assert "Can't reach Elasticsearch at http://127.0.0.1:1" in messages["elasticsearch"]["problem"]
     assert messages["elasticsearch"]["mode"] == "external"
     assert "geheim" not in shown.output
 

@@ -129,8 +129,7 @@ def test_bundle_holds_no_pickle_and_lists_its_requirements(bundle):
 def test_bundle_of_each_model_scores_rows(family, bundle, training, tmp_path):
     if family == "lightgbm":
         pytest.importorskip("lightgbm", exc_type=ImportError)
-    everyone = np.ones(len(training.rows), bool)
-    train_fold, parameters = churn._train_fold(training, everyone, churn.TrainingPlan())
+    train_fold, parameters = churn._train_fold(training, churn.TrainSplit(), churn.TrainingPlan())
     few = {"n_estimators": 15} if family in ("random_forest", "lightgbm") else {}
     model = churn.fit(
         Candidate(family, "none", few), train_fold.rows, train_fold.labels, train_fold.names, seed=1, threads=1

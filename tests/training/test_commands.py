@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `score`, as a user calls them, and the ceiling of the synthetic shop."""
+"""`train`, `evaluate` and `score`, as a user calls them."""
 
 import json
 import re
@@ -12,13 +12,9 @@ from typer.testing import CliRunner
 from features.errors import ShopstreamError, UsageError
 from features.scores.score import NEXT_PURCHASE, SCORE_SCHEMA
 from shopstream.cli.app import build_app
-from shopstream.jobs.bayes_ceiling import ceiling_of
 from shopstream.jobs.history import History
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
-from training.churn import metrics
-from training.churn.metrics import Predictions
-from training.dataset import LABEL
 from training.options import Costs, Effort, Horizon
 
 
@@ -187,7 +183,10 @@ def test_model_card_is_one_file_with_the_required_content(bundle):
     for said in (
         "PR-AUC",
         "Calibration",
-        "Ceiling",
+        "What can be known",
+        "posterior",
+        "Recent buyers and the rest",
+        "hold the chance of these customers",
         "By segment",
         "Candidates",
         "smote",
@@ -201,23 +200,6 @@ def test_model_card_is_one_file_with_the_required_content(bundle):
     for one in report["models"].values():
         low, high = one["intervals"]["pr_auc"]
         assert low <= one["metrics"]["pr_auc"] <= high
-
-
-def test_bayes_ceiling_is_calibrated_and_no_model_exceeds_it(archive, training):
-    cutoff = training.cutoffs[-2]
-    known = ceiling_of(archive, [cutoff], 30)
-    rows = training.rows.filter(pl.col("as_of") == cutoff).join(known, on=["customer_id", "as_of"])
-    labels = rows[LABEL].to_numpy()
-    for name in ("knows_dropout", "knows_present"):
-        scores = rows[name].to_numpy()
-        found = metrics.measure(labels, Predictions(scores, scores))
-        recency = rows["recency_days"].to_numpy()
-        assert found["roc_auc"] > metrics.measure(labels, Predictions(recency / 1e3, recency))["roc_auc"] + 0.05
-        assert abs(scores.mean() - labels.mean()) < 0.06
-
-
-def test_archive_without_truth_files_has_no_ceiling(tmp_path):
-    assert ceiling_of(tmp_path, [1], 30) is None
 
 
 def test_folder_that_is_not_a_bundle_is_an_error(app, archive, tmp_path):

@@ -13,7 +13,7 @@ from features.schema import DAY_MS, Event, Order, arrow_schema
 from shopstream.jobs.archive_features import archive_days, batch_features
 from training import dataset
 from training.dataset import LABEL, build, plan_cutoffs
-from training.labels import BOUGHT, DAYS, REVENUE, WINDOWS
+from training.labels import BOUGHT, DAYS, REVENUE, STEP, WINDOWS, OutcomeCollector, outcome_times
 from training.options import Horizon
 
 T0 = 20_000 * DAY_MS
@@ -132,6 +132,38 @@ def test_outcome_holds_the_valid_orders_at_the_end_of_its_window(after, bought, 
     assert found == {BOUGHT: bought, DAYS: pytest.approx(next_days, abs=1e-9), REVENUE: revenue}
 
 
+#  cut-off     30 days     60 days     90 days
+#  ---|-----------|-----------|-----------|---
+@pytest.mark.parametrize(
+    ("after", "known_days", "step"),
+    [
+        ([], 90, 0),
+        ([at(3)], 90, 1),
+        ([at(30)], 90, 1),
+        ([at(31)], 90, 2),
+        ([at(61), at(80)], 90, 3),
+        ([order("a", DAYS_90 + 1)], 90, 0),
+        ([at(31)], 59, 0),
+        ([at(31)], 60, 2),
+        ([at(3)], 29, None),
+        # valid at the end of its step: what is known later changes nothing
+        ([at(3), at(3, updated=CUTOFF + 40 * DAY_MS, status="refunded")], 90, 1),
+        ([at(3), at(3, updated=CUTOFF + 12 * DAY_MS, status="cancelled"), at(41)], 90, 2),
+    ],
+)
+def test_step_is_the_first_at_whose_end_an_order_is_valid(after, known_days, step):
+    end = CUTOFF + known_days * DAY_MS
+    needed = sorted({CUTOFF, *outcome_times([CUTOFF], end, 90)})
+    collector = None
+    for time, found in rows_at(*reader([order("a", T0), *after]), needed):
+        if time == CUTOFF:
+            collector = OutcomeCollector(found.sort("customer_id"), CUTOFF, 90)
+        else:
+            collector.observe(time, found)
+    labelled = collector.labelled()
+    assert labelled.filter(pl.col("customer_id") == "a")[STEP].to_list() == [step]
+
+
 def test_an_outcome_does_not_depend_on_where_the_archive_ends():
     """Later cut-offs are looked at too, at times that lie between the steps of this one."""
     orders = [order("a", T0), at(6), at(8)]
@@ -187,7 +219,7 @@ def leaks(training, archive):
         ((_, alone),) = rows_at(days, until(read_day, cutoff), [cutoff])
         alone = alone.sort("customer_id")
         ours = training.rows.filter(pl.col("as_of") == cutoff).drop(LABEL)
-        every = training.followed.filter(pl.col("as_of") == cutoff).drop(*WINDOWS)
+        every = training.followed.filter(pl.col("as_of") == cutoff).drop(*WINDOWS, STEP)
         if not (ours.equals(alone.filter(pl.col("orders_total") > 0)) and every.equals(alone)):
             found.append(cutoff)
     return found

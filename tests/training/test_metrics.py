@@ -6,14 +6,14 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, f1_score, log_loss
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, log_loss, roc_auc_score
 
 from features.errors import UsageError
 from features.schema import DAY_MS
 from training import bgnbd as bgnbd_module
 from training.churn import metrics
 from training.churn.calibration import choose_calibration, fit_calibration, thresholds
-from training.churn.metrics import Predictions, fold_ranks, measure, paired_difference, resampled
+from training.churn.metrics import METRICS, Predictions, fold_ranks, measure, paired_difference, resampled
 from training.churn.seasonality import expected_level, factor
 from training.options import Costs, Effort
 from training.predict import bgnbd, calibrated
@@ -47,6 +47,25 @@ def test_weight_of_two_equals_the_row_twice():
     twice = Predictions(np.repeat(SCORES, times), np.repeat(SCORES, times))
     once = measure(LABELS, BOTH, weights)
     assert once == pytest.approx(measure(np.repeat(LABELS, times), twice))
+
+
+def test_metrics_of_resamples_equal_those_of_the_library_in_each():
+    rounded = np.round(SCORES, 1)  # many ties
+    weights = resampled(np.arange(400) // 4, 7, seed=2)
+    found = metrics.drawn(tuple(METRICS), LABELS, Predictions(rounded, rounded), weights)
+    for position, each in enumerate(weights):
+        assert found["roc_auc"][position] == pytest.approx(roc_auc_score(LABELS, rounded, sample_weight=each))
+        assert found["pr_auc"][position] == pytest.approx(average_precision_score(LABELS, rounded, sample_weight=each))
+        single = measure(LABELS, Predictions(rounded, rounded), each)
+        assert {name: draws[position] for name, draws in found.items()} == pytest.approx(single)
+
+
+def test_resample_of_one_class_has_no_metrics(monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK_WEIGHTS", 1)  # one resample at a time
+    weights = [np.ones(400), (LABELS == 1).astype(float), np.zeros(400)]
+    found = metrics.drawn(("roc_auc", "ece"), LABELS, BOTH, weights)
+    assert np.isnan(found["roc_auc"]).tolist() == [False, True, True]
+    assert found["ece"][0] == pytest.approx(measure(LABELS, BOTH)["ece"])
 
 
 def test_single_class_has_no_metrics():

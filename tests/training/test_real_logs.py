@@ -56,16 +56,21 @@ def test_churn_model_of_the_demo_shop_beats_the_baselines(seed, tmp_path):
     assert found["roc_auc"] > 0.81
     assert found["ece"] <= 0.03
     against = {(one["model"], one["metric"], one["against"]): one["interval"][0] for one in report["differences"]}
-    assert against["xgboost", "pr_auc", "recency"] > 0
-    assert against["xgboost", "pr_auc", "bgnbd"] > 0
-    ceiling = report["ceiling"]["knows_present"]
-    assert ceiling["metrics"]["ece"] < 0.03  # the truth is told right
-    assert 0.3 < ceiling["way"]["xgboost"] < 1
+    chosen = report["chosen"]
+    assert chosen == "paced_hazard"
+    assert against[chosen, "pr_auc", "recency"] > 0
+    assert against[chosen, "pr_auc", "bgnbd"] > 0
+    posterior, truth = report["bounds"]["posterior"], report["bounds"]["knows_present"]
+    assert posterior["metrics"]["ece"] < 0.03  # the truth is told right
+    assert truth["metrics"]["ece"] < 0.03
+    assert 0.82 < posterior["metrics"]["roc_auc"] < truth["metrics"]["roc_auc"]
+    assert truth["way"]["xgboost"] < posterior["way"]["xgboost"] < 1
+    assert posterior["way"][chosen] > 0.6
     for column, one in report["next_purchase"].items():
         assert one["validation"] == "time"
         better = {(each["metric"], each["against"]): each["interval"][0] > 0 for each in one["differences"]}
         assert all(better.values()), (column, better)
-    assert report["next_purchase"]["purchase_probability_30d"]["models"]["xgboost"]["metrics"]["ece"] <= 0.03
+    assert report["next_purchase"]["purchase_probability_30d"]["models"]["paced_hazard"]["metrics"]["ece"] <= 0.03
     assert 0.9 <= report["next_purchase"]["expected_revenue_90d"]["models"]["xgboost"]["metrics"]["total"] <= 1.1
 
 

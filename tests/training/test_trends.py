@@ -19,6 +19,7 @@ from connectors.elasticsearch.period_writer import Replaced, Trend, documents
 from features.calendar import UTC_CALENDAR
 from features.errors import UsageError
 from features.schema import DAY_MS, NOT_KNOWN, SECOND_ORDER_FIELDS, SEGMENT_DAY_FIELDS, TREND_KEYS
+from features.scores.horizon import horizon_days
 from features.scores.score import REASONED_RISKS
 from producers.archive.archive import read_customers
 from shopstream.cli.app import build_app
@@ -367,6 +368,11 @@ def test_days_add_up_to_customers_and_sales(archive, trends, sql):
     assert found.filter(col("customers") == 0).height > 0
 
 
+def test_days_name_the_bundle_whose_horizon_their_probabilities_have(bundle, trends):
+    assert trends["segments-daily"]["bundle"].unique().to_list() == [bundle.name]
+    assert horizon_days(bundle.name) == bundle.horizon_days
+
+
 def test_training_days_of_the_model_are_marked(archive, bundle, trends):
     found = trends["segments-daily"]
     marked = found.filter(col("in_training"))["ts"].max()
@@ -431,6 +437,7 @@ def test_customer_first_seen_later_is_in_no_segment(bundle):
         (NOT_KNOWN, "DE", NOT_KNOWN, 0, 2.5)
     ]
     assert found.columns == [field.name for field in SEGMENT_DAY_FIELDS]
+    assert found["bundle"].to_list() == [None]
 
 
 def test_reasons_are_calculated_only_when_the_rules_use_them(bundle, training):

@@ -43,6 +43,15 @@ def fit_calibration(kind: str, scores: Float64, labels: Labels) -> Calibration:
     return dict(NONE)
 
 
+def held_out_calibrated(kind: str, scores: Float64, labels: Labels, folds: Folds) -> Float64:
+    """Return probabilities whose calibration was fitted to the other folds; arguments as for `choose_calibration`."""
+    probabilities = np.empty(len(scores))
+    for fold in np.unique(folds):
+        out = folds == fold
+        probabilities[out] = calibrated(scores[out], fit_calibration(kind, scores[~out], labels[~out]))
+    return probabilities
+
+
 def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[Calibration, dict[str, float]]:
     """Choose the calibration with the lowest out-of-fold log loss.
 
@@ -56,10 +65,7 @@ def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[C
     """
     losses = {}
     for kind in KINDS:
-        probabilities = np.empty(len(scores))
-        for fold in np.unique(folds):
-            out = folds == fold
-            probabilities[out] = calibrated(scores[out], fit_calibration(kind, scores[~out], labels[~out]))
+        probabilities = held_out_calibrated(kind, scores, labels, folds)
         losses[kind] = METRICS["log_loss"](labels, probabilities, np.ones(len(labels)))
     best = KINDS[0]
     for kind in KINDS[1:]:

@@ -23,7 +23,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 
-Family = Literal["recency", "bgnbd", "logistic", "random_forest", "xgboost", "lightgbm"]
+Family = Literal["recency", "bgnbd", "logistic", "random_forest", "xgboost", "lightgbm", "paced_hazard"]
 Treatment = Literal["none", "weights", "smote"]
 BASELINES: Final[tuple[Family, ...]] = ("recency", "bgnbd", "logistic")
 TREATMENTS: Final[tuple[Treatment, ...]] = ("none", "weights", "smote")
@@ -34,6 +34,7 @@ TITLES: Final[dict[Family, str]] = {
     "random_forest": "random forest",
     "xgboost": "XGBoost",
     "lightgbm": "LightGBM",
+    "paced_hazard": "paced hazard",
 }
 
 _LIGHTGBM_TRIES: Final = 3
@@ -138,7 +139,7 @@ def lightgbm_available() -> bool:
 
 def families() -> tuple[Family, ...]:
     """Return the families that can be fitted on this machine."""
-    every: tuple[Family, ...] = ("recency", "bgnbd", "logistic", "random_forest", "xgboost")
+    every: tuple[Family, ...] = ("recency", "bgnbd", "logistic", "random_forest", "xgboost", "paced_hazard")
     return (*every, "lightgbm") if lightgbm_available() else every
 
 
@@ -148,11 +149,14 @@ def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[P
         return [{"C": c} for c in (0.1, 0.01, 1.0)[:tries]]
     if family == "random_forest":
         return [{"min_samples_leaf": leaf} for leaf in (30, 80)[:tries]]
+    if family == "paced_hazard":
+        settings: list[Parameters] = [{"visits": 1}, {}, {"visits": 1, "max_depth": 2, "n_estimators": 250}]
+        return settings[:tries]
     if family not in ("xgboost", "lightgbm"):
         return [{}]
     if family == "lightgbm":
         tries = min(tries, _LIGHTGBM_TRIES)
-    settings: list[Parameters] = [{}]
+    settings = [{}]
     while len(settings) < tries:
         rounds = int(rng.choice([150, 200, 300]))
         setting: dict[str, Any] = {

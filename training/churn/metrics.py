@@ -1,6 +1,7 @@
 """Measures the quality of probabilities with weighted metrics and curves; a bootstrap only changes the weights.
 
-A customer has rows at several cut-offs, so intervals resample customers, never rows.
+A customer has rows at several cut-offs, so intervals resample customers, never rows. Every metric takes the weights of
+many resamples at once: the rows are sorted once, which is most of the work.
 """
 
 from __future__ import annotations
@@ -12,60 +13,95 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 Groups = npt.NDArray[np.int64]
 Interval = tuple[float, float]
 Metric = Callable[[Labels, Float64, Float64], float]
+DrawnMetric = Callable[[Labels, Float64, Float64], Float64]
+"""Labels and scores, (n,), and weights, (n, r) -> metric of each of r resamples."""
 
 BINS: Final = 10
 LIFT_SHARE: Final = 0.10
 CLASS_THRESHOLD: Final = 0.5
 """Probability from which F1 and the confusion matrix count a customer as churned."""
 REPEATS: Final = 300
+BLOCK_WEIGHTS: Final = 250_000
+"""Weights of a block of repeats, which fit into a processor's cache."""
 
 
-def _brier(labels: Labels, scores: Float64, weights: Float64) -> float:
-    return float(np.average((scores - labels) ** 2, weights=weights))
+def _brier(labels: Labels, scores: Float64, weights: Float64) -> Float64:
+    squares: Float64 = (scores - labels) ** 2
+    return _mean(squares, weights)
 
 
-def _log_loss(labels: Labels, scores: Float64, weights: Float64) -> float:
+def _log_loss(labels: Labels, scores: Float64, weights: Float64) -> Float64:
     inside = np.clip(scores, 1e-9, 1 - 1e-9)
-    return float(np.average(-np.where(labels == 1, np.log(inside), np.log1p(-inside)), weights=weights))
+    return _mean(-np.where(labels == 1, np.log(inside), np.log1p(-inside)), weights)
 
 
-def _f1(labels: Labels, scores: Float64, weights: Float64) -> float:
+def _mean(values: Float64, weights: Float64) -> Float64:
+    mean: Float64 = (values @ weights) / weights.sum(axis=0)
+    return mean
+
+
+def _f1(labels: Labels, scores: Float64, weights: Float64) -> Float64:
     predicted = scores >= CLASS_THRESHOLD
-    right = weights[predicted & (labels == 1)].sum()
-    both = weights[predicted].sum() + weights[labels == 1].sum()
-    return float(2 * right / both) if both else 0.0
+    right = (predicted & (labels == 1)).astype(np.float64) @ weights
+    both = (predicted.astype(np.float64) + (labels == 1)) @ weights
+    score: Float64 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
+    return score
 
 
-def _lift(labels: Labels, scores: Float64, weights: Float64) -> float:
+def _lift(labels: Labels, scores: Float64, weights: Float64) -> Float64:
     order = np.argsort(-scores, kind="stable")
-    w, y = weights[order], labels[order]
-    reached = LIFT_SHARE * w.sum()
-    taken = np.clip(reached - (np.cumsum(w) - w), 0, w)  # the last row counts partially
-    return float((taken * y).sum() / reached / np.average(labels, weights=weights))
+    ordered = weights[order]
+    total = ordered.sum(axis=0)
+    before = np.cumsum(ordered, axis=0) - ordered
+    taken = np.clip(LIFT_SHARE * total - before, 0, ordered)  # the last row counts partially
+    positive = labels.astype(np.float64)
+    lift: Float64 = (positive[order] @ taken) / (LIFT_SHARE * total) / _mean(positive, weights)
+    return lift
 
 
-def _ece(labels: Labels, scores: Float64, weights: Float64) -> float:
+def _ece(labels: Labels, scores: Float64, weights: Float64) -> Float64:
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, weights * (scores - labels), minlength=BINS)
-    return float(np.abs(gaps).sum() / weights.sum())
+    gaps = np.zeros((BINS, len(scores)))
+    gaps[bins, np.arange(len(scores))] = scores - labels
+    error: Float64 = np.abs(gaps @ weights).sum(axis=0) / weights.sum(axis=0)
+    return error
 
 
-def _roc_auc(labels: Labels, scores: Float64, weights: Float64) -> float:
-    return float(roc_auc_score(labels, scores, sample_weight=weights))
+def _running(labels: Labels, scores: Float64, weights: Float64) -> tuple[Float64, Float64]:
+    """Return the weight of both labels at or above each distinct score, from the highest: two of (distinct, r)."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    ordered, positive = weights[order], (labels[order] == 1)[:, None]
+    both = np.cumsum(ordered, axis=0)[last]
+    hits = np.cumsum(ordered * positive, axis=0)[last]
+    return hits, both - hits
 
 
-def _pr_auc(labels: Labels, scores: Float64, weights: Float64) -> float:
-    return float(average_precision_score(labels, scores, sample_weight=weights))
+def _roc_auc(labels: Labels, scores: Float64, weights: Float64) -> Float64:
+    """Return the area under the curve by trapezoids, which equals sklearn's `roc_auc_score`."""
+    hits, misses = _running(labels, scores, weights)
+    steps = np.diff(misses, axis=0, prepend=0)
+    area: Float64 = (steps * (hits - np.diff(hits, axis=0, prepend=0) / 2)).sum(axis=0) / (hits[-1] * misses[-1])
+    return area
 
 
-METRICS: Final[Mapping[str, Metric]] = {
+def _pr_auc(labels: Labels, scores: Float64, weights: Float64) -> Float64:
+    """Return the average precision, which equals sklearn's `average_precision_score`."""
+    hits, misses = _running(labels, scores, weights)
+    both = hits + misses
+    precision = np.divide(hits, both, out=np.zeros_like(hits), where=both > 0)
+    area: Float64 = (np.diff(hits, axis=0, prepend=0) * precision).sum(axis=0) / hits[-1]
+    return area
+
+
+_DRAWN: Final[Mapping[str, DrawnMetric]] = {
     "pr_auc": _pr_auc,
     "roc_auc": _roc_auc,
     "f1": _f1,
@@ -74,6 +110,13 @@ METRICS: Final[Mapping[str, Metric]] = {
     "lift_10": _lift,
     "ece": _ece,
 }
+
+
+def _single(metric: DrawnMetric) -> Metric:
+    return lambda labels, scores, weights: float(metric(labels, scores, weights[:, None])[0])
+
+
+METRICS: Final[Mapping[str, Metric]] = {name: _single(metric) for name, metric in _DRAWN.items()}
 """Name -> metric of labels, scores and weights. All but the two areas and the lift need probabilities."""
 
 
@@ -134,24 +177,45 @@ def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
     return [rng.multinomial(count, np.full(count, 1 / count))[groups].astype(np.float64) for _ in range(repeats)]
 
 
-def intervals(labels: Labels, predictions: Predictions, weights: list[Float64]) -> dict[str, Interval]:
+def drawn(
+    names: Sequence[str], labels: Labels, predictions: Predictions, weights: Sequence[Float64]
+) -> dict[str, Float64]:
+    """Return metrics in every resample, name -> (repeats,); NaN where only one class occurs.
+
+    Args:
+        names: names of the metrics, of METRICS.
+        labels: labels of the rows.
+        predictions: predictions of the rows.
+        weights: weights of the rows in each repeat, see `resampled`.
+    """
+    values = {name: np.full(len(weights), np.nan) for name in names}
+    size = max(1, BLOCK_WEIGHTS // max(len(labels), 1))
+    for start in range(0, len(weights), size):
+        block = np.stack(weights[start : start + size], axis=1)
+        positive, total = (labels == 1).astype(np.float64) @ block, block.sum(axis=0)
+        both = (positive > 0) & (positive < total)
+        usable = block if both.all() else np.ascontiguousarray(block[:, both])
+        for name in names if both.any() else ():
+            values[name][start + np.flatnonzero(both)] = _DRAWN[name](labels, predictions.of(name), usable)
+    return values
+
+
+def intervals(labels: Labels, predictions: Predictions, weights: Sequence[Float64]) -> dict[str, Interval]:
     """Return the 95 % percentile bootstrap interval of every metric."""
-    draws = [measure(labels, predictions, each) for each in weights]
-    return {name: percentiles([each[name] for each in draws]) for name in METRICS}
+    return {name: percentiles(draws) for name, draws in drawn(tuple(METRICS), labels, predictions, weights).items()}
 
 
 def paired_difference(
-    name: str, labels: Labels, better: Predictions, other: Predictions, weights: list[Float64]
+    name: str, labels: Labels, better: Predictions, other: Predictions, weights: Sequence[Float64]
 ) -> tuple[float, Interval]:
     """Return the difference `better` - `other` in a metric, with its 95 % interval on the same resamples."""
     metric = METRICS[name]
     ones = np.ones(len(labels))
-    one, two = better.of(name), other.of(name)
-    gaps = [metric(labels, one, each) - metric(labels, two, each) for each in weights]
-    return metric(labels, one, ones) - metric(labels, two, ones), percentiles(gaps)
+    gaps = drawn((name,), labels, better, weights)[name] - drawn((name,), labels, other, weights)[name]
+    return metric(labels, better.of(name), ones) - metric(labels, other.of(name), ones), percentiles(gaps)
 
 
-def percentiles(repeats: Sequence[float]) -> Interval:
+def percentiles(repeats: Sequence[float] | Float64) -> Interval:
     """Return the central 95 % of bootstrap values; NaN values are ignored."""
     values = np.asarray(repeats)
     low, high = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)

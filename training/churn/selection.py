@@ -18,11 +18,11 @@ import polars as pl
 
 from features.errors import ShopstreamError
 from features.schema import DAY_MS
-from training.churn.calibration import Calibration, choose_calibration
-from training.churn.candidates import TREATMENTS, Candidate, Family, Float32, Labels, fit, search_space
+from training.churn.calibration import Calibration, choose_calibration, held_out_calibrated
+from training.churn.candidates import TREATMENTS, Candidate, Family, Fitted, Float32, Labels, fit, search_space
+from training.churn.hazard import FittedHazard, Periods, chooses_visits, fit_hazard
 from training.churn.metrics import METRICS, fold_ranks
 from training.options import Validation
-from training.predict import calibrated
 
 Float64 = npt.NDArray[np.float64]
 Folds = npt.NDArray[np.int64]
@@ -34,6 +34,8 @@ LABEL_ROWS_MIN: Final = 2
 """Minimum training rows of each label: SMOTE interpolates between two rows of one label."""
 ROC_AUC_LOSS_MAX: Final = 0.005
 """ROC-AUC that the preferred model may lose against the best one."""
+PREFERRED: Final[tuple[Family, ...]] = ("paced_hazard", "xgboost")
+"""Families with a fast live path and exact reasons."""
 TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
 """Families on which class weights and SMOTE are compared."""
 
@@ -147,7 +149,8 @@ class Choice:
 
     Attributes:
         calibration: calibration fitted to the held-out scores.
-        scores: calibrated out-of-fold probabilities of the training rows; folds hold whole customers.
+        scores: out-of-fold probabilities of the training rows, each calibrated on the other folds; folds hold whole
+            customers.
         log_loss: log loss of `scores`.
         pr_auc: PR-AUC of the scores before calibration.
         roc_auc: ROC-AUC of the ranks of these scores within their folds.
@@ -166,10 +169,12 @@ class TrainFold:
     """Training rows.
 
     Attributes:
-        rows: inputs, (n, k), NaN for missing values.
-        names: names of the k columns.
+        rows: inputs of all families, (n, k), NaN for missing values.
+        names: names of the columns of `wide`, first those of `rows`.
         customers: number of each row's customer, from 0.
         folds: number of each row's fold; all rows of a customer share one.
+        wide: `rows` and the inputs that only a hazard may choose, (n, at least k).
+        periods: training rows of the paced hazard, with the same customers and folds; None if they cannot teach it.
     """
 
     rows: Float32
@@ -179,19 +184,25 @@ class TrainFold:
     folds: Folds
     seed: int
     threads: int
+    wide: Float32
+    periods: Periods | None = None
 
     def limited(self, rows_max: int) -> TrainFold:
         """Return itself, or the rows of as many customers as give about `rows_max` rows."""
         if len(self.labels) <= rows_max:
             return self
-        keep = np.random.default_rng(self.seed).random(int(self.customers.max()) + 1) < rows_max / len(self.labels)
+        periods = self.periods
+        count = 1 + int(max(self.customers.max(), -1 if periods is None else periods.customers.max()))
+        keep = np.random.default_rng(self.seed).random(count) < rows_max / len(self.labels)
         some = keep[self.customers]
         return replace(
             self,
             rows=self.rows[some],
+            wide=self.wide[some],
             labels=self.labels[some],
             folds=self.folds[some],
             customers=self.customers[some],
+            periods=None if periods is None else periods.where(keep[periods.customers]),
         )
 
     def held_out(self, candidate: Candidate) -> Float64:
@@ -199,9 +210,27 @@ class TrainFold:
         scores = np.empty(len(self.labels))
         for fold in np.unique(self.folds):
             out = self.folds == fold
-            model = fit(candidate, self.rows[~out], self.labels[~out], self.names, seed=self.seed, threads=self.threads)
-            scores[out] = model.probability(self.rows[out])
+            scores[out] = self._fitted(candidate, int(fold)).probability(self.inputs(candidate)[out])
         return scores
+
+    def inputs(self, candidate: Candidate) -> Float32:
+        """Return the inputs of a candidate."""
+        return self.wide if chooses_visits(candidate) else self.rows
+
+    def periods_of(self, candidate: Candidate) -> Periods:
+        """Return `periods` with the inputs of a candidate."""
+        assert self.periods is not None
+        return replace(self.periods, rows=self.periods.rows[:, : self.inputs(candidate).shape[1]])
+
+    def _fitted(self, candidate: Candidate, fold: int) -> Fitted | FittedHazard:
+        """Fit a candidate to the other folds. A hazard applies its mean pace: the pace of a test is not known then."""
+        if candidate.family == "paced_hazard":
+            periods = self.periods_of(candidate)
+            others = periods.where(periods.folds != fold)
+            return fit_hazard(candidate, others, seed=self.seed, threads=self.threads)
+        others_only = self.folds != fold
+        rows, labels = self.rows[others_only], self.labels[others_only]
+        return fit(candidate, rows, labels, self.names, seed=self.seed, threads=self.threads)
 
     def evaluate(self, candidate: Candidate) -> Choice:
         """Evaluate a candidate: its calibration and its held-out scores."""
@@ -211,7 +240,8 @@ class TrainFold:
         precision = METRICS["pr_auc"](self.labels, scores, ones)
         order = METRICS["roc_auc"](self.labels, fold_ranks(scores, self.folds), ones)
         loss = losses[calibration["kind"]]
-        return Choice(candidate, calibration, calibrated(scores, calibration), loss, precision, order)
+        held_out = held_out_calibrated(calibration["kind"], scores, self.labels, self.folds)
+        return Choice(candidate, calibration, held_out, loss, precision, order)
 
 
 def search(
@@ -238,10 +268,10 @@ def search(
 
 
 def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choice:
-    """Return the model for the bundle: the one with the lowest log loss, or XGBoost if it is equally good.
+    """Return the model for the bundle: the one with the lowest log loss, or one of PREFERRED if it is equally good.
 
-    XGBoost is preferred because its live path is the fastest and its reasons are exact. It is equally good if its loss
-    is within twice the standard error of the difference and its ROC-AUC is at most ROC_AUC_GIVEN lower.
+    The better one of PREFERRED is equally good if its loss is within twice the standard error of the difference and its
+    ROC-AUC is at most ROC_AUC_LOSS_MAX lower. Losses and their difference are of the same out-of-fold probabilities.
 
     Args:
         choices: choice of each family, evaluated on the same rows.
@@ -249,7 +279,8 @@ def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choic
         customers: number of each row's customer; the rows of one customer are one observation.
     """
     best = min(choices, key=lambda choice: choice.log_loss)
-    preferred = next((choice for choice in choices if choice.candidate.family == "xgboost"), best)
+    known = [choice for choice in choices if choice.candidate.family in PREFERRED]
+    preferred = min(known, key=lambda choice: choice.log_loss, default=best)
     gaps = _losses(preferred.scores, labels) - _losses(best.scores, labels)
     error = np.sqrt((np.bincount(customers, gaps - gaps.mean()) ** 2).sum()) / len(gaps)
     as_good = gaps.mean() <= 2 * error and preferred.roc_auc >= best.roc_auc - ROC_AUC_LOSS_MAX

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -14,15 +14,19 @@ import polars as pl
 from msgspec import Meta
 
 from features.errors import ShopstreamError
+from features.schema import DAY_MS
 from features.scores.score import RiskThresholds
-from training import bgnbd
+from training import bgnbd, pareto_nbd
 from training.churn.calibration import Calibration, choose_calibration, thresholds
 from training.churn.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.churn.external_fit import FitTask, Learner
+from training.churn.hazard import FittedHazard, Periods, chooses_visits, fit_hazard
 from training.churn.metrics import REPEATS, Predictions, fold_ranks
 from training.churn.seasonality import WINDOW_MS, expected_level
 from training.churn.selection import (
     INNER_FOLDS,
+    LABEL_ROWS_MIN,
+    OUTER_FOLDS,
     Choice,
     Split,
     TrainFold,
@@ -34,13 +38,15 @@ from training.churn.selection import (
     splits,
 )
 from training.dataset import LABEL, TrainingSet
-from training.labels import BOUGHT
+from training.labels import BOUGHT, STEP, step_ends
 from training.options import Costs, Validation
 from training.predict import COLUMNS, calibrated, matrix
 from training.scorer import numbers
 
 Float64 = npt.NDArray[np.float64]
 Step = Callable[[str], None]
+InputParameters = dict[str, Any]
+"""Parameters of `predict.matrix`: those of BG/NBD, and `visits` where customers have visits."""
 
 SEARCH_ROWS_MAX: Final = 40_000
 """Maximum rows of the search; the models themselves are fitted to all rows."""
@@ -104,13 +110,15 @@ class Trained:
         thresholds: thresholds of the risk bands.
         tested: test results of all families.
         external_fit: see `external_fit.Learner.about`; None for a fit to the training set.
+        level: present level of the shop, see `training.churn.seasonality`; for the models of the next purchase.
     """
 
-    model: Fitted
+    model: Fitted | FittedHazard
     preparation: dict[str, Any]
     thresholds: RiskThresholds
     tested: Tested
     external_fit: dict[str, Any] | None = None
+    level: float = 1.0
 
 
 def train(
@@ -144,7 +152,7 @@ def train(
             "Give another --horizon, --validation customers, or a longer archive.",
         )
     tested = _tested(training, plan, kind, parts, on_step, learner)
-    train_fold, parameters = _train_fold(training, np.ones(len(rows), np.bool_), plan)
+    train_fold, parameters = _train_fold(training, TrainSplit(), plan)
     if learner is not None and kind == "time":
         candidate = tested.choices["xgboost"][0].candidate
     elif learner is not None:
@@ -155,29 +163,42 @@ def train(
         candidate = pick.candidate
     else:
         limited = train_fold.limited(SEARCH_ROWS_MAX)
-        best = [search(limited, family, plan.tries, _progress(on_step, "all"))[0] for family in families()]
+        best = [search(limited, family, plan.tries, _progress(on_step, "all"))[0] for family in tested.choices]
         candidate = chosen(best, limited.labels, limited.customers).candidate
     on_step(f"fitting {candidate.name} to all rows")
     limited = train_fold.limited(SEARCH_ROWS_MAX)
     calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
     model = _fitted(candidate, train_fold, _fit_task(TrainSplit(), parameters, training.horizon_days), plan, learner)
-    calibration["level"] = 1.0
-    if kind == "time":
-        season = _Season(training, parameters, training.cutoffs, training.end_ms)
-        calibration["level"] = season.level(model, calibration)
+    season = _Season(training, parameters, training.cutoffs, training.end_ms) if kind == "time" else None
+    model, calibration, level = _in_season(model, calibration, season, training.end_ms)
     prepared = preparation(train_fold, parameters, training.horizon_days, calibration, model)
     external_fit = None if learner is None else dict(learner.about)
-    return Trained(model, prepared, thresholds(plan.costs), tested, external_fit)
+    return Trained(model, prepared, thresholds(plan.costs), tested, external_fit, level)
 
 
-def _fit_task(train_split: TrainSplit, parameters: bgnbd.Parameters, horizon_days: int) -> FitTask:
-    return FitTask(LABEL, train_split, msgspec.to_builtins(parameters), horizon_days)
+def _in_season(
+    model: Fitted | FittedHazard, calibration: Calibration, season: _Season | None, now: int
+) -> tuple[Fitted | FittedHazard, Calibration, float]:
+    """Return model, calibration and level for the present season; a hazard has the pace itself. None: no season."""
+    if season is None:
+        return model, calibration | {"level": 1.0}, 1.0
+    if isinstance(model, FittedHazard):
+        model = model.at_present(now)
+        return model, calibration | {"level": 1.0}, model.level
+    level = season.level(model, calibration)
+    return model, calibration | {"level": level}, level
+
+
+def _fit_task(train_split: TrainSplit, parameters: InputParameters, horizon_days: int) -> FitTask:
+    return FitTask(LABEL, train_split, common(parameters), horizon_days)
 
 
 def _fitted(
     candidate: Candidate, train_fold: TrainFold, task: FitTask, plan: TrainingPlan, learner: Learner | None
-) -> Fitted:
+) -> Fitted | FittedHazard:
     """Fit a candidate to the rows in memory; a learner, if given, fits XGBoost to all rows."""
+    if candidate.family == "paced_hazard":
+        return fit_hazard(candidate, train_fold.periods_of(candidate), seed=plan.seed, threads=plan.threads)
     trees = None if learner is None else functools.partial(learner.fit, task=task)
     return fit(
         candidate,
@@ -197,21 +218,23 @@ def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
 
 def preparation(
     train_fold: TrainFold,
-    parameters: bgnbd.Parameters,
+    parameters: InputParameters,
     horizon_days: int,
     calibration: Calibration,
-    model: Fitted,
+    model: Fitted | FittedHazard,
 ) -> dict[str, Any]:
     """Return the parameters that `predict.Model` needs in addition to the model."""
     trees = model.candidate.family in ("xgboost", "lightgbm")
+    inputs = train_fold.inputs(model.candidate)
     return {
         "columns": list(COLUMNS),
-        "names": list(train_fold.names),
+        "names": list(train_fold.names[: inputs.shape[1]]),
         "horizon_days": horizon_days,
-        "bgnbd": msgspec.to_builtins(parameters),
+        "bgnbd": parameters_of(parameters, model.candidate),
         "calibration": calibration,
-        "typical": _medians(train_fold.rows).tolist(),
+        "typical": _medians(inputs).tolist(),
         "fill": model.fill if trees else None,
+        **({"hazard": model.about} if isinstance(model, FittedHazard) else {}),
     }
 
 
@@ -227,22 +250,22 @@ class _Season:
 
     Args:
         training: training set with `followed`.
-        parameters: parameters of BG/NBD, from the training rows.
+        parameters: parameters of the inputs, from the training rows.
         train_cutoffs: cut-offs of the training rows.
         now: present time, epoch ms; later data are ignored.
     """
 
     def __init__(
-        self, training: TrainingSet, parameters: bgnbd.Parameters, train_cutoffs: Sequence[int], now: int
+        self, training: TrainingSet, parameters: InputParameters, train_cutoffs: Sequence[int], now: int
     ) -> None:
         over = pl.col("as_of") + WINDOW_MS <= now
         rows = training.followed.filter(over & (pl.col("orders_total") > 0) & pl.col(BOUGHT).is_not_null())
         self._times = rows["as_of"].to_numpy()
         self._bought = rows[BOUGHT].to_numpy()
-        self._matrix, _ = _matrix(rows, parameters, training.horizon_days)
+        self._matrix = inputs_of(rows, common(parameters), training.horizon_days)
         self._train_cutoffs, self._horizon_days, self._now = train_cutoffs, training.horizon_days, now
 
-    def level(self, model: Fitted, calibration: Calibration) -> float:
+    def level(self, model: Fitted | FittedHazard, calibration: Calibration) -> float:
         """Return the level, see `training.churn.seasonality`."""
         if not len(self._times):
             return 1.0
@@ -257,25 +280,115 @@ def _progress(on_step: Step, where: str) -> Callable[[Candidate], None]:
 
 
 def _train_fold(
-    training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: TrainingPlan
-) -> tuple[TrainFold, bgnbd.Parameters]:
-    """Return the training rows, and BG/NBD fitted to the latest row of each of their customers."""
-    rows = training.rows.filter(train_rows)
-    parameters = bgnbd.fit(rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True))
-    features, names = _matrix(rows, parameters, training.horizon_days)
-    customers = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    training: TrainingSet, train_split: TrainSplit, plan: TrainingPlan
+) -> tuple[TrainFold, InputParameters]:
+    """Return the training rows, and the parameters of their inputs."""
+    rows = training.rows.filter(train_split.of(training.rows))
+    horizon_ms = training.horizon_days * DAY_MS
+    now = training.end_ms if train_split.until_ms is None else train_split.until_ms + horizon_ms
+    followed = period_rows(training, now, train_split)
+    parameters = fit_parameters(rows, followed, plan.seed)
+    wide, names = matrix(numbers(rows), parameters, training.horizon_days)
+    width = len(matrix(numbers(rows.head(0)), common(parameters), training.horizon_days)[1])
+    # one number for a customer in both sets of rows
+    ids = pl.concat([rows["customer_id"], followed["customer_id"]]).rank("dense").to_numpy().astype(np.int64) - 1
     folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
-    check_folds(rows[LABEL].to_numpy(), folds, int(customers.max()) + 1)
-    return TrainFold(features, rows[LABEL].to_numpy(), names, customers, folds, plan.seed, plan.threads), parameters
+    check_folds(rows[LABEL].to_numpy(), folds, int(rows["customer_id"].n_unique()))
+    periods = periods_of(followed, parameters, training.horizon_days, now, ids[len(rows) :], plan.seed)
+    fold = TrainFold(
+        wide[:, :width],
+        rows[LABEL].to_numpy(),
+        names,
+        ids[: len(rows)],
+        folds,
+        plan.seed,
+        plan.threads,
+        wide,
+        periods if _teaches(periods) else None,
+    )
+    return fold, parameters
+
+
+def fit_parameters(buyers: pl.DataFrame, everyone: pl.DataFrame, seed: int) -> InputParameters:
+    """Fit BG/NBD and the visits to the latest row of each customer.
+
+    Args:
+        buyers: rows of customers with an order.
+        everyone: rows of customers with or without an order.
+        seed: seed of a sample.
+    """
+    once, all_once = (
+        rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True) for rows in (buyers, everyone)
+    )
+    parameters: InputParameters = msgspec.to_builtins(bgnbd.fit(once))
+    visits = pareto_nbd.fit_visits(all_once, seed)
+    return parameters if visits is None else parameters | {"visits": msgspec.to_builtins(visits)}
+
+
+def common(parameters: Mapping[str, Any]) -> InputParameters:
+    """Return the parameters of the inputs that every family has."""
+    return {name: value for name, value in parameters.items() if name != "visits"}
+
+
+def parameters_of(parameters: InputParameters, candidate: Candidate) -> InputParameters:
+    """Return the parameters of the inputs of a candidate."""
+    return parameters if chooses_visits(candidate) else common(parameters)
+
+
+def inputs_of(rows: pl.DataFrame, parameters: Mapping[str, Any], horizon_days: int) -> Float32:
+    """Return rows as inputs."""
+    return matrix(numbers(rows), parameters, horizon_days)[0]
+
+
+def period_rows(training: TrainingSet, now: int, train_split: TrainSplit) -> pl.DataFrame:
+    """Return the followed rows whose first step had ended by `now`, epoch ms, without the customers left out."""
+    followed = training.followed
+    if STEP not in followed.columns:
+        return followed.head(0).with_columns(pl.lit(0, pl.Int8).alias(STEP))
+    first = step_ends(training.horizon_days)[0]
+    rows = followed.filter((pl.col("as_of") + first <= now) & pl.col(STEP).is_not_null())
+    if train_split.left_out is None:
+        return rows
+    return rows.filter(customer_folds(rows["customer_id"], OUTER_FOLDS, train_split.seed) != train_split.left_out)
+
+
+def periods_of(
+    rows: pl.DataFrame,
+    parameters: InputParameters,
+    horizon_days: int,
+    now: int,
+    customers: npt.NDArray[np.int64],
+    seed: int,
+) -> Periods:
+    """Return rows as training rows of a hazard, with the outcomes known at `now`.
+
+    Args:
+        rows: see `period_rows`.
+        parameters: parameters of the inputs.
+        horizon_days: horizon of the steps.
+        now: present time, epoch ms; later outcomes are ignored.
+        customers: number of each row's customer.
+        seed: seed of the folds.
+    """
+    ends = step_ends(horizon_days)
+    times = rows["as_of"].to_numpy()
+    known = (times[:, None] + np.asarray(ends) <= now).sum(axis=1)
+    folds = customer_folds(rows["customer_id"], INNER_FOLDS, seed)
+    inputs = inputs_of(rows, parameters, horizon_days)
+    return Periods(inputs, times, rows[STEP].to_numpy(), known, ends, customers, folds)
+
+
+def _teaches(periods: Periods) -> bool:
+    """Return whether the rows outside of each fold have an order in some step, and none in another."""
+    row, _, ordered = periods.expanded()
+    folds = periods.folds[row]
+    sides = [np.bincount(ordered[folds != fold], minlength=2).min() for fold in np.unique(periods.folds)]
+    return len(sides) > 1 and min(sides) >= LABEL_ROWS_MIN
 
 
 def _search_labels(training: TrainingSet, split: Split, plan: TrainingPlan) -> tuple[Labels, npt.NDArray[np.int64]]:
-    limited = _train_fold(training, split.train, plan)[0].limited(SEARCH_ROWS_MAX)
+    limited = _train_fold(training, split.train_split, plan)[0].limited(SEARCH_ROWS_MAX)
     return limited.labels, limited.customers
-
-
-def _matrix(rows: pl.DataFrame, parameters: bgnbd.Parameters, horizon_days: int) -> tuple[Float32, list[str]]:
-    return matrix(numbers(rows), msgspec.to_builtins(parameters), horizon_days)
 
 
 def _tested(
@@ -292,21 +405,24 @@ def _tested(
     levels: dict[Family, float] = dict.fromkeys(families(), 1.0)
     folds = np.zeros(len(rows), np.int64)
     for number, split in enumerate(parts, 1):
-        train_fold, parameters = _train_fold(training, split.train, plan)
+        train_fold, parameters = _train_fold(training, split.train_split, plan)
         limited = train_fold.limited(SEARCH_ROWS_MAX)
-        test, _ = _matrix(rows.filter(split.test), parameters, training.horizon_days)
+        test_rows = rows.filter(split.test)
         times = rows["as_of"].to_numpy()
-        season = _Season(training, parameters, np.unique(times[split.train]).tolist(), int(times[split.test].min()))
+        now = int(times[split.test].min())
+        season = _Season(training, parameters, np.unique(times[split.train]).tolist(), now) if kind == "time" else None
+        if train_fold.periods is None:
+            for lost in (scores_by_family, choices, levels):
+                lost.pop("paced_hazard", None)
         for family, scores in scores_by_family.items():
             tried = search(limited, family, plan.tries, _progress(on_step, f"split {number} of {len(parts)}"))
             if family == "xgboost":
                 tried = _usable(tried, learner)
             task = _fit_task(split.train_split, parameters, training.horizon_days)
             model = _fitted(tried[0].candidate, train_fold, task, plan, learner)
-            if kind == "time":
-                levels[family] = season.level(model, tried[0].calibration)
-            calibration = tried[0].calibration | {"level": levels[family]}
+            model, calibration, levels[family] = _in_season(model, tried[0].calibration, season, now)
             folds[split.test] = number
+            test = inputs_of(test_rows, parameters_of(parameters, model.candidate), training.horizon_days)
             scores[split.test] = calibrated(model.probability(test), calibration)
             choices[family] = tried
     tested = np.any([split.test for split in parts], axis=0)

@@ -22,9 +22,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from features.errors import ShopstreamError, UsageError
 from training.clusters.assigners import Assigner
 from training.clusters.cluster import Clusters
-from training.clusters.comparison import Comparison
+from training.clusters.comparison import CRITERIA, Candidate, Comparison
 from training.clusters.mapping import parse_mapping
 from training.clusters.matrix import Preparation
+from training.clusters.null_comparison import NullComparison
 from training.clusters.personas import Persona
 
 FORMAT: Final = 1
@@ -82,6 +83,7 @@ def encode(clusters: Clusters, mapping_text: str) -> bytes:
     """Encode clusters as `clusters.json`."""
     method = msgspec.to_builtins(clusters.comparison.candidates[clusters.comparison.chosen])
     method |= {"reason": clusters.comparison.reason, "seed": clusters.plan.seed, "truth": clusters.truth}
+    method |= {"null": None if clusters.null is None else msgspec.to_builtins(clusters.null)}
     without = ClusterBundle(
         FORMAT, "", mapping_text, clusters.preparation, clusters.assigner, clusters.order, clusters.personas, method
     )
@@ -114,10 +116,23 @@ def _name(bundle: ClusterBundle) -> str:
     return f"clusters-{len(bundle.personas)}-{hashlib.sha256(content).hexdigest()[:10]}"
 
 
-def comparison_frame(comparison: Comparison) -> pl.DataFrame:
-    """Return every candidate with its measures, in the order of the trials."""
+def comparison_frame(comparison: Comparison, null: NullComparison | None = None) -> pl.DataFrame:
+    """Return every candidate with its measures, in the order of the trials.
+
+    Candidates of the chosen method also have mean and standard deviation of each measure on tables without groups.
+    """
     rows = [
-        {**msgspec.to_builtins(one), "mean_rank": rank, "chosen": position == comparison.chosen}
+        {**msgspec.to_builtins(one), "mean_rank": rank, "chosen": position == comparison.chosen, **_null(one, null)}
         for position, (one, rank) in enumerate(zip(comparison.candidates, comparison.ranks, strict=True))
     ]
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.selectors.float().round(6))
+
+
+def _null(candidate: Candidate, null: NullComparison | None) -> dict[str, float | None]:
+    rows = () if null is None or null.method != candidate.method else null.plain.rows
+    row = next((one for one in rows if one.setting == candidate.setting), None)
+    columns: dict[str, float | None] = {}
+    for name in CRITERIA:
+        mean, spread = (None, None) if row is None else row.spread(name)
+        columns |= {f"null_{name}_mean": mean, f"null_{name}_sd": spread}
+    return columns

@@ -17,6 +17,7 @@ from training.clusters.comparison import ClusterPlan, Comparison, compare
 from training.clusters.mapping import TableMapping
 from training.clusters.matrix import Preparation, learn, unused
 from training.clusters.methods import METHODS, by_size
+from training.clusters.null_comparison import NullComparison, compare_with_null
 from training.clusters.personas import Persona, personas
 from training.clusters.views import View, view
 
@@ -34,6 +35,7 @@ class Clusters:
         labels: cluster number of each customer.
         personas: persona of each cluster.
         view: two-dimensional views.
+        null: comparison with tables without groups; None if the plan asks for none.
         truth: see `accuracy.against`; None if no groups are known.
         plan: plan of the clustering.
         left_out: columns of the mapping that distinguish no customers -> reason.
@@ -47,6 +49,7 @@ class Clusters:
     labels: Labels
     personas: tuple[Persona, ...]
     view: View
+    null: NullComparison | None
     truth: dict[str, Any] | None
     plan: ClusterPlan
     left_out: dict[str, str]
@@ -79,12 +82,13 @@ def find(
         comparison = compare(matrix, plan, on_step)
         on_step("fitting the chosen method", None)
         assigner, order, labels = _fitted(matrix, comparison, plan)
-        described = personas(table, labels, len(order), mapping.themes)
+        null = compare_with_null(matrix, preparation, comparison, plan, on_step)
+        described = personas(table, labels, len(order), mapping.themes, "" if null is None else null.note)
         on_step("views", None)
         projection = view(matrix, labels, plan.seed, plan.view_rows)
         truth = None if known is None else _truth(matrix, labels, known, plan.seed)
     return Clusters(
-        table, preparation, comparison, assigner, order, labels, described, projection, truth, plan,
+        table, preparation, comparison, assigner, order, labels, described, projection, null, truth, plan,
         unused(table, mapping, preparation),
     )  # fmt: skip
 

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
+from sklearn.metrics import (
+    adjusted_rand_score,
+    calinski_harabasz_score,
+    davies_bouldin_score,
+    pairwise_distances,
+    silhouette_score,
+)
 
 from features.errors import ShopstreamError
 from training.clusters.assigners import Float, Labels
@@ -37,6 +43,7 @@ class ClusterPlan:
         smallest_share: minimum share of the customers in each cluster.
         stability_min: minimum adjusted Rand index of a candidate.
         view_rows: number of customers in the plots.
+        null_draws: number of tables without clusters to compare with, see `training.clusters.null`; 0: no comparison.
     """
 
     k: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
@@ -48,6 +55,7 @@ class ClusterPlan:
     smallest_share: float = 0.03
     stability_min: float = 0.6
     view_rows: int = 1_500
+    null_draws: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +125,11 @@ def compare(
             f"{len(matrix)} customers are too few for {max(plan.k)} clusters.", "Give a larger table, or a smaller --k."
         )
     settings = list(_settings(plan))
+    samples = samples_of(matrix, plan)
     candidates = []
     for position, (method, setting) in enumerate(settings):
         on_step(f"trying {METHODS[method].title}", position / len(settings))
-        candidate = _evaluated(matrix, method, setting, plan)
+        candidate = evaluate(samples, method, setting, plan)
         if candidate is not None:
             candidates.append(candidate)
     if not candidates:
@@ -136,11 +145,33 @@ def _settings(plan: ClusterPlan) -> Iterator[tuple[str, float]]:
             yield method, setting
 
 
-def _evaluated(matrix: Float, method: str, setting: float, plan: ClusterPlan) -> Candidate | None:
-    fit = METHODS[method].fit
-    rows = matrix[sample(len(matrix), plan.fit_rows, plan.seed)]
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Rows of a matrix on which every candidate is tried.
+
+    Attributes:
+        fitted: rows to which candidates are fitted.
+        evaluated: rows on which they are evaluated.
+        distances: Euclidean distances between the evaluated rows.
+    """
+
+    fitted: Float
+    evaluated: Float
+    distances: Float
+
+
+def samples_of(matrix: Float, plan: ClusterPlan) -> Samples:
+    """Return the samples of a matrix by the plan."""
     evaluated = matrix[sample(len(matrix), plan.evaluation_rows, plan.seed + 1)]
-    fitted = fit(rows, setting, plan.seed)
+    distances = pairwise_distances(evaluated)
+    np.fill_diagonal(distances, 0.0)
+    return Samples(matrix[sample(len(matrix), plan.fit_rows, plan.seed)], evaluated, distances)
+
+
+def evaluate(samples: Samples, method: str, setting: float, plan: ClusterPlan) -> Candidate | None:
+    """Evaluate a method with one setting; None if it finds fewer than two clusters."""
+    rows, evaluated = samples.fitted, samples.evaluated
+    fitted = METHODS[method].fit(rows, setting, plan.seed)
     if fitted is None:
         return None
     labels = fitted.assigner.labels(evaluated)
@@ -149,7 +180,8 @@ def _evaluated(matrix: Float, method: str, setting: float, plan: ClusterPlan) ->
     stability = _stability(rows, evaluated, labels, (method, setting), plan)
     smallest = float(np.bincount(labels, minlength=fitted.clusters).min() / len(labels))
     return Candidate(
-        method, setting, fitted.parameters, fitted.clusters, float(silhouette_score(evaluated, labels)),
+        method, setting, fitted.parameters, fitted.clusters,
+        float(silhouette_score(samples.distances, labels, metric="precomputed")),
         float(davies_bouldin_score(evaluated, labels)), float(calinski_harabasz_score(evaluated, labels)), stability,
         smallest, fitted.noise, _refused(fitted, smallest, stability, plan),
     )  # fmt: skip
@@ -163,7 +195,7 @@ def _stability(rows: Float, evaluated: Float, labels: Labels, tried: tuple[str, 
         drawn = np.random.default_rng([plan.seed, number]).integers(0, len(rows), len(rows))
         again = METHODS[method].fit(rows[drawn], setting, plan.seed + number)
         agreed.append(0.0 if again is None else float(adjusted_rand_score(labels, again.assigner.labels(evaluated))))
-    return float(np.mean(agreed))
+    return float(np.mean(agreed)) if agreed else float("nan")
 
 
 def _refused(fitted: Fitted, smallest: float, stability: float, plan: ClusterPlan) -> str:

@@ -12,7 +12,9 @@ import plotly.graph_objects as go
 from features.labels import column_label
 from training.clusters.assigners import Float
 from training.clusters.cluster import Clusters
+from training.clusters.comparison import CRITERIA
 from training.clusters.methods import METHODS
+from training.clusters.null_comparison import GAP_MIN, LIMITS, NullComparison, NullTest
 from training.html import Block, Bullets, Figure, Heading, Table, Text, facts, page, styled
 
 COLUMNS_SHOWN: Final = 6
@@ -39,6 +41,9 @@ def _blocks(clusters: Clusters, about: Mapping[str, str]) -> Iterator[Block]:
     yield Heading("Choice of the method")
     yield Text(clusters.comparison.reason)
     yield from _comparison(clusters)
+    if clusters.null is not None:
+        yield Heading("Comparison with tables without groups")
+        yield from _null(clusters.null)
     if clusters.truth is not None:
         yield Heading("Comparison with known groups")
         yield Text(_truth(clusters.truth))
@@ -77,6 +82,36 @@ def _comparison(clusters: Clusters) -> Iterator[Block]:
         "then assigned to all other customers.",
         note=True,
     )
+
+
+def _null(null: NullComparison) -> Iterator[Block]:
+    yield Text(null.text)
+    yield _null_table(null.plain, null.setting)
+    if null.within is not None:
+        yield Text("Tables that also keep which customers share a value:")
+        yield _null_table(null.within, null.setting)
+    yield Text(
+        f"{METHODS[null.method].title}. In brackets: mean ± standard deviation over tables without groups. The "
+        "clusters count as better if the three indices and the best silhouette are outside of what such tables give in "
+        f"95 % of cases, and the silhouettes differ by {GAP_MIN}.",
+        note=True,
+    )
+    yield Text("What no index can say")
+    yield Bullets(LIMITS)
+
+
+def _null_table(test: NullTest, setting: float) -> Table:
+    names = {row.setting: f"{row.clusters} clusters" for row in test.rows}
+    rows = []
+    for row in test.rows:
+        cells = [names[row.setting]]
+        for name, form in zip(CRITERIA, (".3f", ".3f", ",.0f", ".2f"), strict=True):
+            mean, spread = row.spread(name)
+            null = f"{mean:{form}} ± {spread:{form}}" if np.isfinite(mean) else "no clusters"
+            cells.append(f"{row.measures[name]:{form}} ({null})")
+        rows.append(cells)
+    head = ("number", "silhouette", "Davies-Bouldin", "Calinski-Harabasz", "stability")
+    return Table(head, rows, marked=names[setting])
 
 
 def _truth(truth: Mapping[str, Any]) -> str:

@@ -41,7 +41,9 @@ class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     risks: tuple[str, ...]
 
 
-def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping[str, str]) -> tuple[Persona, ...]:
+def personas(
+    table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping[str, str], note: str = ""
+) -> tuple[Persona, ...]:
     """Return a persona for each cluster, in their order.
 
     Args:
@@ -49,6 +51,7 @@ def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping
         labels: cluster of each customer.
         clusters: number of clusters.
         themes: column -> theme.
+        note: a risk that all of them share, such as that they are slices of a continuum; empty for none.
     """
     numbers, words = traits.columns_of(table, ["id"])
     measured = traits.measure(table, numbers, words)
@@ -62,11 +65,8 @@ def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping
         name = _name([side.word for _, side in strong] or [_AVERAGE.word], {one.name for one in described})
         texts = tuple(str(one) for one in strongest) or ("all customers are in this cluster",)
         size = int(inside.sum())
-        described.append(
-            Persona(
-                name, size, round(size / len(table), 6), texts, tuple(_actions(strong)), tuple(_risks(strong, size))
-            )
-        )
+        risks = (*_risks(strong, size), *([note] if note else []))
+        described.append(Persona(name, size, round(size / len(table), 6), texts, tuple(_actions(strong)), risks))
     return tuple(described)
 
 

@@ -124,4 +124,5 @@ TITLES: Final = {
     "recency": "recency only",
     "bgnbd": "BG/NBD",
     "xgboost": "XGBoost",
+    "paced_hazard": "paced hazard",
 }

@@ -13,7 +13,7 @@ from training.churn.evaluation import Report, customer_numbers, day
 from training.churn.metrics import Predictions, fold_ranks
 from training.next_purchase.baselines import TITLES
 from training.next_purchase.metrics import COMPARED, described, drawn, gain
-from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, outcomes_of, testable
+from training.next_purchase.train import TARGETS, NextModel, Predicted, outcomes_of, testable
 from training.predict import Float64
 
 REPEATS_MAX: Final = 100
@@ -48,23 +48,23 @@ def _held_out(tested: Predicted, seed: int, repeats: int) -> Report:
         "taught_rows": tested.train_rows,
         "mean": float(truth.mean()),
         "tested": sorted({day(one) for one in tested.rows["as_of"].to_list()}),
-        "chosen": MODEL,
+        "chosen": tested.model,
         "models": {
             name: {"title": TITLES[name]} | described(outcome, truth, one, draws[name])
             for name, one in predictions.items()
         },
     }
-    return content | {"differences": _differences(outcome, content["models"], draws)}
+    return content | {"differences": _differences(outcome, tested.model, content["models"], draws)}
 
 
-def _differences(outcome: str, models: Report, draws: Mapping[str, list[dict[str, float]]]) -> list[Report]:
+def _differences(outcome: str, model: str, models: Report, draws: Mapping[str, list[dict[str, float]]]) -> list[Report]:
     """Compare the model with every baseline on the same resamples; `gap` > 0 means that the model is better."""
     both = {name: (one["metrics"], draws[name]) for name, one in models.items()}
     differences = []
     for name in COMPARED[outcome]:
         for other, baseline in both.items():
-            if other != MODEL:
-                gap, span = gain(outcome, name, both[MODEL], baseline)
+            if other != model:
+                gap, span = gain(outcome, name, both[model], baseline)
                 differences.append({"metric": name, "against": other, "gap": gap, "interval": list(span)})
     return differences
 

@@ -24,10 +24,11 @@ from training import bgnbd as bgnbd_module
 from training.churn.calibration import choose_calibration
 from training.churn.external_fit import FitTask, Learner, fitted
 from training.churn.selection import INNER_FOLDS, Split, TrainSplit, customer_folds, splits
-from training.churn.train import Step, Trained, TrainingPlan
+from training.churn.train import Step, Trained, TrainingPlan, common
 from training.dataset import TrainingSet
 from training.labels import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
 from training.next_purchase.baselines import BASELINES, buyers_once
+from training.next_purchase.curve import CURVE, CurveTest, curve_value
 from training.options import Validation
 from training.predict import Float32, Float64, matrix, next_from
 from training.scorer import numbers
@@ -84,6 +85,7 @@ class Predicted:
         predictions: model -> predictions of the rows, in the unit of the score column.
         folds: number of the split of each row's prediction.
         train_rows: number of training rows.
+        model: name of the bundle's model in `predictions`: MODEL or CURVE.
     """
 
     target: Target
@@ -92,6 +94,7 @@ class Predicted:
     predictions: dict[str, Float64]
     folds: Folds
     train_rows: int
+    model: str = MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +102,13 @@ class NextModel:
     """A model ready for use, fitted to all rows with a known outcome.
 
     Attributes:
-        booster: trees of the model.
-        about: parameters of `predict.next_from`, and `file`.
+        booster: trees of the model; None if the prediction comes from the survival curve of the churn model.
+        about: parameters of `predict.next_from`, and `file`; or `curve`, the value of `predict.of_curve`.
         tested: test results.
     """
 
     target: Target
-    booster: Booster
+    booster: Booster | None
     about: dict[str, Any]
     tested: Predicted
 
@@ -136,16 +139,21 @@ def train(
         on_step(f"{target.column}: testing")
         seasonal = _seasonal(target, training.horizon_days)
         level = churn.tested.levels[churn.model.candidate.family] if seasonal else 1.0
-        tested = _tested(rows, target, training.horizon_days, plan, level, learner)
+        value = curve_value(target.outcome, training.horizon_days)
+        curve = None if value is None else CurveTest.of(training, churn, plan)
+        tested = _tested(rows, target, training.horizon_days, plan, level, learner, curve)
         if tested is None:
             continue
+        if curve is not None:
+            models.append(NextModel(target, None, {"curve": value}, tested))
+            continue
         on_step(f"{target.column}: fitting to all rows")
-        bgnbd = churn.preparation["bgnbd"]
+        bgnbd = common(churn.preparation["bgnbd"])
         inputs, _ = matrix(numbers(rows), bgnbd, training.horizon_days)
         booster, about = _fit_calibrated(
             target, inputs, rows, plan, _fit_task(target, TrainSplit(), bgnbd, training.horizon_days), learner
         )
-        now = churn.preparation["calibration"]["level"] if seasonal and tested.kind == "time" else 1.0
+        now = churn.level if seasonal and tested.kind == "time" else 1.0
         models.append(NextModel(target, booster, about | {"level": now, "file": target.file}, tested))
     return models
 
@@ -177,6 +185,7 @@ def _tested(
     plan: TrainingPlan,
     level: float = 1.0,
     learner: Learner | None = None,
+    curve: CurveTest | None = None,
 ) -> Predicted | None:
     """Test the target; None if the data are too few: an untested model is not used."""
     if not testable(rows, target):
@@ -187,11 +196,14 @@ def _tested(
     parts = [part for part in parts if testable(rows.filter(part.train), target)]
     if not parts:
         return None
-    predictions: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], MODEL)}
+    model = MODEL if curve is None else CURVE
+    predictions: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], model)}
     folds = np.zeros(len(rows), np.int64)
     for number, part in enumerate(parts, 1):
-        for name, values in _one_split(rows, part, target, horizon_days, plan, learner).items():
-            predictions[name][part.test] = at_level(values, target, level if kind == "time" else 1.0)
+        for name, values in _one_split(rows, part, target, horizon_days, plan, learner, curve).items():
+            # a curve has its own pace
+            power = level if kind == "time" and name != CURVE else 1.0
+            predictions[name][part.test] = at_level(values, target, power)
         folds[part.test] = number
     tested = folds > 0
     train_rows = int(np.any([part.train for part in parts], axis=0).sum())
@@ -202,22 +214,33 @@ def _tested(
         {name: of[tested] for name, of in predictions.items()},
         folds[tested],
         train_rows,
+        model,
     )
 
 
 def _one_split(
-    rows: pl.DataFrame, part: Split, target: Target, horizon_days: int, plan: TrainingPlan, learner: Learner | None
+    rows: pl.DataFrame,
+    part: Split,
+    target: Target,
+    horizon_days: int,
+    plan: TrainingPlan,
+    learner: Learner | None,
+    curve: CurveTest | None,
 ) -> dict[str, Float64]:
     """Fit every model to the training rows and return its predictions for the test rows."""
     train_rows, test = rows.filter(part.train), rows.filter(part.test)
+    baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
+    truth = outcomes_of(train_rows, target)
+    predictions = {name: model(train_rows, truth, test) for name, model in baselines.items()}
+    value = curve_value(target.outcome, horizon_days)
+    if curve is not None and value is not None:
+        return predictions | {CURVE: curve.predicted(part, target.window_days, test, value)}
     parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(train_rows)))
     task = _fit_task(target, part.train_split, parameters, horizon_days)
     inputs, _ = matrix(numbers(train_rows), parameters, horizon_days)
     booster, about = _fit_calibrated(target, inputs, train_rows, plan, task, learner)
     trees = next_from(_raw(booster, matrix(numbers(test), parameters, horizon_days)[0]), about)
-    baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
-    truth = outcomes_of(train_rows, target)
-    return {name: model(train_rows, truth, test) for name, model in baselines.items()} | {MODEL: trees}
+    return predictions | {MODEL: trees}
 
 
 def at_level(predicted: Float64, target: Target, level: float) -> Float64:

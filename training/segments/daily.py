@@ -32,12 +32,14 @@ class DayContext:
         markets: see `cohorts.markets`.
         span: period of the archive.
         trained_until_ms: end of the scoring model's training window, epoch ms; None without a model.
+        bundle: name of the model's bundle; None without a model.
     """
 
     orders: pl.DataFrame
     markets: pl.DataFrame
     span: ArchivePeriod
     trained_until_ms: int | None
+    bundle: str | None = None
 
 
 def segment_days(rows_by_time: Iterable[tuple[int, pl.DataFrame]], scorer: Scorer, known: DayContext) -> pl.DataFrame:
@@ -116,5 +118,6 @@ def _finished(counted: pl.DataFrame, known: DayContext) -> pl.DataFrame:
         money(col("cents")).alias("revenue"),
         (pl.lit(value=False) if until is None else col("end") <= until + 1).alias("in_training"),
         known.span.contains(col("number"), col("number") + 1).alias("complete"),
+        pl.lit(known.bundle, pl.String).alias("bundle"),
     )
     return shaped(finished, SEGMENT_DAY_FIELDS)

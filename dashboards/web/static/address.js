@@ -65,7 +65,8 @@ export async function ask(path, parameters, signal, body) {
   const post = body && { method: "POST", body: JSON.stringify(body), headers: { "X-Shopstream": "page", "Content-Type": "application/json" } };
   let response;
   try {
-    response = await fetch(`api/${path}?${parameters}`, { signal, cache: "no-store", ...post });
+    const query = String(parameters);
+    response = await fetch(`api/${path}${query && `?${query}`}`, { signal, ...post });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem("Lost connection to the dashboard server.", "Restart it with `shopstream dashboards serve`.");

@@ -58,11 +58,12 @@ export function open(main, board, palette) {
   });
   main.replaceChildren(h("h1", { class: "lead" }, board.title, h("span", {}, board.summary)), h("div", { class: "grid" }, panels));
   return {
-    show(answer, absent) {
+    show(answer) {
       notes = answer.notes ?? [];
-      const address = asked(board.id, absent);
+      const address = asked(board.id);
       for (const panel of board.panels) {
         const [body, data] = [bodies.get(panel.id), answer.panels[panel.id]];
+        [data, data?.compare, data?.layer].forEach(unpack);
         if (data?.compare) data.compare.name = comparison();
         current.set(panel.id, data);
         draw(panel, body, data, notes, palette, () => redraw(panel));
@@ -75,10 +76,17 @@ export function open(main, board, palette) {
   };
 }
 
-/** Returns the parameters that the server takes for a dashboard; `absent` are filters of other dashboards. */
-export function asked(id, absent = []) {
+/** Turns the columns that the server sends to rows. */
+function unpack(part) {
+  if (!part?.columns) return;
+  part.rows = (part.columns[0] ?? []).map((_, n) => part.columns.map((column) => column[n]));
+  delete part.columns;
+}
+
+/** Returns the parameters that the server takes for a dashboard. It ignores the filters of other dashboards. */
+export function asked(id) {
   const address = state();
-  for (const name of [...OWN, ...absent]) address.delete(name);
+  for (const name of OWN) address.delete(name);
   address.set("id", id);
   return address;
 }
@@ -171,9 +179,11 @@ function spark(points, partial) {
   const [low, high] = [Math.min(0, ...known.map(([, v]) => v)), Math.max(...known.map(([, v]) => v))];
   const at = ([, value], n) => `${Math.round((n / (known.length - 1)) * 1000) / 10},${Math.round((1 - (value - low) / (high - low || 1)) * 240) / 10 + 2}`;
   const all = known.map(at);
+  const start = partial.has(known[0]?.[0]) ? 1 : 0;
   const end = partial.has(known.at(-1)?.[0]) ? -1 : undefined;
+  const cut = { class: "partial", "stroke-dasharray": "1 3" };
   const line = (some, more) => s("polyline", { points: some.join(" "), fill: "none", stroke: "var(--s0)", "vector-effect": "non-scaling-stroke", "stroke-width": 1.5, ...more });
-  return s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, line(all.slice(0, end)), end ? line(all.slice(-2), { "stroke-dasharray": "1 3" }) : null);
+  return s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, start ? line(all.slice(0, 2), cut) : null, line(all.slice(start, end)), end ? line(all.slice(-2), cut) : null);
 }
 
 /** Creates the table of a panel: its columns, and after each figure that is compared, its change. */
@@ -181,16 +191,17 @@ function listed(panel, data, redraw) {
   const depth = panel.dimensions.length;
   const key = (row) => JSON.stringify(row.slice(0, depth));
   const before = new Map(data.compare?.rows?.map((row) => [key(row), row]));
-  const columns = panel.dimensions.map((one, n) => {
+  const columns = panel.dimensions.flatMap((one, n) => {
     const step = one.kind === "time" ? stepOf([...new Set(data.rows.map((row) => row[n]))].sort((a, b) => a - b)) : 0;
-    return { label: one.label, unit: one.kind === "time" ? "time" : "text", field: one.kind === "terms" ? one.field : "", form: step ? (value) => interval(value, step) : undefined,
-      mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => behind({ ...panel, dimensions: [one] }, [row[n]]) };
+    const notes = one.notes ? [{ label: one.notes.label, value: (row) => one.notes.texts[row[n]] }] : [];
+    return [{ label: one.label, value: (row) => row[n], unit: one.kind === "time" ? "time" : "text", field: one.kind === "terms" ? one.field : "", form: step ? (value) => interval(value, step) : undefined,
+      mark: one.kind === "time" ? (value) => (data.partial?.includes(value) ? NOT_WHOLE : "") : undefined, link: (row) => behind({ ...panel, dimensions: [one] }, [row[n]]) }, ...notes];
   });
   panel.measures.forEach((one, n) => {
     columns.push({ ...one, value: (row) => row[depth + n] });
     if (!data.compare || one.unit === "time") return;
     const was = (row) => before.get(key(row))?.[depth + n];
-    if (panel.chart !== "table") columns.push({ label: `${one.label}: ${data.compare.name.toLowerCase()}`, unit: one.unit, value: was });
+    if (panel.chart !== "table") columns.push({ label: `${one.label}: ${data.compare.name.toLowerCase()}`, unit: one.unit, value: was, mark: (_, row) => (data.compare.partial?.includes(row[0]) ? NOT_WHOLE : "") });
     columns.push({ id: `${one.label} change`, label: "Change", unit: "percent", value: (row) => change(row[depth + n], was(row), one.unit)?.rate ?? null, form: rates(one.unit), title: (row) => `${data.compare.name}: ${shown(was(row), one.unit)}` });
   });
   if (data.layer) return h("div", {}, table(columns, data.rows, { key: panel.id, kept: true, redraw }), layered(panel, data));

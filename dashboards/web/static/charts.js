@@ -66,7 +66,7 @@ function shaped(panel, rows, palette, { compare, layer, partial = [], hidden }) 
   const positions = timed ? [...figures.keys()].sort((a, b) => a - b) : [...figures.keys()];
   const step = timed ? stepOf(positions) : 0;
   const text = (position) => (timed ? interval(position, step) : axis.kind === "steps" ? String(position) : month(label(axis.field, position)));
-  return { timed, step, text, positions, series, visible: series.filter((one) => !hidden?.has(one.name) && !one.edge), partial: new Set(partial), compared: Boolean(before), own: compare?.own_keys ?? {}, made: layered.length ? layer.as_of : null, before: compare?.name ?? "" };
+  return { timed, step, text, positions, series, visible: series.filter((one) => !hidden?.has(one.name) && !one.edge), partial: new Set(partial), beforePartial: new Set(compare?.partial), compared: Boolean(before), own: compare?.own_keys ?? {}, made: layered.length ? layer.as_of : null, before: compare?.name ?? "" };
 }
 
 /** Returns the colour of a series; series beyond the palette have its colours again, nearer to that of text. */
@@ -170,16 +170,16 @@ function plane(panel, data, size, linkTo, { hidden, notes = [] }) {
   const x = (n) => round(box.x + slot * (n + 0.5));
   const grid = scale.flatMap((value, n) => [
     s("line", { x1: left, x2: left + box.w, y1: y(value), y2: y(value), class: value ? "rule" : "axis" }), words(labels[n], left - 5, y(value) + 4, { "text-anchor": "end" })]);
-  const trace = (values, look) => path(values.map((value, n) => (value === null ? null : [x(n), y(value), partial.has(positions[n])])), look);
+  const trace = (values, look, cut = partial) => path(values.map((value, n) => (value === null ? null : [x(n), y(value), cut.has(positions[n])])), look);
   const at = { x, y, slot };
   const shapes = [
     ...bands.map((one) => band(one, positions, x, y)),
     ...(panel.chart === "area" ? areas(solid, data, at) : columns(panel, solid, data, stacked, at, linkTo)),
-    ...previous.flatMap((values) => trace(values, { class: "before", "stroke-dasharray": "3 3" })),
+    ...previous.flatMap((values) => trace(values, { class: "before", "stroke-dasharray": "3 3" }, data.beforePartial)),
     ...lines.flatMap((one) => trace(positions.map(one.at), { stroke: one.paint, "stroke-width": 2, "stroke-dasharray": one.dash })),
     ...(panel.reference_lines ?? []).flatMap((one) => [s("line", { x1: left, x2: left + box.w, y1: y(one.value), y2: y(one.value), class: "reference" }), words(one.label, left + box.w, y(one.value) - 4, { "text-anchor": "end", class: "soft" })]),
   ];
-  const marks = positions.map((position, n) => ({ key: position, x: round(box.x + slot * n), y: box.y, w: slot, h: box.h, title: data.text(position) + (partial.has(position) ? NOT_WHOLE : ""), was: data.own[position] ?? null, notes: [], rows: tips(panel, data, position, linkTo) }));
+  const marks = positions.map((position, n) => ({ key: position, x: round(box.x + slot * n), y: box.y, w: slot, h: box.h, title: data.text(position) + (partial.has(position) ? NOT_WHOLE : ""), was: data.own[position] ?? null, cut: data.beforePartial.has(position), notes: [], rows: tips(panel, data, position, linkTo) }));
   for (const note of data.timed ? notes : []) {
     const n = positions.findLastIndex((position) => position <= note.ts);
     if (n < 0 || note.ts >= positions[n] + Math.min(data.step, 31 * 86400e3)) continue;

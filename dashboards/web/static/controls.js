@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { day, label } from "./format.js";
 
 const RANGES = [["1h", "Last hour"], ["6h", "Last 6 hours"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"], ["90d", "Last 90 days"], ["180d", "Last 180 days"], ["365d", "Last 12 months"], ["730d", "Last 24 months"]];
-const PERIODS = [["today", "Today"], ["yesterday", "Yesterday"], ["this_week", "This week"], ["last_week", "Last week"], ["this_month", "This month"], ["last_month", "Last month"], ["this_quarter", "This quarter"], ["last_quarter", "Last quarter"], ["this_year", "This year"], ["last_year", "Last year"]];
+const PERIODS = [["today", "Today"], ["yesterday", "Yesterday"], ["this_week", "This week"], ["last_week", "Last week"], ["this_month", "This month"], ["last_month", "Last month"], ["this_quarter", "This quarter"], ["last_quarter", "Last quarter"], ["this_year", "This year"], ["last_year", "Last year"], ["all", "All time"]];
 const COMPARISONS = [["", "None"], ["previous", "Previous period"], ["year", "Same period last year"], ["custom", "Custom dates…"]];
 const REFRESHES = [["2", "2 s"], ["5", "5 s"], ["15", "15 s"], ["60", "1 min"], ["0", "Off"]];
 
@@ -34,13 +34,20 @@ function dated(text, name) {
     } });
 }
 
+/** Returns a length such as 45d in words: Last 45 days. */
+function lastOf(text) {
+  const [, count, unit] = /^(\d+)([hd])$/.exec(text) ?? [null, text, ""];
+  const name = { h: "hour", d: "day" }[unit];
+  return name ? (count === "1" ? `Last ${name}` : `Last ${count} ${name}s`) : text;
+}
+
 /** Creates the period: one that ends at the newest document, one of the calendar, or days; and what it is compared with. */
 export function range(board) {
   const address = state();
   const from = address.get("from");
   const last = (address.get("last") ?? board.last).replace(/^1d$/, "24h");
   const own = board.last === "1d" ? "24h" : board.last;
-  const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, `Last ${last}`], ...RANGES];
+  const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, lastOf(last)], ...RANGES];
   const picked = from ? "days" : address.get("period") || last;
   const set = (value) => {
     const none = { last: "", period: "", from: "", to: "" };

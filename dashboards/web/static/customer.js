@@ -15,7 +15,7 @@ const TILES = [
 ];
 const VISITS = [["start_ts", "Started", "time"], ["stage", "Reached"], ["device", "Device"], ["channel", "Channel"], ["category", "Category"], ["events", "Events", "count"], ["duration_s", "Duration", "seconds"], ["session_id", "Visit"]];
 const ORDERS = [["ts", "Placed", "time"], ["status", "Status"], ["total", "Total", "money"], ["items", "Items", "count"], ["channel", "Channel"], ["payment_method", "Payment"], ["order_id", "Order"]];
-const ALERTS = [["ts", "When", "time"], ["churn_risk", "Risk"], ["churn_risk_before", "Before"], ["churn_probability", "Churn probability (90 days)", "percent"], ["churn_reasons", "Why"], ["recommended_action", "Recommended action"]];
+const ALERTS = [["ts", "When", "time"], ["churn_risk", "Risk"], ["churn_risk_before", "Before"], ["churn_probability", "Churn probability", "percent"], ["churn_reasons", "Why"], ["recommended_action", "Recommended action"]];
 const INPUTS = [{ label: "Input" }, { label: "Value" }, { label: "Definition" }];
 
 /** Loads the history of the customer in the address. */
@@ -36,20 +36,21 @@ export function draw(main, declared, data) {
     data.why.length ? part("Why at risk", h("ol", { class: "reasons" }, data.why.map((text) => h("li", {}, text)))) : null,
     row.recommended_action ? h("p", { "data-field": "recommended_action" }, "Recommended: ", h("strong", {}, label("recommended_action", row.recommended_action)), data.action_text ? ` — ${data.action_text}` : "") : null,
     part(`Orders, visits and alerts up to ${day(data.newest_ms)}`, timeline(data)),
-    h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, name, unit]) => h("div", { "data-field": field }, h("p", {}, name), h("p", { class: "tile" }, field === "rfm_code" ? [...row[field]].join(" – ") : unit === "text" ? label(field, row[field]) : shown(row[field], unit))))),
+    h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, name, unit]) => h("div", { "data-field": field }, h("p", {}, field === "churn_probability" ? within(name, data.horizons.row) : name), h("p", { class: "tile" }, field === "rfm_code" ? [...row[field]].join(" – ") : unit === "text" ? label(field, row[field]) : shown(row[field], unit))))),
     h("div", { class: "charts" },
       part("Churn probability (at each alert, and now)", score(data, declared.palette)),
       weekly("Weekly order value (all statuses)", "revenue", "money"),
       weekly("Weekly visits", "sessions", "count")),
     part(`Orders (${more(data.orders, data.orders_total)})`, listed(ORDERS, data.orders, "Orders", redraw)),
     part(`Visits (${more(data.sessions, data.sessions_total)})`, listed(VISITS, data.sessions, "Visits", redraw)),
-    part("Churn alerts", listed(ALERTS, data.alerts, "Churn alerts", redraw)),
+    part("Churn alerts", listed(ALERTS.map(([field, name, unit]) => [field, unit === "percent" ? within(name, data.horizons.alerts) : name, unit]), data.alerts, "Churn alerts", redraw)),
     row.as_of ? part(`All model inputs — as of ${moment(row.as_of)}`, h("details", {}, h("summary", {}, `${data.inputs.length} inputs`),
       h("div", { class: "wide" }, table(INPUTS, data.inputs.map(([name, value, unit, help]) => [name, shown(value, unit), help]), { key: "inputs", redraw })))) : null);
 }
 
 /** Returns the date of a time: 14 Nov 2026. */
 const day = (ms) => moment(ms).split(", ")[0];
+const within = (name, horizon) => (horizon ? `${name} (${horizon})` : name);
 const known = (value) => value !== null && value !== undefined && value !== "";
 const more = (rows, total) => (rows.length < total ? `latest ${rows.length} of ${total}` : total);
 
@@ -70,7 +71,7 @@ function timeline({ since_ms: from, newest_ms: today, next_order_ms: next, days,
   const text = (at, y, words, anchor) => s("text", { x: at, y, "text-anchor": anchor }, words);
   const ticks = Array.from({ length: 7 }, (_, n) => from + ((today - from) * n) / 6);
   const ahead = next > today ? `, next order expected ${day(next)}` : "";
-  const name = `${lanes.map(([lane, times]) => `${lane} on ${times.length} days`).join(", ")} from ${day(from)} up to ${day(today)}${ahead}.`;
+  const name = `${lanes.map(([lane, times]) => `${lane} on ${new Set(times.map(day)).size} days`).join(", ")} from ${day(from)} up to ${day(today)}${ahead}.`;
   return h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": name, viewBox: "0 0 900 118", width: 900, height: 118, class: "timeline" },
     lanes.map(([lane, times], n) => [text(62, 24 + n * 28, lane, "end"), s("line", { class: "rule", x1: 70, x2: 890, y1: 20 + n * 28, y2: 20 + n * 28 }),
       times.map((ms) => s("circle", { cx: x(ms), cy: 20 + n * 28, r: 4, fill: `var(--s${n})`, "data-lane": lane }, s("title", {}, `${lane}: ${day(ms)}`)))]).flat(2),

@@ -3,10 +3,10 @@
 import { ask, changed, go, link, state } from "./address.js";
 import { filter } from "./controls.js";
 import { h, put } from "./dom.js";
-import { shown } from "./format.js";
+import { moment, shown } from "./format.js";
 import { table } from "./tables.js";
 
-const OWN = ["find", "sort", "rising", "first", "size"];
+const OWN = ["find", "sort", "rising", "first", "size", "inactive"];
 
 /** Creates the filters above the list. */
 export function controls(declared, choices) {
@@ -24,7 +24,11 @@ export async function load(declared, signal) {
 
 /** Draws the view. */
 export function draw(main, declared, { data, query }) {
-  const columns = declared.customers.columns.map((column) => ({ ...column, link: column.field === "customer_id" ? (row) => link({ view: "customer", id: row[0] }) : null }));
+  const exact = (field) => data.times[field] && ((row) => {
+    const time = data.times[field][data.rows.indexOf(row)];
+    return time === null ? null : moment(time);
+  });
+  const columns = declared.customers.columns.map((column) => ({ ...column, title: exact(column.field), link: column.field === "customer_id" ? (row) => link({ view: "customer", id: row[0] }) : null }));
   const sort = query.get("sort") ?? "revenue_365d";
   const server = {
     by: columns.find((one) => one.field === sort)?.label,
@@ -36,11 +40,11 @@ export function draw(main, declared, { data, query }) {
   const pages = h("p", { class: "pages" },
     `${data.rows.length ? data.first + 1 : 0}–${last} of ${shown(data.total, "count")} customers · `,
     data.first ? h("a", { href: changed({ first: Math.max(0, data.first - page) || "" }) }, "Previous") : null, " ",
-    last < data.total ? h("a", { href: changed({ first: last }) }, "Next") : null, " ",
+    last < data.total ? (last > data.first_max ? "Filter the list to see more." : h("a", { href: changed({ first: last }) }, "Next")) : null, " ",
     h("a", { class: "csv", download: true, href: `api/customers.csv?${csv(query)}` }, "Download CSV (first 500)"));
   const list = data.rows.length ? table(columns, data.rows, { server, cards: true })
     : h("p", { class: "state" }, "No customers match. ", h("span", {}, "Remove a filter. If the shop is empty, run `shopstream consume`."));
-  put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, "All customers")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "List of customers" }, list));
+  put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, query.has("inactive") ? ["Already inactive: high or critical risk, not seen lately. ", h("a", { href: changed({ inactive: "", first: "" }), "data-key": "all" }, "All customers")] : "All customers")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "List of customers" }, list));
 }
 
 function csv(query) {

@@ -3,6 +3,7 @@
 const languages = { locale: "en", currency: "", decimals: 2 };
 let forms = made();
 let words = new Map();
+let helps = {};
 
 /** Takes the shop's locale, currency and its decimals, by which numbers are written. Amounts are rounded by the server. */
 export function writeNumbersOf({ locale, currency, decimals }) {
@@ -10,9 +11,15 @@ export function writeNumbersOf({ locale, currency, decimals }) {
   forms = made();
 }
 
-/** Takes the words for values: field -> value -> words; the field "" is for all fields. */
-export function wordsAre(labels) {
+/** Takes the words for values: field -> value -> words; the field "" is for all fields. `meanings` are their definitions. */
+export function wordsAre(labels, meanings) {
+  helps = meanings;
   words = new Map(Object.entries(labels ?? {}).map(([field, known]) => [field, new Map(Object.entries(known))]));
+}
+
+/** Returns the definition of a value of a field, such as what an action is. */
+export function help(field, value) {
+  return field && Object.hasOwn(helps[field] ?? {}, value) ? helps[field][value] : null;
 }
 
 const IDENTIFIERS = ["recommended_action", "churn_reasons", "feature", "payment_method", "channel", "acquisition_channel"];
@@ -65,6 +72,7 @@ export function shown(value, unit, short = false) {
     case "seconds": return duration(value * 1000);
     case "milliseconds": return duration(value);
     case "days": return value && size < 1 ? duration(value * DAY) : `${number_of(value, 1)} d`;
+    case "ago": return ago(value * DAY);
     case "bytes": return bytes(value);
     case "per_second": return `${short ? forms.short.format(value) : number_of(value)}/s`;
     case "time": return moment(value);

@@ -2,7 +2,7 @@
 
 import { changed, current, go, state } from "./address.js";
 import { h } from "./dom.js";
-import { day, interval } from "./format.js";
+import { NOT_WHOLE, day, interval } from "./format.js";
 
 const tip = h("div", { id: "tip", hidden: true });
 const cross = h("div", { id: "cross", hidden: true });
@@ -97,7 +97,7 @@ function show(next) {
     const against = one.was && [h("span", {}, one.change), h("span", {}, `was ${one.was}`)];
     return h("p", { class: n === at.row ? "chosen" : null }, swatch, h("span", {}, one.label), h("b", {}, one.text), against || null);
   });
-  const was = mark.was === null ? null : h("p", { class: "soft" }, `Compared with ${interval(mark.was, at.svg.model.step)}`);
+  const was = mark.was === null ? null : h("p", { class: "soft" }, `Compared with ${interval(mark.was, at.svg.model.step)}${mark.cut ? NOT_WHOLE : ""}`);
   tip.replaceChildren(h("strong", {}, mark.title), ...rows, ...(was ? [was] : []), ...mark.notes.map((text) => h("p", {}, `⚑ ${text}`)));
   tip.hidden = false;
   place();

@@ -19,9 +19,13 @@ let lastLoad = null;
 let pending = null;
 let failed = null;
 let timer = 0;
+let early = null; // the first request of figures, sent before the declaration is there: { address, answer }
 
 const view = () => state().get("view") ?? declared.boards[0].id;
 const dashboard = () => declared.boards.find((one) => one.id === view());
+
+/** Returns when the server made a response: a busy one gives older ones. */
+const made = (response) => Date.now() - (response.stale_ms ?? 0);
 
 /** Other views; their scripts are loaded when they are opened. */
 const OTHERS = {
@@ -30,10 +34,11 @@ const OTHERS = {
     async draw(signal) {
       const customers = await import("./customers.js");
       const loaded = await customers.load(declared, signal);
+      await namedAgain(loaded.data, signal);
       return () => {
         put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
         customers.draw(main, declared, loaded);
-        return {};
+        return { now: made(loaded.data) };
       };
     },
   },
@@ -45,7 +50,7 @@ const OTHERS = {
       return () => {
         put(bar, controls.refresh());
         customer.draw(main, declared, response);
-        return { newest: response.newest_ms, clock: response.now_ms };
+        return { now: made(response), newest: response.newest_ms, clock: response.now_ms };
       };
     },
   },
@@ -57,7 +62,7 @@ const OTHERS = {
       return () => {
         put(bar, controls.refresh());
         worklist.draw(main, declared, response);
-        return {};
+        return { now: made(response) };
       };
     },
   },
@@ -69,7 +74,7 @@ const OTHERS = {
       return () => {
         put(bar, ...explorer.controls(response), controls.refresh());
         explorer.draw(main, declared, response);
-        return { newest: response.as_of };
+        return { now: made(response), newest: response.as_of };
       };
     },
   },
@@ -88,13 +93,29 @@ function navigation() {
 async function begin(signal) {
   declared = await ask("declaration", "", signal);
   declared.palette = PALETTE;
-  element("run").textContent = `· run: ${declared.run}`;
+  element("run").textContent = declared.several ? `· run: ${declared.run}` : "";
   element("note").textContent = declared.money.note;
   writeNumbersOf(declared.money);
   zoneIs(declared.calendar.time_zone);
-  wordsAre(declared.labels);
+  wordsAre(declared.labels, { recommended_action: declared.actions });
   for (const one of [...declared.boards.flatMap((one) => one.filters), ...declared.customers.filters]) filters[one.field] ??= one.label;
   tools();
+}
+
+/** Requests the figures of a dashboard while the declaration is loaded. Without a name it is the first dashboard. */
+function ahead(signal) {
+  const address = String(board.asked(state().get("view") ?? ""));
+  const answer = ask("board", address, signal);
+  answer.catch(() => {}); // reported when it is used
+  return { address, answer };
+}
+
+/** Loads the texts again if the scores have another horizon than they name; returns whether they are new. */
+async function namedAgain({ horizons }, signal) {
+  if (JSON.stringify(horizons) === JSON.stringify(declared.horizons)) return false;
+  await begin(signal);
+  opened = null;
+  return true;
 }
 
 /** Creates the menus that hold for the whole page: saved views and export. */
@@ -102,12 +123,12 @@ function tools() {
   const views = h("details", { class: "pop", ontoggle: async () => {
     if (!views.open) return;
     try {
-      views.lastChild.replaceChildren(await (await import("./views.js")).saved((text) => say(text, true)));
+      views.lastChild.replaceChildren(await (await import("./views.js")).saved((text) => say(text, true), declared.writable));
     } catch (error) {
       views.lastChild.replaceChildren(h("p", { class: "wrong" }, error.message));
     }
   } }, h("summary", {}, "Saved views"), h("div", {}));
-  element("tools").replaceChildren(declared.writable ? views : "", h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
+  element("tools").replaceChildren(views, h("details", { class: "pop" }, h("summary", {}, "Export & share"), h("div", {},
     h("a", { id: "csv", download: true, href: "", hidden: true }, "Download CSV of all panels"),
     h("button", { type: "button", onclick: () => print() }, "Print or save as PDF"),
     h("button", { type: "button", onclick: () => copy(location.href) }, "Copy link"))));
@@ -120,7 +141,10 @@ async function load(moved) {
   const late = setTimeout(() => request.abort("late"), 60000);
   const slow = setTimeout(() => request === pending && showProblem(new Problem("This is taking longer than 20 s.", "The server is busy and still works on it. A shorter period is faster.")), 20000);
   try {
-    if (!declared) await begin(request.signal);
+    if (!declared) {
+      early = Object.hasOwn(OTHERS, state().get("view")) ? null : ahead(request.signal);
+      await begin(request.signal);
+    }
     await draw(request.signal, moved);
     if (request !== pending) return;
     showProblem(null);
@@ -184,20 +208,21 @@ function hints() {
 }
 
 async function drawBoard(dashboard, signal) {
-  const fields = dashboard.filters.map((one) => one.field);
-  const absent = Object.keys(filters).filter((field) => !fields.includes(field));
-  const address = board.asked(dashboard.id, absent);
+  const address = board.asked(state().get("view") ?? "");
   const first = () => {
     opened = { id: dashboard.id, board: board.open(main, dashboard, PALETTE), choices: {} };
     boardControls(dashboard);
   };
   if (!shownView && !opened) first();
   else if (opened?.id === dashboard.id) boardControls(dashboard);
-  const response = await ask("board", address, signal);
+  const sent = early?.address === String(address) ? early.answer : null;
+  early = null;
+  const response = await (sent ?? ask("board", address, signal));
+  if (await namedAgain(response, signal)) dashboard = declared.boards.find((one) => one.id === dashboard.id);
   controls.presentIs(response);
   if (response.newest_ms === null && dashboard.id !== "pipeline") return start(signal);
   if (opened?.id !== dashboard.id) first();
-  if (fields.length && !opened.choicesLoaded) {
+  if (dashboard.filters.length && !opened.choicesLoaded) {
     opened.choicesLoaded = true;
     const into = opened;
     ask("choices", new URLSearchParams({ id: dashboard.id }), signal).then((choices) => {
@@ -207,10 +232,10 @@ async function drawBoard(dashboard, signal) {
   }
   return () => {
     boardControls(dashboard);
-    opened.board.show(response, absent);
+    opened.board.show(response);
     element("csv").setAttribute("href", `api/board.csv?${address}`);
     element("printed").textContent = `Run ${declared.run} · ${moment(response.from_ms)} to ${moment(response.to_ms)} ${zoneName()} · printed ${moment(response.now_ms)}`;
-    return { now: Date.now() - (response.stale_ms ?? 0), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored };
+    return { now: made(response), newest: response.newest_ms, clock: response.now_ms, from: response.from_ms, to: response.to_ms, ignored: response.ignored.filter((name) => !Object.hasOwn(filters, name)) };
   };
 }
 
@@ -220,8 +245,8 @@ function boardControls(dashboard) {
 
 /** Shows how an empty run is filled, with a check mark for what is done. */
 async function start(signal) {
-  const { panels } = await ask("board", new URLSearchParams({ id: "pipeline" }), signal);
-  const consumes = Object.values(panels).some((one) => one.hits > 0);
+  const response = await ask("board", new URLSearchParams({ id: "pipeline" }), signal);
+  const consumes = Object.values(response.panels).some((one) => one.hits > 0);
   const steps = [[true, "shopstream up", "starts Kafka and Elasticsearch. Running."],
     [false, "shopstream replay ARCHIVE", "sends events to Kafka. A sample archive comes from `shopstream generate`, your own logs from `shopstream import`."],
     [consumes, "shopstream consume", consumes ? "writes the events to Elasticsearch. Done." : "writes the events to Elasticsearch. Not started yet."]];
@@ -229,7 +254,7 @@ async function start(signal) {
     opened = null;
     put(main, h("h1", { class: "lead" }, "Welcome to Shopstream", h("span", {}, `Run ${declared.run} has no events yet. This page updates automatically.`)),
       h("ol", { class: "start part" }, steps.map(([done, command, text]) => h("li", {}, h("span", { role: "img", "aria-label": done ? "Done" : "To do" }, done ? "✓ " : "○ "), h("code", {}, command), ` ${text}`))));
-    return {};
+    return { now: made(response) };
   };
 }
 
@@ -240,7 +265,7 @@ function showProblem(error) {
   if (!error) return;
   put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, ` Showing the last figures received at ${moment(lastLoad.now).slice(-5)}.`) : "");
   if (!lastLoad) {
-    main.replaceChildren(h("p", { class: "state" }, error.final ? h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
+    main.replaceChildren(h("p", { class: "state" }, error.final ? declared && view() === "customer" ? h("a", { href: link({ view: "customers" }) }, "Back to customers") : h("a", { href: link({}) }, `Go to ${declared?.boards[0].title ?? "the first page"}`) : "No data yet — retrying automatically."));
     opened = null;
   }
   main.removeAttribute("aria-busy");
@@ -256,10 +281,9 @@ function showAge() {
   if (!lastLoad) return put(age, "");
   const since = Date.now() - lastLoad.now;
   const { newest, clock } = lastLoad;
-  const behind = clock ? clock + since - newest : 0;
-  age.classList.toggle("late", Boolean(newest) && behind > 300e3);
-  const data = newest ? `Data up to ${moment(newest)} ${zoneName()}${clock && behind > 1500 ? ` (${length(behind)} behind)` : ""} · updated ` : "Updated ";
-  age.textContent = data + ago(Math.round(since / 1000) * 1000);
+  const behind = newest && clock ? clock + since - newest : 0;
+  const data = newest ? `Data up to ${moment(newest)} ${zoneName()} · updated ` : "Updated ";
+  put(age, behind > 300e3 ? h("span", { class: "badge late" }, `Behind by ${length(behind)}`) : "", ` ${data}${ago(Math.round(since / 1000) * 1000)}`);
 }
 
 let width = innerWidth;

@@ -2,7 +2,7 @@
 
 import { changed, state } from "./address.js";
 import { h } from "./dom.js";
-import { formOf, label, shown } from "./format.js";
+import { formOf, help, label, shown } from "./format.js";
 
 const sortings = new Map();
 
@@ -55,7 +55,7 @@ function cell(column, row, value, n, form) {
   const text = form(value) + (column.mark?.(value, row) ?? "");
   const address = value === null ? null : column.link?.(row);
   const inner = column.node ? column.node(row) : h(address ? "a" : "bdi", address ? { href: address, "data-key": `${n} ${address}` } : {}, text);
-  return h("td", { class: isNumber(column) ? "number" : column.unit === "time" ? "time" : null, "data-label": column.label, title: column.title?.(row) }, inner);
+  return h("td", { class: isNumber(column) ? "number" : column.unit === "time" ? "time" : null, "data-label": column.label, title: column.title?.(row) ?? help(column.field, value) }, inner);
 }
 
 function by(position, rising) {

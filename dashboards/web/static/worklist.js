@@ -30,7 +30,7 @@ export function draw(main, declared, data) {
   const columns = [
     ["Customer", who],
     ["Savable revenue", (row) => shown(row.savable, "money"), true],
-    ["Churn probability", (row) => shown(row.churn_probability, "percent"), true],
+    [data.horizon ? `Churn probability (${data.horizon})` : "Churn probability", (row) => shown(row.churn_probability, "percent"), true],
     ["Why", (row) => row.why.map((text) => h("div", {}, text))],
     ["Recommended", (row) => [h("strong", {}, label("recommended_action", row.action)), row.action_text ? `: ${row.action_text}` : "", row.marketing_opt_in === false ? h("div", {}, "No marketing consent") : null]],
     ...(declared.writable ? [["Contacted / snooze", (row) => h("div", { class: "acts" }, buttons.map((one) => one(row)))]] : []),
@@ -45,9 +45,9 @@ export function draw(main, declared, data) {
     h("p", { role: "status", class: last?.problem ? "wrong" : "state" }, last?.problem ?? last?.text ?? "", last?.undo ? h("button", { type: "button", "data-key": "undo", onclick: last.undo }, "Undo") : null),
     h("p", { class: "pages" }, `${data.rows.length ? data.first + 1 : 0}–${end} of ${shown(data.total, "count")} · `,
       data.first ? h("a", { href: changed({ first: Math.max(0, data.first - 20) || "" }) }, "Previous") : null, " ",
-      data.rows.length && end < data.total ? h("a", { href: changed({ first: end }) }, "Next") : null, " ",
+      data.rows.length && end < data.total ? (end > data.first_max ? `The list ends here; ${shown(data.total - end, "count")} more follow when some are done.` : h("a", { href: changed({ first: end }) }, "Next")) : null, " ",
       h("a", { class: "csv", download: true, href: "api/worklist.csv?size=500" }, "Download CSV (first 500)"), " · ",
-      h("a", { href: link({ view: "customers", churn_risk: ["high", "critical"], sort: "days_since_visit" }) }, `${shown(data.inactive, "count")} already inactive (all at risk, by last visit)`)),
+      h("a", { href: link({ view: "customers", inactive: "1", sort: "days_since_visit", rising: "1" }) }, `${shown(data.inactive, "count")} already inactive`)),
     data.rows.length ? rowsOf("Customers to contact", columns, data.rows) : h("p", { class: "state" }, "Nobody to contact. ", h("span", {}, data.set_aside.length ? "All customers at risk are done or snoozed." : "Scores need a model: `shopstream train`.")),
     data.set_aside.length ? h("section", { class: "part" }, h("h2", {}, `Done and snoozed (${data.set_aside.length})`), rowsOf("Done and snoozed", [
       ["Customer", who],

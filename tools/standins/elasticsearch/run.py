@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Starts Elasticsearch as the official image does: settings from variables with a dot, ELASTIC_PASSWORD once.
+"""Starts Elasticsearch as the official image does: settings from variables with a dot, the password's file once.
 
 This distribution cannot create users. Its files contain the users with a password, with the roles that
 `shopstream setup` would create.
@@ -46,7 +46,7 @@ keystore = str(home / "bin" / "elasticsearch-keystore")
 if not (config / "elasticsearch.keystore").exists():
     subprocess.run(
         [keystore, "add", "--stdin", "--force", "bootstrap.password"],
-        input=os.environ["ELASTIC_PASSWORD"] + "\n", text=True, check=True,
+        input=Path(os.environ["ELASTIC_PASSWORD_FILE"]).read_text(), text=True, check=True,
     )  # fmt: skip
 given = {name: value for name, value in os.environ.items() if SETTING.match(name) and value and name not in NOT_HERE}
 settings = {"network.host": "0.0.0.0", "xpack.security.autoconfiguration.enabled": "false", **given}  # noqa: S104
