@@ -9,6 +9,10 @@ VENDORS := $(VENV)/vendors
 # the build backend searches the PATH for its binary
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
+DOCKER ?= docker
+IMAGE ?= shopstream
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILDX = $(DOCKER) buildx build --platform linux/amd64,linux/arm64 --provenance mode=max --sbom true
 TEST ?=
 JOBS ?= 3
 MINUTES ?= 10
@@ -17,7 +21,7 @@ BENCH ?=
 HELP_GROUPS := Start Develop Check Measure
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models test-spark fuzz simulate faults backpressure operations dashboards dashboards-speed env compose-images-local test-compose lint format bench audit security lock clean
+.PHONY: help setup demo test models test-spark fuzz simulate faults backpressure operations dashboards dashboards-speed env compose-images compose-images-local compose-up compose-logs compose-down test-compose test-kibana image image-publish image-digests wheel lint format bench audit security lock clean
 
 help:  ## Start | list the targets
 	@for group in $(HELP_GROUPS); do \
@@ -75,16 +79,62 @@ dashboards-speed: setup  ## Measure | time each panel's search over a million ev
 env:  ## Start | write .env with generated secrets for docker compose
 	$(PYTHON) tools/env.py
 
+compose-images:  ## Start | pull the images of docker-compose.yml and build Shopstream's
+	$(DOCKER) compose pull --ignore-buildable --policy missing kafka elasticsearch kibana
+	$(DOCKER) compose build secrets
+
+compose-up:  ## Start | run docker-compose.yml in the background, until every service is healthy
+	$(DOCKER) compose up --detach --wait --wait-timeout 1500
+
+compose-logs:  ## Check | print the state and the last log lines of every service
+	$(DOCKER) compose ps --all
+	$(DOCKER) compose logs --no-color --tail 200
+
+compose-down:  ## Start | stop docker-compose.yml and delete its data
+	$(DOCKER) compose down --volumes
+
 compose-images-local: setup  ## Develop | build stand-ins for images that cannot be pulled; needs root
 	$(BIN)/python tools/standins/build.py
 
 test-compose: setup  ## Check | test docker-compose.yml; needs a docker engine and the images
 	SHOPTEST_COMPOSE=required $(BIN)/python -m pytest tests/compose -m "campaign or not campaign" -n0 $(TEST)
 
-lint: setup  ## Check | check format, lint rules and strict types
+# secrets of .env, if it is there; docker compose run --rm secrets /secrets --show NAME prints generated ones
+test-kibana: setup  ## Check | test the dashboards in a Kibana: KIBANA_URL, KIBANA_USERNAME, KIBANA_PASSWORD; default: that of .env
+	set -a; if [ -f .env ]; then . ./.env; fi; set +a; \
+		KIBANA_URL="$${KIBANA_URL:-http://localhost:$${KIBANA_PORT:-5601}}" KIBANA_USERNAME="$${KIBANA_USERNAME:-elastic}" \
+		KIBANA_PASSWORD="$(or $(KIBANA_PASSWORD),$$ELASTIC_PASSWORD)" KIBANA_SCREENSHOTS=build/kibana \
+		$(BIN)/python -m pytest tests/kibana -n0 $(TEST)
+
+# --output type=cacheonly keeps no image: the engine's own store holds one architecture without attestations
+image:  ## Check | build the image for linux/amd64 and linux/arm64 with provenance and SBOM, without keeping it
+	$(BUILDX) --output type=cacheonly .
+
+image-publish:  ## Develop | build the image as `make image` and push it: IMAGE=registry/name VERSION=0.1.0
+	$(BUILDX) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--tag $(IMAGE):$(VERSION) --push .
+	$(DOCKER) buildx imagetools inspect $(IMAGE):$(VERSION)
+
+image-digests:  ## Check | print the digests of the images that docker-compose.yml and the Dockerfile name
+	for image in $$(sed -n 's/^    image: //p' docker-compose.yml) $$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile); do \
+		$(DOCKER) buildx imagetools inspect --format "$$image {{.Manifest.Digest}}" "$$image" || exit 1; done
+
+wheel: setup  ## Check | build the wheel, install it into an empty environment and run its command
+	rm -rf build/wheel dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build && PYTHONPATH= wheel/bin/shopstream --help
+
+lint: setup  ## Check | check format, lint rules, strict types, workflow files and docker-compose.yml
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml tools/standins/compose.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: setup  ## Develop | format the code and apply the linter's fixes
 	$(BIN)/ruff format .

@@ -54,7 +54,7 @@ INDEX_HOLDS = {
     "second-orders": "from `rollup`: second orders, with the days since the first order; no customer id",
     "movement": "from `rollup`: new, returning, reactivated, lost and active customers by week, and their net change",
     "forecast": "from `forecast --index`: revenue by day, actual or forecast, in total and by category",
-    "contacts": "from the page: state of a customer on the work list, done or snoozed; id = customer_id",
+    "contacts": "from the page and `contacts import`: state of a customer on the work list, and earlier contacts",
     "notes": "from `note add`: events of the shop for the time axis of charts",
     "views": "from the page: saved views, a name and an address; id = name",
 }

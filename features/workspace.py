@@ -30,7 +30,10 @@ VIEWS_MAX: Final = 100
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """State of a customer on the work list; one document for each customer.
+    """State of a customer on the work list, or a contact of the log.
+
+    A customer has one document of the present state, whose id is that of the customer. Earlier contacts have a document
+    each; there `until_ts` is 0, so that they hide nobody.
 
     Attributes:
         customer_id: id of the customer.

@@ -33,6 +33,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from connectors.endpoints import ElasticEndpoint, KafkaEndpoint, RegistryEndpoint, without_login
 from connectors.formats.money_format import MoneyFormat, check_currency, check_locale, money_format
 from features.errors import ShopstreamError, UsageError
+from features.hold_out import DEFAULT_SEED, HoldOut
 from features.schema import DEFAULT_RUN, WeekStart, check_run
 from training import options as options_module
 
@@ -194,6 +195,19 @@ class ShopSettings(Section):
     def money(self) -> MoneyFormat:
         """How amounts are rounded and written."""
         return money_format(self.currency, self.locale)
+
+
+class HoldOutSettings(Section):
+    """Hold-out group: customers whom nobody contacts, to measure the effect of contacts."""
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the customers in the group, such as 0.1; 0: no group."""
+    seed: Annotated[str, StringConstraints(min_length=1, max_length=200)] = DEFAULT_SEED
+    """Text that draws the group; another one draws another group."""
+
+    def to_rule(self) -> HoldOut:
+        """Convert to the rule of the group."""
+        return HoldOut(self.share, self.seed)
 
 
 class MetricsSettings(Section):
@@ -374,6 +388,7 @@ class Settings(BaseSettings):
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     registries: dict[str, RegistrySettings] = Field(default_factory=dict)
     shop: ShopSettings = ShopSettings()
+    hold_out: HoldOutSettings = HoldOutSettings()
     metrics: MetricsSettings = MetricsSettings()
     notify: NotifySettings = NotifySettings()
     training: TrainingSettings = TrainingSettings()

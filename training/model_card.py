@@ -122,7 +122,7 @@ def _interval_meaning(report: Report) -> str:
     return (
         "The intervals hold the chance of these customers: all rows of a customer are drawn together. They do not hold "
         f"the chance of the season or of the fit. {apart}In another season all figures can move together by more than "
-        "an interval."
+        "an interval. Resampling adds noise, which only raises an ECE, so its interval can be above the value."
     )
 
 
@@ -158,11 +158,11 @@ def _part(one: Report) -> list[str]:
 
 def _cutoffs(report: Report) -> Iterator[Block]:
     chosen = report["chosen"]
-    bound = any(one["bounds"] for one in report["cutoffs"].values())
+    bound = any("posterior" in one["bounds"] for one in report["cutoffs"].values())
     rows = [
         (day, f"{one['rows']:,}", f"{one['churned']:.1%}",
          *(number(one["models"][chosen][metric]) for metric in _PARTS),
-         *([number(one["bounds"]["posterior"]["roc_auc"]) if one["bounds"] else "-"] if bound else []))
+         *([number(one["bounds"]["posterior"]["roc_auc"]) if "posterior" in one["bounds"] else "-"] if bound else []))
         for day, one in report["cutoffs"].items()
     ]  # fmt: skip
     head = ("cut-off", "rows", "churned", *(_METRICS[metric] for metric in _PARTS))
@@ -185,6 +185,8 @@ def _bounds(report: Report) -> Iterator[Block]:
     if not known:
         yield Text("These rows are too few, or all with one outcome: not measured.")
         return
+    if "posterior" not in known:
+        yield Text("This shop is too large for the posterior, which reads all of its events.")
     rows = [(BOUNDS[name], *_part(bounds[name])) for name in known]
     yield Table(("predictor", *(_METRICS[name] for name in _PARTS)), rows)
     yield Text("Share of the ROC-AUC gain from `recency only` to each predictor that a model reaches:")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import elasticsearch
 from elasticsearch import Elasticsearch, helpers
 
-from connectors.elasticsearch.client import delete_documents, readable_error, translate_errors
+from connectors.elasticsearch.client import delete_documents, document_id, readable_error, translate_errors
 from connectors.elasticsearch.mappings import alias
 from features.errors import ShopstreamError
 
@@ -27,6 +27,16 @@ class ConflictError(ShopstreamError):
 def version_of(hit: Mapping[str, Any]) -> str:
     """Return the version of a search hit, from a search with `seq_no_primary_term`."""
     return f"{hit['_seq_no']}.{hit['_primary_term']}"
+
+
+def contact_key(customer_id: str, at_ms: int) -> str:
+    """Return the id of a contact in the log: a document besides the customer's present state.
+
+    Args:
+        customer_id: id of the customer.
+        at_ms: time of the contact, epoch ms.
+    """
+    return document_id(customer_id, str(at_ms))
 
 
 class Workspace:

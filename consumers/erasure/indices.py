@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 import elasticsearch
-from elasticsearch import Elasticsearch
+from elasticsearch import Elasticsearch, helpers
 
-from connectors.elasticsearch.client import document_id, readable_error
+from connectors.elasticsearch.client import delete_documents, document_id, readable_error
 from connectors.elasticsearch.mappings import write_index
 from features.definitions import ROW_FIELDS
 from features.errors import ShopstreamError
@@ -92,7 +92,7 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
 
 
 def forget_contact(client: Elasticsearch, run: str, customer_id: str) -> bool:
-    """Delete the customer's state on the work list; return whether there was one.
+    """Delete the customer's state on the work list and their contacts; return whether there was one.
 
     An index that is missing holds nothing.
 
@@ -101,10 +101,16 @@ def forget_contact(client: Elasticsearch, run: str, customer_id: str) -> bool:
     """
     index = write_index(run, CONTACTS)
     try:
-        answer = client.options(ignore_status=404).delete(index=index, id=document_id(customer_id), refresh=True)
+        client.indices.refresh(index=index)
+        hits = helpers.scan(client, index=index, query={"query": {"term": {"customer_id": customer_id}}}, _source=False)
+        keys = [hit["_id"] for hit in hits]
+        delete_documents(client, index, keys)
+        client.indices.refresh(index=index)
+    except elasticsearch.NotFoundError:
+        return False
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
         raise readable_error(error, f"The index {index}") from error
-    return bool(answer.get("result") == "deleted")
+    return bool(keys)
 
 
 def purge(client: Elasticsearch, run: str) -> None:

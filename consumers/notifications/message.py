@@ -12,11 +12,13 @@ import msgspec
 
 from connectors.clock import iso
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
+from features.hold_out import NOBODY, HoldOut
 from features.labels import value_label
 from features.scores.alerts import Alert
 from features.scores.horizon import churn_label, horizon_words
 
 ALERT_TYPE: Final = "churn.risk_rose"
+HELD_OUT: Final = "None: the customer is in the hold-out group. Do not contact."
 TEXT_CHARS_MAX: Final = 200
 """Longest id in a text; an id may have 512 bytes."""
 
@@ -88,8 +90,9 @@ def alert_notification(
     actions: Mapping[str, str],
     money: MoneyFormat = PLAIN_MONEY,
     page_url: str = "",
+    hold_out: HoldOut = NOBODY,
 ) -> Notification:
-    """Return the notification of an alert.
+    """Return the notification of an alert. It recommends nothing for a customer of the hold-out group.
 
     Args:
         alert: alert of the topic.
@@ -97,7 +100,9 @@ def alert_notification(
         actions: action -> its text.
         money: format of amounts.
         page_url: address of the live page; empty: no links.
+        hold_out: customers whom nobody contacts.
     """
+    held_out = hold_out.contains(alert.customer_id)
     action = value_label("recommended_action", alert.recommended_action)
     text = actions.get(alert.recommended_action, "")
     reasons = _words("churn_reasons", alert.churn_reasons or ())
@@ -107,7 +112,7 @@ def alert_notification(
         "Churn risk": f"{after} (before: {before})",
         churn_label(horizon_words([alert.bundle])): f"{alert.churn_probability:.0%}",
         "Why": "; ".join(reasons),
-        "Recommended action": f"{action}: {text}" if text else action,
+        "Recommended action": HELD_OUT if held_out else f"{action}: {text}" if text else action,
         "Segment": one_line(alert.segment),
         "Revenue, last 12 months": money.text(alert.revenue_365d),
         "Day (UTC)": one_line(alert.day),
@@ -118,10 +123,14 @@ def alert_notification(
         iso(alert.ts),
         f"Churn risk of customer {one_line(alert.customer_id)} rose to {after.lower()}",
         tuple((label, value) for label, value in facts.items() if value),
-        {"run": run, **msgspec.to_builtins(alert), "churn_reasons_text": reasons, "recommended_action_text": text},
+        {
+            "run": run, **msgspec.to_builtins(alert), "churn_reasons_text": reasons,
+            "recommended_action_text": HELD_OUT if held_out else text,
+            **({"recommended_action": "none", "hold_out": True} if held_out else {}),
+        },
         url=customer_url(page_url, alert.customer_id),
         url_text="The customer's story",
-    )
+    )  # fmt: skip
 
 
 def _words(field: str, values: Sequence[str]) -> list[str]:

@@ -51,6 +51,7 @@ from dashboards.web.posting import check_origin, parse_body, read_body, response
 from dashboards.web.request_queue import DEFAULT_LIMITS, Abandoned, Limits, RequestQueue, Result, ServerBusyError
 from features.calendar import UTC_CALENDAR, Calendar
 from features.errors import ShopstreamError, UsageError
+from features.hold_out import NOBODY, HoldOut
 from features.schema import TS_MAX
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -109,6 +110,8 @@ class Source:
         actions: recommended action -> its text.
         workspace: writer of what readers note; None: the page is read-only.
         limits: bounds of the requests that are computed at the same time.
+        hold_out: customers whom nobody contacts.
+        effect: function that returns a sentence about the measured effect of contacts; empty without one.
         has_other_runs: function that returns whether there are other runs, so that the page names its own.
     """
 
@@ -123,6 +126,8 @@ class Source:
     actions: Mapping[str, str] = field(default_factory=dict)
     workspace: workspace_routes.Writer | None = None
     limits: Limits = DEFAULT_LIMITS
+    hold_out: HoldOut = NOBODY
+    effect: Callable[[], str] = lambda: ""
     has_other_runs: Callable[[], bool] = lambda: False
 
 
@@ -216,15 +221,17 @@ class _Handlers:
 
     def customer(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
-        return customer_routes.history(
+        data = customer_routes.history(
             parameters, search, source.now_ms(), source.money, self._calendar(), source.actions
         )
+        return data | {"hold_out": source.hold_out.contains(single_value(parameters, "id"))}
 
     def work_list(self, parameters: Parameters, search: Searches) -> Json:
         source = self._source
         horizon = self._known_horizons(search).of(CUSTOMERS.index)
-        now_ms = source.now_ms()
-        return work_list_routes.work_list_data(parameters, search, now_ms, source.money, source.actions, horizon)
+        return work_list_routes.work_list_data(
+            parameters, search, source.now_ms(), source.money, source.actions, horizon, source.hold_out, source.effect()
+        )
 
     def work_list_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "worklist", work_list_routes.work_list_csv(self.work_list(parameters, search), self._source.money)
@@ -276,7 +283,11 @@ class _Handlers:
 
     def customers_csv(self, parameters: Parameters, search: Searches) -> Csv:
         listed, horizon = self.customers(parameters, search), self._known_horizons(search).of(CUSTOMERS.index)
-        return "customers", customer_routes.customers_csv(listed, self._source.money, horizon)
+        hold_out, name = self._source.hold_out, "customers"
+        if hold_out.share > 0:
+            # the file is an audience for contacts, and its name states who is missing
+            listed, name = customer_routes.without_hold_out(listed, hold_out), "customers-without-hold-out"
+        return name, customer_routes.customers_csv(listed, self._source.money, horizon)
 
     def groups_csv(self, parameters: Parameters, search: Searches) -> Csv:
         return "groups", segment_routes.groups_csv(self.groups(parameters, search), self._source.money)

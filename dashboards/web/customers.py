@@ -25,6 +25,7 @@ from dashboards.web.work_list import inactive_clauses
 from features.calendar import Calendar
 from features.definitions import FEATURES, MONEY_FIELDS, Feature
 from features.errors import UsageError
+from features.hold_out import HoldOut
 from features.labels import FEATURE_LABELS, labels_of_values
 from features.plain_definitions import PLAIN_DEFINITIONS
 from features.schema import CONTACT_FIELDS, DAY_MS, VOID_STATUS, record_fields
@@ -194,6 +195,12 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
         "query": {"bool": {"filter": clauses}},
         "sort": [{sort: {"order": direction, "missing": "_last"}}, {"customer_id": "asc"}],
     }
+
+
+def without_hold_out(data: Json, hold_out: HoldOut) -> Json:
+    """Return a page of customers without those of the hold-out group."""
+    position = [column.field for column in COLUMNS].index("customer_id")
+    return data | {"rows": [row for row in data["rows"] if not hold_out.contains(row[position])]}
 
 
 def customers_csv(data: Json, money: MoneyFormat, horizon: str = "") -> str:

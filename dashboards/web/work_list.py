@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from connectors.elasticsearch.client import document_id
 from connectors.elasticsearch.workspace import version_of
 from connectors.formats.money_format import MoneyFormat
 from dashboards.boards.data import AT_RISK, INACTIVE
@@ -24,6 +25,7 @@ from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
 from dashboards.web.parameters import number_of
 from features.definitions import FEATURES
+from features.hold_out import NOBODY, HoldOut
 from features.scores.horizon import churn_label
 from features.scores.score import BUNDLE_FIELD
 from features.workspace import CONTACTS, INACTIVE_AFTER_DAYS
@@ -86,7 +88,7 @@ class WorkList:
 
     Attributes:
         rows: requested customers, those of the most savable revenue first.
-        total: customers to contact, without those that are done or snoozed.
+        total: customers at risk, without those that are done or snoozed; the hold-out group counts.
         inactive: customers at risk without a visit within 60 days; they are not part of the list.
         history: customers of `total` whose worth is that of the past, since they have no expected revenue.
     """
@@ -140,7 +142,9 @@ def inactive_clauses() -> list[Json]:
 
 
 def _states_body(customer_ids: Sequence[str]) -> Json:
-    query = {"bool": {"filter": [{"terms": {"customer_id": list(customer_ids)}}]}}
+    # by id: a customer has further documents, those of earlier contacts
+    keys = [document_id(customer_id) for customer_id in customer_ids]
+    query = {"bool": {"filter": [{"ids": {"values": keys}}]}}
     return {"size": len(customer_ids), "timeout": TIMEOUT, "seq_no_primary_term": True, "query": query}
 
 
@@ -156,17 +160,18 @@ def _alerts_body(customer_ids: Sequence[str], since_ms: int) -> Json:
 # --- ranking ----------------------------------------------------------------------------------------------------------
 
 
-def work_list(search: Searches, now_ms: int, first: int = 0, size: int = ROWS) -> WorkList:
+def work_list(search: Searches, now_ms: int, first: int = 0, size: int = ROWS, hold_out: HoldOut = NOBODY) -> WorkList:
     """Return customers to contact, ranked by savable revenue; equal ones by their id.
 
-    A customer is one of high or critical churn risk who visited within 60 days. Customers who are done or snoozed are
-    left out. The ranking is exact if the index does not change while it is read.
+    A customer is one of high or critical churn risk who visited within 60 days. Customers who are done, snoozed
+    or in the hold-out group are left out. The ranking is exact if the index does not change while it is read.
 
     Args:
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms.
         first: position of the first row.
         size: number of rows.
+        hold_out: customers whom nobody contacts.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.
@@ -180,7 +185,8 @@ def work_list(search: Searches, now_ms: int, first: int = 0, size: int = ROWS) -
             # a customer whose worth falls while the list is read would appear twice
             new = [one for one in batch if one.customer_id not in seen]
             seen.update(one.customer_id for one in new)
-            best = sorted([*best, *_open(search, new, now_ms)], key=_rank)[: first + size]
+            offered = [one for one in new if not hold_out.contains(one.customer_id)]
+            best = sorted([*best, *_open(search, offered, now_ms)], key=_rank)[: first + size]
             if len(best) == first + size and (not best or max(batch[-1].worth, 0.0) < best[-1].savable):
                 break
     (inactive,) = complete(search.many([("customers", inactive_body())]))
@@ -288,6 +294,8 @@ def work_list_data(
     money: MoneyFormat,
     actions: Mapping[str, str],
     horizon: str = "",
+    hold_out: HoldOut = NOBODY,
+    effect: str = "",
 ) -> Json:
     """Return a page of the work list.
 
@@ -298,13 +306,15 @@ def work_list_data(
         money: format of amounts.
         actions: action -> its text.
         horizon: horizon of the scores in words.
+        hold_out: customers whom nobody contacts.
+        effect: sentence about the measured effect of contacts; empty without one.
 
     Raises:
         UsageError: a parameter is out of bounds.
         ShopstreamError: Elasticsearch does not answer.
     """
     first = number_of(parameters, "first", 0, FIRST_MAX)
-    ranked = work_list(search, now_ms, first, number_of(parameters, "size", ROWS, ROWS_MAX))
+    ranked = work_list(search, now_ms, first, number_of(parameters, "size", ROWS, ROWS_MAX), hold_out)
     return {
         "now_ms": now_ms,
         "first": first,
@@ -314,6 +324,8 @@ def work_list_data(
         "inactive_after_days": INACTIVE_AFTER_DAYS,
         "horizon": horizon,
         "worth": worth_text(ranked),
+        "hold_out": hold_out_text(hold_out),
+        "effect": effect,
         "rows": [_shown(one, money, actions) for one in ranked.rows],
         "set_aside": _set_aside(search, now_ms),
     }
@@ -328,6 +340,16 @@ def worth_text(ranked: WorkList) -> str:
     if ranked.history == ranked.total:
         return f"{history} (there is no next-purchase model)"
     return f"{expected}; for the {counted(ranked.history, 'customer')} without it, {history}"
+
+
+def hold_out_text(hold_out: HoldOut) -> str:
+    """Return how many customers are never listed, and why; empty without a hold-out group."""
+    if hold_out.share <= 0:
+        return ""
+    return (
+        f"{hold_out.share:.0%} of all customers are the hold-out group: they are in every figure and count as at risk, "
+        "but are never listed here, so that the effect of contacts can be measured"
+    )
 
 
 def _shown(one: Candidate, money: MoneyFormat, actions: Mapping[str, str]) -> Json:

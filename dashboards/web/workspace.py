@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from connectors.elasticsearch.client import document_id
-from connectors.elasticsearch.workspace import ConflictError, version_of
+from connectors.elasticsearch.workspace import ConflictError, contact_key, version_of
 from dashboards.panels import Span
 from dashboards.queries import TIMEOUT
 from dashboards.web.boards import Json, Searches, complete
@@ -102,18 +103,33 @@ def change_contact(request: ContactRequest, writer: Writer, search: Searches, no
         ShopstreamError: Elasticsearch does not answer, or refuses.
     """
     key = document_id(request.customer_id)
+    former = _contacted_at(search, key) if request.version else None
     if request.state == "open":
         if not request.version:
             raise UsageError("There is no state to remove.", "Reload the page and try again.")
         writer.delete(CONTACTS, key, request.version)
+        if former is not None:  # an imported contact is in the log already
+            with contextlib.suppress(ConflictError):
+                writer.delete(CONTACTS, contact_key(request.customer_id, former["at_ts"]), "")
         return {"state": "open", "version": ""}
     if (request.state == "snoozed") != (request.days is not None):
         raise UsageError("Only a snooze has a number of days.", "Choose 1, 7 or 30 days.")
+    if former is not None:  # the new state replaces that of a contact, which stays in the log
+        with contextlib.suppress(ConflictError):
+            logged = {**former, "until_ts": 0}
+            writer.write(CONTACTS, contact_key(request.customer_id, former["at_ts"]), logged, "")
     as_of_ms = _as_of(search, request.customer_id)
     until_ms = now_ms + (DONE_MS if request.days is None else request.days * DAY_MS)
     contact = Contact(request.customer_id, request.state, now_ms, until_ms, as_of_ms)
     writer.write(CONTACTS, key, msgspec.structs.asdict(contact), request.version)
     return {"state": request.state, "version": _stored_version(search, CONTACTS, key)}
+
+
+def _contacted_at(search: Searches, key: str) -> Mapping[str, Any] | None:
+    """Return the present state of a customer if it is that of a contact."""
+    (response,) = complete(search.many([(CONTACTS, {"size": 1, "query": {"ids": {"values": [key]}}})]))
+    states = (hit["_source"] for hit in response.get("hits", {}).get("hits", ()))
+    return next((state for state in states if state["state"] == "done"), None)
 
 
 def _as_of(search: Searches, customer_id: str) -> int:

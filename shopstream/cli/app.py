@@ -75,6 +75,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "dashboards check": "dashboards.check",
         "dashboards import": "dashboards.import_objects",
         "dashboards serve": "dashboards.serve",
+        "contacts import": "contacts.import_file",
+        "contacts export": "contacts.export",
+        "contacts effect": "contacts.effect",
         "note add": "note.add",
         "note list": "note.list_notes",
         "note delete": "note.delete",
@@ -92,6 +95,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "notify": "Send alerts and digests to webhooks, Slack, Teams and e-mail.",
     "spark": "Run backfill, stream and training on a Spark cluster (extra `[spark]`).",
     "dashboards": "Build, check, import and serve dashboards.",
+    "contacts": "Import and export contacts of customers, and measure their effect.",
     "note": "Add, list and delete notes on the time axis of charts.",
 }
 """Group of commands -> its help."""

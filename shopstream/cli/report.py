@@ -27,6 +27,10 @@ def report(
         Path | None,
         typer.Option("--assumptions", help="JSON file with effects of interventions; default: those in the report."),
     ] = None,
+    effect: Annotated[
+        Path | None,
+        typer.Option("--effect", help="Output file of `contacts effect`; default: effects are assumed."),
+    ] = None,
 ) -> None:
     """Write the final report of an archive as HTML and Markdown: actions, funnel, segments, churn, forecast.
 
@@ -34,7 +38,10 @@ def report(
     number is missing the command fails and writes no page.
 
     Example: `shopstream report shop-archive --bundle bundles/first --out report`
+
+    Example: `shopstream report shop-archive --effect segments/effect.json`
     """
+    from shopstream.jobs.contacts import read_effect
     from shopstream.jobs.report import ReportRequest, compute_findings, read_assumptions, write_report
     from shopstream.jobs.segment import chosen_bundle
     from shopstream.settings import load_settings
@@ -52,7 +59,8 @@ def report(
         )
     effects = Assumptions() if assumptions is None else read_assumptions(assumptions)
     special = load_special_days(settings.shop.special_days)
-    request = ReportRequest(horizon, forecast, effects, money, special)
+    uplift = None if effect is None else read_effect(effect)
+    request = ReportRequest(horizon, forecast, effects, money, special, uplift)
     history = stated_history(console, directory, as_of, settings.shop)
     moment = history.end_ms if as_of is None else as_of
     with progress(console) as on_step:

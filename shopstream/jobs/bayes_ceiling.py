@@ -32,6 +32,8 @@ LIVES: Final = 12
 """Number of lifetime quantiles over which the `knows_present` predictor averages."""
 CUSTOMERS_MAX: Final = 4_000
 """Customers of the posterior; of more, a sample."""
+EVENTS_MAX: Final = 20_000_000
+"""Events of the largest shop with a posterior, which reads them all: about a minute."""
 
 
 def known_shop(directory: Path) -> Model | None:
@@ -58,7 +60,7 @@ def bounds_of(directory: Path, model: Model, requested: pl.DataFrame, horizon_da
 
     Returns:
         customer_id, as_of, and P(no valid order) by `posterior`, `knows_present` and `knows_dropout`, for all requested
-        rows, or those of CUSTOMERS_MAX customers.
+        rows, or those of CUSTOMERS_MAX customers. Without `posterior` for a shop of more than EVENTS_MAX events.
     """
     customers = requested["customer_id"].unique().sort()
     rows = requested.select("customer_id", "as_of")
@@ -76,8 +78,9 @@ def bounds_of(directory: Path, model: Model, requested: pl.DataFrame, horizon_da
         )
         for cutoff in rows["as_of"].unique().sort().to_list()
     ]
-    posterior = posterior_of(directory, model, rows, horizon_days, seed)
-    return posterior.join(pl.concat(parts), on=["customer_id", "as_of"], maintain_order="left")
+    if model.shop.events <= EVENTS_MAX:
+        rows = posterior_of(directory, model, rows, horizon_days, seed)
+    return rows.join(pl.concat(parts), on=["customer_id", "as_of"], maintain_order="left")
 
 
 def _ids(model: Model) -> pl.Series:

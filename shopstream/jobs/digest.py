@@ -38,6 +38,7 @@ from dashboards.web.boards import complete
 from dashboards.web.work_list import Candidate, work_list
 from features.calendar import Calendar
 from features.errors import ShopstreamError
+from features.hold_out import HoldOut
 from features.labels import value_label
 from features.schema import HOUR_MS
 from features.scores.score import BUNDLE_FIELD
@@ -250,7 +251,8 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
     now, then = (_figures(reader, one) for one in (span, before))
     first = reader.calendar.date_of(span.from_ms)
     data_to_ms = _data_to(reader, span)
-    ranked = work_list(reader.search, reader.now_ms, 0, CUSTOMERS)
+    hold_out = settings.hold_out.to_rule()
+    ranked = work_list(reader.search, reader.now_ms, 0, CUSTOMERS, hold_out)
     actions = action_texts()
     labels = {name: figure.label for name, (_, figure) in FIGURES.items()}
     return Notification(
@@ -261,6 +263,7 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         (
             *_behind(data_to_ms),
             *((labels[name], _compared(name, now[name], then[name], period, money)) for name in FIGURES),
+            *_not_suggested(hold_out),
         ),
         {
             "run": settings.run, "period": period, "from_ms": span.from_ms, "to_ms": span.to_ms,
@@ -272,6 +275,11 @@ def digest(settings: Settings, period: Period, reader: _Reader, span: Span) -> N
         page_url,
         "Open dashboard",
     )  # fmt: skip
+
+
+def _not_suggested(hold_out: HoldOut) -> tuple[tuple[str, str], ...]:
+    """Return who is never suggested; nothing without a hold-out group."""
+    return (("Not suggested", f"the hold-out group, {hold_out.share:.0%} of all customers"),) if hold_out.share else ()
 
 
 def _days(span: Span, calendar: Calendar) -> str:

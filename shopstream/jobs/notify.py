@@ -174,6 +174,7 @@ def composer(settings: Settings) -> Callable[[Alert], Notification]:
         actions=action_texts(),
         money=settings.shop.money,
         page_url=settings.notify.page_url or "",
+        hold_out=settings.hold_out.to_rule(),
     )
 
 

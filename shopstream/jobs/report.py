@@ -29,6 +29,7 @@ from training.report.funnel import funnel
 from training.report.interventions import Assumptions, as_frame, interventions
 from training.report.rendering import as_html, as_markdown, check
 from training.report.sections import FILES, Findings, model_figures, sections
+from training.report.uplift import Uplift
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
@@ -47,6 +48,7 @@ class ReportRequest:
         assumptions: assumptions of the interventions.
         money: format of amounts of money.
         special_days: special days of a forecast that is made now.
+        uplift: measured effect of contacts; None: not measured.
     """
 
     horizon: int = 30
@@ -54,6 +56,7 @@ class ReportRequest:
     assumptions: Assumptions = field(default_factory=Assumptions)
     money: MoneyFormat = PLAIN_MONEY
     special_days: SpecialDays = NO_SPECIAL_DAYS
+    uplift: Uplift | None = None
 
 
 def read_assumptions(path: Path) -> Assumptions:
@@ -107,7 +110,7 @@ def compute_findings(
         "revenue_365d": request.money.number(float(customer_table["revenue_365d"].sum())),
     }  # fmt: skip
     model = model_figures(bundle.name, bundle.horizon_days, bundle.metrics)
-    actions = interventions(customer_table, steps, request.assumptions, request.money)
+    actions = interventions(customer_table, steps, request.assumptions, request.money, request.uplift)
     return (
         Findings(
             data,
@@ -121,6 +124,7 @@ def compute_findings(
             actions,
             request.assumptions,
             request.money,
+            request.uplift,
         ),
         segmented,
     )
@@ -148,6 +152,7 @@ def write_report(findings: Findings, segmented: Segmented, out: Path, made_of: d
         "model": findings.model,
         "tested": findings.tested,
         "assumptions": findings.assumptions,
+        "uplift": findings.uplift,
     }
     for name, value in values.items():
         text = json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"

@@ -21,6 +21,7 @@ from dashboards.web.app import Source, build
 from features.calendar import Calendar
 from features.errors import ShopstreamError
 from shopstream import embedded
+from shopstream.jobs.contacts import EFFECT_FILE, effect_sentence
 from shopstream.jobs.produce import wall_clock
 from shopstream.jobs.shop_calendar import run_calendar
 from shopstream.runtime import http_server
@@ -85,6 +86,8 @@ def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
             money,
             actions,
             workspace,
+            hold_out=settings.hold_out.to_rule(),
+            effect=lambda: effect_sentence(segments_folder / EFFECT_FILE),
             has_other_runs=lambda: len(alias_sets(client)) > 1,
         )
 

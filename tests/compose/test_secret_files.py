@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -114,3 +115,21 @@ def test_unwritable_folder_is_an_error_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert secret_files.main([str(tmp_path / "file")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root has capabilities to drop")
+def test_capabilities_of_the_service_suffice_for_two_runs(composed, tmp_path):
+    """Root without DAC_OVERRIDE reads what it gave away only by its group."""
+    if (setpriv := shutil.which("setpriv")) is None:
+        pytest.skip("setpriv (util-linux) is not installed here")
+    kept = ",".join(f"+{name.lower()}" for name in composed.services["secrets"].cap_add)
+    limits = [f"--bounding-set=-all,{kept}", "--inh-caps=-all", "--no-new-privs"]
+    call = [setpriv, *limits, sys.executable, "-m", "shopstream.runtime.secret_files", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name not in NAMES}
+    for action in ("is generated", "is unchanged"):
+        done = subprocess.run(call, capture_output=True, text=True, check=False, env=environment)
+        assert done.stdout.count(action) == len(NAMES), done.stderr
+    owners = {path.relative_to(tmp_path).parts[0]: path.stat().st_uid for path in tmp_path.rglob("*") if path.is_file()}
+    assert owners == {
+        "setup": 10001, "consumer": 10001, "trainer": 10001, "web": 10001, "elasticsearch": 1000, "kibana": 1000,
+    }  # fmt: skip

@@ -67,6 +67,13 @@ def test_every_document_is_reachable_from_the_readme():
     assert [name_of(path) for path in documents() if path not in seen] == []
 
 
+def test_the_index_lists_every_page_once():
+    index = ROOT / "docs" / "README.md"
+    listed = [link for link in LINK.findall(index.read_text("utf-8")) if "/" not in link]
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path != index)
+    assert sorted(listed) == pages
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 def command_lines(text: str) -> list[str]:
     """Lines of shell in the fenced blocks of a document, continued ones joined."""

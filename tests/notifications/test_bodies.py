@@ -5,10 +5,11 @@ from email import message_from_bytes, policy
 from email.headerregistry import Address
 
 import pytest
-from notifications.messages import DAY, HOSTILE, alert, notification
+from notifications.messages import ACTIONS, DAY, HOSTILE, alert, notification
 
 from consumers.notifications.bodies import json_body, mail, slack_body, teams_body
-from consumers.notifications.message import Entry, Notification, message_id, one_line
+from consumers.notifications.message import Entry, Notification, alert_notification, message_id, one_line
+from features.hold_out import HoldOut
 
 SHOP = Address("Shop", addr_spec="shop@example.org")
 ANNE = Address(addr_spec="anne@example.org")
@@ -98,3 +99,19 @@ def test_mail_has_text_html_and_the_id_and_no_injected_header():
 def test_id_becomes_one_printable_line(text):
     assert one_line(text) == "a b"
     assert len(one_line("x" * 600)) == 200
+
+
+def test_alert_of_a_hold_out_customer_recommends_nothing():
+    rule = HoldOut(0.5, "alerts")
+    names = [f"c-{n}" for n in range(20)]
+    held_out = next(one for one in names if rule.contains(one))
+    other = next(one for one in names if not rule.contains(one))
+    texts = {}
+    for name in (held_out, other):
+        one = alert_notification(alert(name), "shop", ACTIONS, hold_out=rule)
+        texts[name] = (dict(one.facts)["Recommended action"], one.data)
+    assert texts[held_out][0] == "None: the customer is in the hold-out group. Do not contact."
+    assert texts[held_out][1]["hold_out"] is True
+    assert texts[held_out][1]["recommended_action"] == "none"
+    assert ACTIONS[texts[other][1]["recommended_action"]] in texts[other][0]
+    assert "hold_out" not in texts[other][1]

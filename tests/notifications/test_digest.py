@@ -17,7 +17,14 @@ from features.calendar import Calendar
 from features.errors import ShopstreamError
 from shopstream.jobs import digest as digest_job
 from shopstream.jobs.digest import DigestRequest, last_period, send_digests, state_file
-from shopstream.settings import ElasticsearchSettings, NotifySettings, Settings, ShopSettings, TargetSettings
+from shopstream.settings import (
+    ElasticsearchSettings,
+    HoldOutSettings,
+    NotifySettings,
+    Settings,
+    ShopSettings,
+    TargetSettings,
+)
 
 BERLIN = Calendar("Europe/Berlin")
 NOW = 1_779_280_440_000  # 2026-05-20T12:34:00Z
@@ -116,6 +123,19 @@ def test_digest_has_the_figures_of_the_local_day_against_the_day_before(shop_run
     assert (body["data"]["complete"], body["data"]["data_to_ms"]) == (True, None)
     assert entry["lines"][1] == "No visit for 12 days"
     assert entry["lines"][2].startswith("Personal contact: ")
+
+
+def test_digest_suggests_nobody_of_the_hold_out_group_and_states_it(shop_run, settings):
+    rule = HoldOutSettings(share=0.4, seed="digest")
+    with WebReceiver() as web:
+        made = settings(shop_run, web=web).model_copy(update={"hold_out": rule})
+        assert send(made)[0] == []
+        (body,) = web.bodies()
+    suggested = [one["customer_id"] for one in body["data"]["customers"]]
+    assert suggested
+    assert not any(rule.to_rule().contains(one) for one in suggested)
+    assert any(rule.to_rule().contains(f"c{n:02d}") for n in range(5, 15))
+    assert body["facts"]["Not suggested"] == "the hold-out group, 40% of all customers"
 
 
 def test_digest_of_a_period_is_sent_once_to_each_target(shop_run, settings):

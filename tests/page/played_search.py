@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from connectors.elasticsearch.client import document_id
+
 
 class PlayedSearch:
     """Answers the searches of the work list; counts those of customers."""
@@ -67,6 +69,8 @@ def holds(document, clause):
         return matches(document, clause)
     if kind == "exists":
         return document.get(what["field"]) is not None
+    if kind == "ids":
+        return document_id(document["customer_id"]) in what["values"]
     ((field, bound),) = what.items()
     value = document.get(field)
     if value is None:

@@ -21,6 +21,7 @@ from dashboards.web.work_list import hidden_customers, work_list, work_list_csv,
 from features.calendar import UTC_CALENDAR, Calendar
 from features.definitions import FEATURES
 from features.errors import UsageError
+from features.hold_out import HoldOut
 from features.labels import DRIVER_LABELS
 from features.workspace import DONE_MS, INACTIVE_AFTER_DAYS
 from shopstream.jobs.serve_dashboards import action_texts
@@ -111,6 +112,22 @@ def customer(key, worth, probability=0.9, **more):
         "customer_id": key, "expected_revenue_90d": worth, "churn_probability": probability, "churn_risk": "high",
         "days_since_visit": 5.0, "as_of": NOW, **more,
     }  # fmt: skip
+
+
+def test_hold_out_customers_are_never_listed_but_count_as_at_risk():
+    rule = HoldOut(0.5, "test")
+    customers = [customer(f"c{n:03d}", 500.0 - n) for n in range(300)]
+    search = PlayedSearch(customers)
+    ranked = work_list(search, NOW, 0, 500, rule)
+    expected = [one["customer_id"] for one in customers if not rule.contains(one["customer_id"])]
+    assert [one.customer_id for one in ranked.rows] == expected
+    assert 100 < len(expected) < 200
+    assert ranked.total == 300
+    data = work_list_data({}, search, NOW, PLAIN_MONEY, {}, "", rule, "Effect of a contact: not yet known")
+    assert data["hold_out"].startswith("50% of all customers are the hold-out group")
+    assert data["effect"] == "Effect of a contact: not yet known"
+    assert not any(rule.contains(row["id"]) for row in data["rows"])
+    assert work_list_data({}, search, NOW, PLAIN_MONEY, {})["hold_out"] == ""
 
 
 def test_reading_ends_when_no_unread_customer_can_be_among_the_first():

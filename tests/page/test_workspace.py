@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
+import itertools
 import json
+import re
 import time
 import urllib.parse
 import uuid
@@ -16,6 +19,7 @@ from page.conftest import source_of
 from panels.documents import NOW
 from panels.documents import put as put_documents
 
+from connectors.clock import wall_clock_ms
 from connectors.elasticsearch import aliases
 from connectors.elasticsearch.client import delete_documents, document_id, elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
@@ -27,10 +31,14 @@ from dashboards.web.posting import BODY_BYTES_MAX
 from dashboards.web.workspace import notes_between
 from features.calendar import Calendar
 from features.errors import UsageError
+from features.hold_out import HoldOut
+from features.schema import DAY_MS
 from features.scores.score import RISKS
 from features.workspace import DONE_MS, NOTE_CHARS_MAX, WORKSPACE_FIELDS
 from shopstream import embedded as known_servers
+from shopstream.cli.options import parse_time
 from shopstream.jobs import notes
+from shopstream.jobs.contacts import import_contacts, read_contacts, stored_contacts, write_contacts
 from shopstream.jobs.serve_dashboards import Listening, serve_source
 from shopstream.settings import Settings
 
@@ -121,6 +129,87 @@ def ids(address, **parameters):
 
 
 # --- states -----------------------------------------------------------------------------------------------------------
+def test_earlier_contacts_stay_in_the_log_and_undo_removes_the_last(work_shop, no_customer_table):
+    run, customers, client, search, workspace = work_shop
+    who = ranked(customers)[0]
+    clock = itertools.count(NOW + 60_000, 1_000)
+    source = dataclasses.replace(
+        source_of(run, search, no_customer_table, workspace=workspace), now_ms=lambda: next(clock)
+    )
+
+    def log():
+        client.indices.refresh(index=f"{run}-contacts")
+        hits = client.search(index=f"{run}-contacts", query={"term": {"customer_id": who}}, size=10)["hits"]["hits"]
+        return sorted(hit["_source"]["at_ts"] for hit in hits if hit["_source"]["state"] == "done")
+
+    with serve_source(source, Listening(port=0)) as address:
+        version = change(address, who, "done")[1]["version"]
+        first = log()
+        version = change(address, who, "done", version)[1]["version"]
+        assert log()[:1] == first
+        assert len(log()) == 2
+        assert who not in ids(address)
+        version = change(address, who, "snoozed", version, days=1)[1]["version"]
+        assert len(log()) == 2  # a snooze is no contact, and replaces none
+        change(address, who, "open", version)
+        assert len(log()) == 2
+        assert who in ids(address)
+        version = change(address, who, "done")[1]["version"]
+        assert len(log()) == 3
+        change(address, who, "open", version)
+        assert len(log()) == 2
+    assert forget_contact(client, run, who)
+    assert log() == []
+
+
+def test_page_of_a_hold_out_customer_and_exports_state_the_group(work_shop, no_customer_table):
+    run, customers, _, search, workspace = work_shop
+    rule = HoldOut(0.5, "page")
+    source = dataclasses.replace(source_of(run, search, no_customer_table, workspace=workspace), hold_out=rule)
+    with serve_source(source, Listening(port=0)) as address:
+        listed = ids(address, size=500)
+        assert listed == [one for one in ranked(customers) if not rule.contains(one)]
+        for one in ranked(customers)[:4]:
+            assert get(address, f"customer?id={one}")["hold_out"] == rule.contains(one)
+        url = urllib.parse.urlsplit(address)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=30)
+        connection.request("GET", "/api/customers.csv?size=500", headers=HEADERS)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        assert "customers-without-hold-out.csv" in response.headers["content-disposition"]
+        exported = {
+            one["customer_id"] for one in customers if re.search(rf"^{one['customer_id']},", text, re.MULTILINE)
+        }
+        assert exported
+        assert not any(rule.contains(one) for one in exported)
+
+
+def test_imported_contacts_are_in_the_log_once_and_hide_recent_ones(work_shop, work_page, server_settings, tmp_path):
+    run, customers, client, _, _ = work_shop
+    settings = server_settings.model_copy(update={"run": run})
+    recent, old = ranked(customers)[:2]
+    now = wall_clock_ms()
+    file = tmp_path / "calls.csv"
+    rows = [(recent, now - DAY_MS), (old, now - 90 * DAY_MS), ("nobody", now - DAY_MS)]
+    file.write_text("customer_id,contacted_at\n" + "".join(f"{who},{at}\n" for who, at in rows))
+    for _ in range(2):
+        done = import_contacts(settings, read_contacts(file, int))
+        assert (done.contacts, done.unknown) == (2, ("nobody",))
+    client.indices.refresh(index=f"{run}-contacts")
+    stored = stored_contacts(settings)
+    assert stored.rows() == [(old, now - 90 * DAY_MS), (recent, now - DAY_MS)]
+    assert recent not in ids(work_page)
+    assert old in ids(work_page)
+    write_contacts(stored, tmp_path / "out.csv")
+    back = read_contacts(tmp_path / "out.csv", lambda text: parse_time(text, "contacted_at"))
+    assert back.rows() == stored.rows()
+    # the state that the import made can be undone, and with it the contact
+    (row,) = [one for one in get(work_page, "worklist")["set_aside"] if one["id"] == recent]
+    change(work_page, recent, "open", row["version"])
+    assert stored_contacts(settings)["customer_id"].to_list() == [old]
+
+
 def test_list_of_the_server_is_ranked_and_paged(work_shop, work_page):
     expected = ranked(work_shop[1])
     assert len(expected) > 40

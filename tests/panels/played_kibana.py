@@ -8,6 +8,7 @@ import json
 import ssl
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -32,6 +33,8 @@ class PlayedKibana:
     has_settings: bool = True
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     rules_refused: dict[str, Any] | None = None
+    search: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """Parameters of a search -> Elasticsearch's response, for the endpoint that dashboards use."""
     url: str = ""
 
     def __enter__(self):
@@ -146,6 +149,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.kibana.settings |= json.loads(body)["changes"]
             self.respond(200, {"settings": {}})
+            return
+        if url.path.endswith("/internal/search/ese") and self.kibana.search is not None:
+            if (self.headers["x-elastic-internal-origin"], self.headers["elastic-api-version"]) != ("Kibana", "1"):
+                self.respond(400, {"statusCode": 400, "message": "uri [/internal/search/ese] is not available"})
+                return
+            found = self.kibana.search(json.loads(body)["params"])
+            self.respond(200, {"isRunning": False, "isPartial": False, "rawResponse": found})
             return
         if "/api/alerting/rule/" in url.path:
             self.respond(*self.kibana.create_rule(url.path.rsplit("/", 1)[1], json.loads(body)))

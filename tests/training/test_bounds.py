@@ -129,6 +129,15 @@ def test_bounds_of_a_large_shop_are_those_of_a_sample_of_customers(shop, model, 
     assert not found.select("posterior", "knows_present", "knows_dropout").to_numpy().max() > 1
 
 
+def test_a_shop_of_too_many_events_has_no_posterior(shop, model, rows, monkeypatch):
+    monkeypatch.setattr(bayes_ceiling, "EVENTS_MAX", 1_000)
+    found = bounds_of(shop, model, rows, 60)
+    assert "posterior" not in found.columns
+    assert len(found) == len(rows)
+    known = evaluation.bound_probabilities(rows, lambda keys, days: bounds_of(shop, model, keys, days), 60)
+    assert list(known) == ["knows_present", "knows_dropout"]
+
+
 def test_archive_without_truth_files_is_no_known_shop(tmp_path):
     assert known_shop(tmp_path) is None
 

@@ -183,7 +183,7 @@ def test_density_methods_are_compared_by_their_settings():
 
 
 # --- where it is shown ------------------------------------------------------------------------------------------------
-def test_page_table_and_bundle_show_the_null_beside_the_indices(slices, tmp_path):
+def test_page_csv_and_bundle_have_the_null_with_the_indices(slices, tmp_path):
     write_clusters(slices, parse_mapping(TEXT, "made"), TEXT, tmp_path, {})
     page = (tmp_path / "clusters.html").read_text()
     assert "Comparison with tables without groups" in page

@@ -23,6 +23,7 @@ from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
 from training.report.rendering import Section, as_html, as_markdown, check, markdown
 from training.report.sections import FILES, sections
+from training.report.uplift import Uplift
 
 
 def date_of(ms: int) -> str:
@@ -68,6 +69,44 @@ def test_both_pages_are_complete_and_every_number_is_in_a_file(written):
         assert f'href="{name}"' in page
     made = json.loads((written / "made.json").read_text())
     assert set(made["files"]) == {"report.html", "report.md", *FILES.values()}
+
+
+KNOWN = Uplift(90, 900, 300, 600, 0, 4, 0, 0.3, 0.2, (0.15, 0.08, 0.22), (12.0, 4.0, 20.0), (0.2, 0.11, 0.29))
+
+
+def test_measured_effect_replaces_the_assumed_one_and_is_named(found):
+    whole, _ = found
+    assumed, measured = (
+        {one.whom: one for one in interventions(whole.customers, whole.funnel, whole.assumptions, uplift=uplift)}
+        for uplift in (None, KNOWN)
+    )
+    for risk in ("high", "critical"):
+        before, after = assumed[f"churn risk {risk}"], measured[f"churn risk {risk}"]
+        assert "saved (assumed)" in before.arithmetic
+        assert "20.0% saved (measured, 95 %: 11.0% to 29.0%)" in after.arithmetic
+        assert (before.low, before.high) == (None, None)
+        assert after.low < after.effect < after.high
+        band = whole.customers.filter(pl.col("churn_risk") == risk, pl.col("revenue_365d") > 0)
+        share = whole.assumptions.days / 365
+        lost = (band["revenue_365d"] * band["churn_probability"]).sum() * share
+        cost = getattr(whole.assumptions.retention, risk).cost * band["revenue_365d"].sum() * share
+        assert [after.effect, after.low, after.high] == pytest.approx([x * lost - cost for x in (0.2, 0.11, 0.29)])
+    assert measured["churn risk medium"] == assumed["churn risk medium"]
+
+
+def test_report_states_the_effect_or_what_it_needs(found):
+    whole, _ = found
+    pages = {
+        uplift: as_markdown("t", sections(dataclasses.replace(whole, uplift=uplift)))
+        for uplift in (None, KNOWN, Uplift(90, 40, 10, 20, 0, 5, 700))
+    }
+    none, known, early = pages.values()
+    assert "not yet known. It needs a hold-out group" in none
+    assert "needs 700 customers" in early
+    assert "risk are assumed" in early
+    assert "+15.0% of the contacted ordered within 90 days because of it (95 %: +8.0% to +22.0%)" in known
+    assert "risk are measured" in known
+    assert "revenue per contacted customer" in known
 
 
 def test_numbers_of_the_pages_equal_the_files(written):

@@ -122,7 +122,7 @@ def report(
         "segments": by_segment(rows, tested.predictions[family], breaks, rules, weights),
     }
     horizon_days = trained.preparation["horizon_days"]
-    known = None if bounds is None else _known(rows, bounds, horizon_days)
+    known = None if bounds is None else bound_probabilities(rows, bounds, horizon_days)
     content["overlap"] = overlap(rows["as_of"].unique().to_list(), horizon_days)
     content["cutoffs"] = _by_cutoff(rows, tested.predictions, known)
     content["groups"] = _by_group(rows, tested.predictions, known, horizon_days, weights)
@@ -178,11 +178,12 @@ def recent_buyers(rows: pl.DataFrame, horizon_days: int) -> npt.NDArray[np.bool_
     return rows.select(recent.fill_null(value=False)).to_series().to_numpy()
 
 
-def _known(rows: pl.DataFrame, bounds: BoundsOf, horizon_days: int) -> dict[str, Float64]:
-    """Return name of BOUNDS -> its probabilities of the rows, NaN where unknown."""
+def bound_probabilities(rows: pl.DataFrame, bounds: BoundsOf, horizon_days: int) -> dict[str, Float64]:
+    """Return name of BOUNDS -> its probabilities of the rows, NaN where unknown; without those that are not given."""
     keys = ["customer_id", "as_of"]
     joined = rows.select(keys).join(bounds(rows.select(keys), horizon_days), on=keys, how="left", maintain_order="left")
-    return {name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in BOUNDS}
+    given = [name for name in BOUNDS if name in joined.columns]
+    return {name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in given}
 
 
 def _inside(known: Mapping[str, Float64] | None, rows: int) -> npt.NDArray[np.bool_]:
@@ -288,15 +289,15 @@ def _against_bounds(
         return drawn["roc_auc"]
 
     areas = {family: gained(one.where(has)) for family, one in predictions.items()}
-    for name, meaning in BOUNDS.items():
-        scores = Predictions(known[name][has], known[name][has])
+    for name, probabilities in known.items():
+        scores = Predictions(probabilities[has], probabilities[has])
         room = gained(scores) - areas["recency"]
         ways = {
             family: np.divide(area - areas["recency"], room, out=np.full_like(room, np.nan), where=room > 0)
             for family, area in areas.items()
         }
         content[name] = {
-            "meaning": meaning,
+            "meaning": BOUNDS[name],
             **_measured(labels[has], scores, own),
             "way": {family: float(way[0]) for family, way in ways.items()},
             "way_intervals": {family: list(metrics.percentiles(way[1:])) for family, way in ways.items()},

@@ -1,7 +1,7 @@
 """Ranks possible interventions by their expected effect on revenue, with the calculation.
 
-Counts, probabilities and revenue are measured. The success of an effort is assumed. Every assumption has a name, and
-the result of a test can replace it.
+Counts, probabilities and revenue are measured. The success of an effort is assumed until the hold-out group gives a
+measured one (`training.report.uplift`). Every arithmetic names which of the two it uses.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.errors import ShopstreamError
 from training.options import Costs, Effort
 from training.report.funnel import WINDOW_DAYS
+from training.report.uplift import Uplift
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 YEAR_DAYS: Final = 365
+MEASURED_RISKS: Final = ("high", "critical")
+"""Bands of the customers on the work list, whose contacts the hold-out group measures."""
 
 
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +59,8 @@ class Intervention:
         customers: number of customers or visits that it reaches.
         effect: expected revenue less the cost of the effort, over the assumed days.
         arithmetic: calculation of the effect, with every number.
+        low: lower end of the effect's 95 % interval; None if the success is assumed.
+        high: upper end of the effect's 95 % interval, likewise.
     """
 
     name: str
@@ -63,6 +68,8 @@ class Intervention:
     customers: int
     effect: float
     arithmetic: str
+    low: float | None = None
+    high: float | None = None
 
 
 _EFFORTS: Final[Mapping[str, str]] = {
@@ -71,7 +78,11 @@ _EFFORTS: Final[Mapping[str, str]] = {
 
 
 def interventions(
-    customers: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumptions, money: MoneyFormat = PLAIN_MONEY
+    customers: pl.DataFrame,
+    funnel: pl.DataFrame,
+    assumptions: Assumptions,
+    money: MoneyFormat = PLAIN_MONEY,
+    uplift: Uplift | None = None,
 ) -> list[Intervention]:
     """Return every intervention, even at a loss, the largest effect first, ties by name.
 
@@ -80,6 +91,7 @@ def interventions(
         funnel: see `training.report.funnel.funnel`.
         assumptions: assumed results of efforts.
         money: format of amounts of money.
+        uplift: measured effect of contacts; None: not measured.
 
     Raises:
         ShopstreamError: the customers have no churn scores, or there is no order of the last year.
@@ -92,14 +104,16 @@ def interventions(
         )
     worth = float(customers["revenue_365d"].sum()) / orders
     ranked = [
-        *_retained(customers, assumptions, money),
+        *_retained(customers, assumptions, money, uplift),
         *_won(customers, worth, assumptions, money),
         *_recovered(funnel, worth, assumptions, money),
     ]
     return sorted(ranked, key=lambda one: (-one.effect, one.name))
 
 
-def _retained(customers: pl.DataFrame, assumptions: Assumptions, money: MoneyFormat) -> Iterator[Intervention]:
+def _retained(
+    customers: pl.DataFrame, assumptions: Assumptions, money: MoneyFormat, uplift: Uplift | None
+) -> Iterator[Intervention]:
     share = assumptions.days / YEAR_DAYS
     for risk, name in _EFFORTS.items():
         effort: Effort = getattr(assumptions.retention, risk)
@@ -108,12 +122,19 @@ def _retained(customers: pl.DataFrame, assumptions: Assumptions, money: MoneyFor
             continue
         revenue = float(band["revenue_365d"].sum()) * share
         lost = float((band["revenue_365d"] * band["churn_probability"]).sum()) * share
-        effect = effort.saved * lost - effort.cost * revenue
+        # the work list holds high and critical risk, so that is what the hold-out group measures
+        measured = uplift.saved if uplift is not None and risk in MEASURED_RISKS else None
+        saved = (effort.saved,) if measured is None else measured
+        effect, *ends = (one * lost - effort.cost * revenue for one in saved)
+        success, interval = "assumed", ""
+        if measured is not None:
+            success = f"measured, 95 %: {measured[1]:.1%} to {measured[2]:.1%}"
+            interval = f" (95 %: {money.text(ends[0], whole=True)} to {money.text(ends[1], whole=True)})"
         yield Intervention(
             f"{name[0].upper()}{name[1:]} for customers at {risk} risk", f"churn risk {risk}", len(band), effect,
-            f"{effort.saved:.1%} saved x {money.text(lost, whole=True)} expected to be lost (sum of P(churn) x revenue "
-            f"of {assumptions.days} days) - {effort.cost:.1%} cost x {money.text(revenue, whole=True)} revenue of "
-            f"{assumptions.days} days = {money.text(effect, whole=True)}",
+            f"{saved[0]:.1%} saved ({success}) x {money.text(lost, whole=True)} expected to be lost (sum of P(churn) x "
+            f"revenue of {assumptions.days} days) - {effort.cost:.1%} cost x {money.text(revenue, whole=True)} revenue "
+            f"of {assumptions.days} days = {money.text(effect, whole=True)}{interval}", *ends,
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from training.report.drivers import SHOWN
 from training.report.funnel import STEPS, WINDOW_DAYS, leak
 from training.report.interventions import Assumptions, Intervention
 from training.report.rendering import Section, incomplete
+from training.report.uplift import Uplift, uplift_sentence
 from training.segments.summary import Group
 
 FILES: Final = {
@@ -32,6 +33,7 @@ FILES: Final = {
     "tested": "data/forecast.json",
     "interventions": "data/interventions.csv",
     "assumptions": "data/assumptions.json",
+    "uplift": "data/uplift.json",
 }
 """Source files of the sections' numbers, below the report's folder."""
 _METRICS: Final = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "ece": "ECE"}
@@ -53,6 +55,7 @@ class Findings:
         interventions: interventions, best first.
         assumptions: assumptions of the interventions.
         money: format of amounts of money.
+        uplift: measured effect of contacts; None: not measured.
     """
 
     data: Mapping[str, Any]
@@ -66,6 +69,7 @@ class Findings:
     interventions: Sequence[Intervention]
     assumptions: Assumptions
     money: MoneyFormat = PLAIN_MONEY
+    uplift: Uplift | None = None
 
 
 def sections(findings: Findings) -> list[Section]:
@@ -238,17 +242,48 @@ def _interventions(findings: Findings) -> Iterator[Block]:
     ]
     head = ("rank", "intervention", "target", "reaches", f"effect in {days} days", "calculation")
     yield Table(head, tuple(rows), FILES["interventions"])
+    yield Text(_effect_text(findings.uplift), FILES["uplift"])
+    if findings.uplift is not None and findings.uplift.effect is not None:
+        yield Table(("measured effect", "estimate", "95 % interval"), _effects(findings), FILES["uplift"])
     flat = msgspec.to_builtins(findings.assumptions)
     assumed = [
         (f"{column_label(name)} {part}".strip(), f"{value:g}")
         for name, one in flat.items()
         for part, value in (_flat(one) if isinstance(one, dict) else [("", one)])
     ]
+    measured = findings.uplift is not None and findings.uplift.saved is not None
     yield Text(
-        "These values are assumed, not measured. Replace them with the results of tests with a control group.",
+        "These values are assumed, not measured. Replace them with the results of tests with a control group."
+        + (" The saved shares at high and critical risk are not used: they are measured." if measured else ""),
         FILES["assumptions"],
     )
     yield Table(("assumption", "value"), tuple(assumed), FILES["assumptions"])
+
+
+def _effect_text(uplift: Uplift | None) -> str:
+    if uplift is None:
+        return (
+            "Effect of a contact: not yet known. It needs a hold-out group (setting hold_out.share), a log of contacts "
+            "and `shopstream contacts effect`. The saved shares are assumed."
+        )
+    used = "measured" if uplift.saved is not None else "assumed"
+    return f"{uplift_sentence(uplift)} The saved shares at high and critical risk are {used}."
+
+
+def _effects(findings: Findings) -> tuple[tuple[str, str, str], ...]:
+    uplift, money = findings.uplift, findings.money
+    assert uplift is not None
+    rows = []
+    if uplift.effect is not None:
+        one, low, high = uplift.effect
+        rows.append(("contacted customers who order because of it", f"{one:+.1%}", f"{low:+.1%} to {high:+.1%}"))
+    if uplift.revenue is not None:
+        one, low, high = uplift.revenue
+        rows.append(("revenue per contacted customer", money.text(one), f"{money.text(low)} to {money.text(high)}"))
+    if uplift.saved is not None:
+        one, low, high = uplift.saved
+        rows.append(("saved share of the leaving customers", f"{one:+.1%}", f"{low:+.1%} to {high:+.1%}"))
+    return tuple(rows)
 
 
 def _flat(efforts: Mapping[str, Mapping[str, float]]) -> list[tuple[str, float]]:

@@ -32,6 +32,7 @@ export function draw(main, declared, data) {
     h("h1", { class: "lead" }, "Customer ", h("bdi", {}, data.id), h("span", {}, profile(row))),
     h("p", {}, h("a", { href: link({ view: "customers", segment: row.segment }) }, row.segment ? `← Customers in "${row.segment}"` : "← All customers")),
     h("p", { class: "summary" }, data.summary || "No profile data."),
+    data.hold_out ? h("p", { class: "state" }, "Hold-out group: do not contact. This customer is in every figure, but on no list of customers to contact.") : null,
     data.why.length ? part("Why at risk", h("ol", { class: "reasons" }, data.why.map((text) => h("li", {}, text)))) : null,
     row.recommended_action ? h("p", { "data-field": "recommended_action" }, "Recommended: ", h("strong", {}, label("recommended_action", row.recommended_action)), data.action_text ? ` — ${data.action_text}` : "") : null,
     part(`Orders, visits and alerts up to ${day(data.newest_ms)}`, timeline(data)),

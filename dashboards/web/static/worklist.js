@@ -39,6 +39,8 @@ export function draw(main, declared, data) {
   put(main,
     h("h1", { class: "lead" }, "Contact today", h("span", {}, "Customers at risk whose revenue can still be saved")),
     h("p", { class: "definition" }, `Savable revenue = churn probability × worth; worth = ${data.worth}. High or critical risk, seen within ${data.inactive_after_days} days.`),
+    data.hold_out ? h("p", { class: "definition" }, `${data.hold_out}.`) : null,
+    data.effect ? h("p", { class: "definition" }, data.effect) : null,
     declared.writable ? null : h("p", { class: "state" }, declared.read_only),
     h("p", { role: "status", class: last?.problem ? "wrong" : "state" }, last?.problem ?? last?.text ?? "", last?.undo ? h("button", { type: "button", "data-key": "undo", onclick: last.undo }, "Undo") : null),
     h("p", { class: "pages" }, `${data.rows.length ? data.first + 1 : 0}–${end} of ${shown(data.total, "count")} · `,
