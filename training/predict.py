@@ -101,8 +101,8 @@ def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float
 def log_left(parameters: Mapping[str, float], counts: Float64, last: Float64, age: Float64) -> Float64:
     """Return the logarithm of the integral of s (alpha + t)^-(r + counts) (beta + t)^-(s + 1) over t from last to age.
 
-    It is the part of the Pareto/NBD likelihood (`training.pareto_nbd`) in which a customer with `counts` events left
-    between the `last` one and as_of, at `age`; all in days. The integrand is smooth in log(min(alpha, beta) + t).
+    It is a part of the Pareto/NBD likelihood (`training.pareto_nbd`). A customer with `counts` events left between the
+    `last` one and as_of, at `age`; both in days. The integrand is smooth in log(min(alpha, beta) + t).
     """
     r, alpha, s, beta = (parameters[name] for name in ("r", "alpha", "s", "beta"))
     shift = min(alpha, beta)
@@ -140,8 +140,8 @@ def visit_counts(columns: Columns) -> tuple[Float64, Float64, Float64]:
 def visit_posterior(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
     """Return the empirical-Bayes posterior of visits times conversion: orders and their absence within the horizon.
 
-    A customer who has not left visits at a Gamma distributed rate, and a Beta distributed share of visits has an order,
-    which enters by its posterior mean. The parameters are a `training.pareto_nbd.VisitParameters`.
+    A customer who has not left visits at a Gamma distributed rate. A Beta distributed share of visits has an order; it
+    enters by its posterior mean. The parameters are a `training.pareto_nbd.VisitParameters`.
     """
     visits, last, age = visit_counts(columns)
     alive = still_there(parameters, visits, last, age)
@@ -236,8 +236,8 @@ def hazard_margin(trees: Float64, rows: Float32, hazard: Mapping[str, Any]) -> F
 def survival(margin: Float64, hazard: Mapping[str, Any]) -> Float64:
     """Return P(no order by the end of each step), (n, steps), descending within a row.
 
-    The probability of an order within a step, given none before it, has the log odds margin + offset of the step, which
-    holds the present pace of the shop.
+    The probability of an order within a step, given none before it, has the log odds margin + offset of the step. The
+    offset holds the present pace of the shop.
     """
     stays = -np.logaddexp(0.0, margin[:, None] + np.asarray(hazard["offsets"], np.float64))
     curve: Float64 = np.exp(np.cumsum(stays, axis=1))

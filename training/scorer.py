@@ -96,8 +96,8 @@ class BundleScorer:
         """Return the contributions of a paced hazard: the mean of exact tree SHAP and exact linear contributions.
 
         Both are of the log odds of an order, which are a sum, against their mean over the training rows. Churn is a
-        falling function of this sum. Along the line from the mean to the row, each input therefore has a share of the
-        change of churn in proportion to its share of the sum (Aumann and Shapley). All contributions of a row add up to
+        falling function of this sum. So each input has the same share of the change of churn as of the sum. This is the
+        method of Aumann and Shapley on the line from the mean to the row. All contributions of a row add up to
         the change of its log odds of churn, before calibration.
         """
         import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed

@@ -270,8 +270,9 @@ def search(
 def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choice:
     """Return the model for the bundle: the one with the lowest log loss, or one of PREFERRED if it is equally good.
 
-    The better one of PREFERRED is equally good if its loss is within twice the standard error of the difference and its
-    ROC-AUC is at most ROC_AUC_LOSS_MAX lower. Losses and their difference are of the same out-of-fold probabilities.
+    The better one of PREFERRED is compared with the best. It is equally good if its loss is within twice the standard
+    error of the difference, and its ROC-AUC at most ROC_AUC_LOSS_MAX lower. Losses and their difference are of the same
+    out-of-fold probabilities.
 
     Args:
         choices: choice of each family, evaluated on the same rows.
