@@ -219,8 +219,8 @@ def _linear(
         columns.append(np.eye(windows)[window] * _FREE)
     model = LogisticRegression(C=strength, max_iter=200, solver="newton-cholesky")
     model.fit(np.concatenate(columns, axis=1), ordered)
-    found, width = model.coef_[0], inputs.shape[1]
-    coefficients = found[:width] / scale
+    fitted, width = model.coef_[0], inputs.shape[1]
+    coefficients = fitted[:width] / scale
     about = {
         "ends_days": [end / DAY_MS for end in periods.ends],
         "fill": fill,
@@ -229,8 +229,8 @@ def _linear(
         "intercept": float(-(coefficients * means).sum()),
         "means": means.tolist(),
     }
-    levels = model.intercept_[0] + found[width : width + steps] * _FREE
-    return about, levels, found[width + steps :] * _FREE
+    levels = model.intercept_[0] + fitted[width : width + steps] * _FREE
+    return about, levels, fitted[width + steps :] * _FREE
 
 
 def _missing(rows: Float32) -> tuple[list[int], list[float]]:
