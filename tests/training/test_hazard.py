@@ -185,6 +185,8 @@ def test_one_cutoff_has_no_pace(simulated):
         ([0.0, 0.1, -0.4], 3, -0.4),  # a fall counts immediately
         ([0.0, 0.1, 0.15], 3, 0.15),
         ([0.0, 0.1, 0.5], 3, 0.1),  # a campaign passes
+        ([-0.3, -0.2, 0.1], 3, 0.1),  # a slow month passes too
+        ([-0.3, -0.2, 0.5], 3, 0.0),
         ([0.0, 0.1, -0.4], 4.1, 0.0),  # no window is recent
         ([-3.0], 1, np.log(0.5)),  # no season
         ([], 1, 0.0),

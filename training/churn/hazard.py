@@ -144,13 +144,14 @@ def present_pace(paces: Mapping[int, float], window_ms: float, now: int) -> floa
         now: present time, epoch ms.
 
     Returns:
-        The latest pace, limited to LEVEL_RANGE. The median of PACE_WINDOWS windows replaces a pace above it by more
-        than CAMPAIGN_FACTOR, as in `training.churn.seasonality`. 0 if no window is recent.
+        The latest pace, limited to LEVEL_RANGE. The usual pace replaces one above it by more than CAMPAIGN_FACTOR, as
+        in `training.churn.seasonality`. It is the median of PACE_WINDOWS windows, and at least the mean of the history:
+        a rise from a slow month to the mean is no campaign. 0 if no window is recent.
     """
     late = sorted(paces)[-PACE_WINDOWS:]
     if not late or late[-1] <= now - 2 * window_ms:
         return 0.0
-    usual, latest = float(np.median([paces[start] for start in late])), paces[late[-1]]
+    usual, latest = max(float(np.median([paces[start] for start in late])), 0.0), paces[late[-1]]
     pace = usual if latest > usual + np.log(CAMPAIGN_FACTOR) else latest
     return float(np.clip(pace, *np.log(LEVEL_RANGE)))
 
