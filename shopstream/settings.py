@@ -412,12 +412,6 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, file)
 
 
-def shop_variables(shop: ShopSettings) -> dict[str, str]:
-    """Return the settings of the shop as environment variables, for a command that is started."""
-    given = shop.model_dump(exclude_none=True)
-    return {f"{ENV_PREFIX}SHOP__{name.upper()}": str(value) for name, value in given.items()}
-
-
 def guest_salt(settings: Settings) -> bytes:
     """Return the secret of which ids of guests are made; empty without one.
 

@@ -29,7 +29,7 @@ from shopstream.jobs.step import Step, run_steps
 from shopstream.runtime import run_workers
 from shopstream.runtime.bundles import FOLDER as BUNDLES
 from shopstream.runtime.protocol import End
-from shopstream.settings import Settings, shop_variables
+from shopstream.settings import ENV_PREFIX, Settings, ShopSettings
 from training.options import Horizon
 
 if TYPE_CHECKING:
@@ -230,3 +230,9 @@ class DemoRun:
     def _workers(self, ends: tuple[End, ...] | None) -> run_workers.Background:
         supervisor = consume_job.open_supervisor(self._settings, self._endpoints, self._consumption, ends)
         return run_workers.Background(supervisor, run_workers.Reports(self._settings, supervisor, self._endpoints))
+
+
+def shop_variables(shop: ShopSettings) -> dict[str, str]:
+    """Return the settings of the shop as environment variables, for a command that is started."""
+    given = shop.model_dump(exclude_none=True)
+    return {f"{ENV_PREFIX}SHOP__{name.upper()}": str(value) for name, value in given.items()}

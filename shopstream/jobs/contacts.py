@@ -6,24 +6,21 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import polars as pl
-from elasticsearch import Elasticsearch, helpers
 from polars import col
 
 from connectors.clock import iso, wall_clock_ms
-from connectors.elasticsearch.client import document_id, elastic_connection, open_client, translate_errors
-from connectors.elasticsearch.mappings import alias
-from connectors.elasticsearch.workspace import contact_key
+from connectors.elasticsearch.client import elastic_connection, open_client
+from connectors.elasticsearch.contact_log import ContactLog
 from connectors.files import write_whole
 from features.backfill import rows_at
-from features.errors import ShopstreamError, UsageError
+from features.errors import UsageError
 from features.hold_out import HoldOut
 from features.schema import DAY_MS, TS_MAX
 from features.workspace import CONTACTS, DONE_MS, INACTIVE_AFTER_DAYS, Contact
@@ -42,7 +39,6 @@ COLUMNS: Final = ("customer_id", "contacted_at")
 EFFECT_FILE: Final = "effect.json"
 """File next to the customer table from which the page reads the measured effect."""
 WAVE_MS: Final = 7 * DAY_MS
-_BATCH: Final = 1_000
 _FORM: Final = "Write a CSV file with the columns customer_id and contacted_at, such as 2026-11-27 or an ISO 8601 time."
 
 
@@ -116,52 +112,31 @@ def import_contacts(settings: Settings, contacts: pl.DataFrame) -> Imported:
         contacts: see `read_contacts`.
 
     Raises:
-        ShopstreamError: there is no such run, or Elasticsearch does not answer, or refuses.
+        ShopstreamError: there is no such run, or Elasticsearch does not answer or refuses.
     """
     now_ms = wall_clock_ms()
-    with _client(settings) as client:
-        name = alias(settings.run, CONTACTS)
-        known = _known(client, settings.run, contacts["customer_id"].unique(maintain_order=True).to_list())
+    with _log(settings) as log:
+        known = log.known(contacts["customer_id"].unique(maintain_order=True).to_list())
         rows = contacts.filter(col("customer_id").is_in(list(known)))
-        with translate_errors(f"The index {name}"):
-            for action in _actions(name, rows, now_ms):
-                answers = helpers.streaming_bulk(client, action, refresh="wait_for", raise_on_error=False)
-                for done, answer in answers:
-                    (result,) = answer.values()
-                    if not done and result["status"] != HTTPStatus.CONFLICT:  # an existing state is kept
-                        raise ShopstreamError(f"A contact could not be written: {result}.", "Try again.")
+        newest = rows.group_by("customer_id").agg(col("ts").max()).filter(col("ts") > now_ms - DONE_MS)
+        log.write(
+            [_document(customer, ts, 0) for customer, ts in rows.iter_rows()],
+            [_document(customer, ts, ts + DONE_MS) for customer, ts in newest.iter_rows()],
+        )
     rule = settings.hold_out.to_rule()
     unknown = [one for one in contacts["customer_id"].unique(maintain_order=True) if one not in known]
     held_out = [one for one in rows["customer_id"].unique(maintain_order=True) if rule.contains(one)]
     return Imported(len(rows), tuple(unknown), tuple(held_out))
 
 
-def _actions(name: str, rows: pl.DataFrame, now_ms: int) -> Iterator[list[dict[str, object]]]:
-    """Yield the documents of the log, then the states of customers who were contacted within 30 days."""
-    entries = [Contact(customer, "done", ts, 0, ts) for customer, ts in rows.iter_rows()]
-    yield [
-        {"_index": name, "_id": contact_key(one.customer_id, one.at_ts), "_source": msgspec.structs.asdict(one)}
-        for one in entries
-    ]
-    newest = rows.group_by("customer_id").agg(col("ts").max()).filter(col("ts") > now_ms - DONE_MS)
-    states = [Contact(customer, "done", ts, ts + DONE_MS, ts) for customer, ts in newest.iter_rows()]
-    yield [
-        {
-            "_op_type": "create",
-            "_index": name,
-            "_id": document_id(one.customer_id),
-            "_source": msgspec.structs.asdict(one),
-        }
-        for one in states
-    ]
+def _document(customer_id: str, ts: int, until_ts: int) -> dict[str, object]:
+    return msgspec.structs.asdict(Contact(customer_id, "done", ts, until_ts, ts))
 
 
 def stored_contacts(settings: Settings) -> pl.DataFrame:
     """Return the log of a run: customer_id, ts (epoch ms), in order of time. Raises ShopstreamError."""
-    with _client(settings) as client, translate_errors(f"The index {alias(settings.run, CONTACTS)}"):
-        body = {"query": {"term": {"state": "done"}}, "_source": ["customer_id", "at_ts"]}
-        hits = helpers.scan(client, index=alias(settings.run, CONTACTS), query=body)
-        rows = [(hit["_source"]["customer_id"], int(hit["_source"]["at_ts"])) for hit in hits]
+    with _log(settings) as log:
+        rows = log.read()
     frame = pl.DataFrame(rows, schema={"customer_id": pl.String, "ts": pl.Int64}, orient="row")
     return frame.unique().sort("ts", "customer_id")
 
@@ -176,26 +151,9 @@ def write_contacts(contacts: pl.DataFrame, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _client(settings: Settings) -> Iterator[Elasticsearch]:
+def _log(settings: Settings) -> Iterator[ContactLog]:
     with open_client(elastic_connection(embedded.elastic_endpoint(settings)), connections=1) as client:
-        if not client.indices.exists(index=alias(settings.run, CONTACTS)):
-            raise ShopstreamError(
-                f"There is no run {settings.run} with a log of contacts in Elasticsearch.",
-                "`shopstream runs list` lists the runs; `shopstream consume` creates the indices of a run.",
-            )
-        yield client
-
-
-def _known(client: Elasticsearch, run: str, customer_ids: Sequence[str]) -> set[str]:
-    known: set[str] = set()
-    for start in range(0, len(customer_ids), _BATCH):
-        batch = list(customer_ids[start : start + _BATCH])
-        body = {"terms": {"customer_id": batch}}
-        response = client.search(
-            index=alias(run, "customers"), query=body, size=_BATCH, source_includes=["customer_id"]
-        )
-        known.update(hit["_source"]["customer_id"] for hit in response["hits"]["hits"])
-    return known
+        yield ContactLog(client, settings.run, CONTACTS)
 
 
 # --- effect -----------------------------------------------------------------------------------------------------------

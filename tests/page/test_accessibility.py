@@ -23,7 +23,7 @@ STOPS_MAX = 160
 """Most stops of the Tab key on a dashboard."""
 TRANSFERRED_MAX = 80_000
 """Bytes that the server sends for a view in all: page, scripts, style and figures."""
-SCRIPTS_MAX = 110_000
+SCRIPTS_MAX = 115_000
 """Bytes of page, scripts and style of a view before their compression."""
 
 
