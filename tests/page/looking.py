@@ -82,8 +82,14 @@ class Reader:
     def choose(self, label, text):
         """Choose from a drop-down list by its words, and wait for the page."""
         before = self.js("return performance.getEntriesByName('drawn').length")
-        Select(self.element(f"select[data-key='{label}']")).select_by_visible_text(text)
+        try:
+            self._select(label, text)
+        except StaleElementReferenceException:  # the bar was drawn again in between
+            self._select(label, text)
         self.redrawn(before)
+
+    def _select(self, label, text):
+        Select(self.element(f"select[data-key='{label}']")).select_by_visible_text(text)
 
     def redrawn(self, before):
         self.wait("return performance.getEntriesByName('drawn').length > arguments[0]", before)
