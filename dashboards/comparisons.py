@@ -209,11 +209,12 @@ def aligned(
         positions = sorted({row[axis.label] for row in table})
         own_keys = _own_keys(positions, axis_starts(panel, response), calendar, by_date=by_date)
         if not panel.data.whole:
-            partial = [
-                key
-                for key, start in own_keys.items()
-                if start < other.from_ms or bucket_end(start, step, calendar) > other.to_ms
-            ]
+            # of the intervals that begin within the range, only the last one can be cut at its end
+            last = max((start for start in own_keys.values() if start < other.to_ms), default=None)
+            complete_to = other.to_ms
+            if last is not None and bucket_end(last, step, calendar) > other.to_ms:
+                complete_to = last
+            partial = [key for key, start in own_keys.items() if not other.from_ms <= start < complete_to]
     main_of = {own: start for start, own in own_keys.items()}
     by_keys: dict[tuple[Any, ...], Row] = {}
     for row in compared:
@@ -234,14 +235,18 @@ def _own_keys(keys: Sequence[int], starts: Sequence[int], calendar: Calendar, *,
     if not by_date:
         return dict(zip(keys, starts, strict=False))
     known = set(starts)
-    return {key: start for key in keys if (start := _same_date(key, calendar)) is not None and start in known}
+    return {key: start for key, start in _same_dates(keys, calendar).items() if start in known}
 
 
 def _is_year_before(main: Span, other: Span, calendar: Calendar) -> bool:
     return other.from_ms == _year_before(main.from_ms, calendar)
 
 
-def _same_date(day_ms: int, calendar: Calendar) -> int | None:
-    """Return the first instant of the same date one year before; None for 29 February."""
-    start_ms = calendar.day_start_ms(calendar.day_at(_year_before(day_ms, calendar)))
-    return start_ms if calendar.date_of(start_ms)[5:] == calendar.date_of(day_ms)[5:] else None
+def _same_dates(keys: Sequence[int], calendar: Calendar) -> dict[int, int]:
+    """Return the first instant of each day -> that of the same date one year before, epoch ms; without 29 February."""
+    days = np.asarray(calendar.day_of(keys), np.int64)
+    months = np.asarray(month_of(days))
+    before = np.asarray(month_day(months - _MONTHS_A_YEAR)) + days - np.asarray(month_day(months))
+    dated = before < np.asarray(month_day(months - _MONTHS_A_YEAR + 1))
+    starts = calendar.start_ms(before[dated])
+    return dict(zip(np.asarray(keys)[dated].tolist(), starts.tolist(), strict=True))

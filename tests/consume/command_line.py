@@ -26,7 +26,7 @@ def start(arguments, variables, **options):
     return subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments)], env=variables, text=True, **options)
 
 
-def call(arguments, variables, timeout_s=180):
+def call(arguments, variables, timeout_s=400):
     process = start(arguments, variables)
     try:
         out, output = process.communicate(timeout=timeout_s)
