@@ -7,25 +7,14 @@ implements it.
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from polars import col
-from scipy.optimize import minimize
 from scipy.special import betaln, gammaln
 
 from features.errors import ShopstreamError
-
-Float = npt.NDArray[np.float64]
-
-_START: Final = np.zeros(4)
-_LOG_MAX: Final = 12.0
-"""Bound of the logarithm of each parameter. The likelihood is flat beyond it."""
-_RIDGE: Final = 1e-3
-"""Ridge penalty on the logarithms, per customer. Without it, parameters diverge on small samples."""
+from training.maximum_likelihood import Float, fit_parameters
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,10 +64,5 @@ def fit(rows: pl.DataFrame) -> Parameters:
     if not len(repeats):
         raise ShopstreamError("BG/NBD cannot be fitted: no customer has an order.", "Choose a later cut-off.")
     scale = max(float(age.max()), 1.0) / 10.0  # times near 1 let one bound fit all four logarithms
-
-    def loss(logs: Float) -> float:
-        return float(-log_likelihood(logs, repeats, last / scale, age / scale).mean() + _RIDGE * (logs**2).mean())
-
-    optimum = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 4)
-    r, alpha, a, b = np.exp(optimum.x)
+    r, alpha, a, b = fit_parameters(lambda logs: log_likelihood(logs, repeats, last / scale, age / scale), 4)
     return Parameters(float(r), float(alpha * scale), float(a), float(b))

@@ -19,19 +19,14 @@ import msgspec
 import numpy as np
 import polars as pl
 from polars import col
-from scipy.optimize import minimize
 from scipy.special import betaln, gammaln
 
-from training.bgnbd import Float
+from training.maximum_likelihood import Float, fit_parameters
 from training.predict import log_left, visit_counts
 from training.scorer import numbers
 
 CUSTOMERS_MAX: Final = 5_000
 """Maximum customers of a fit, drawn at random: a few parameters need no more."""
-_LOG_MAX: Final = 12.0
-"""Bound of the logarithm of each parameter. The likelihood is flat beyond it."""
-_RIDGE: Final = 1e-3
-"""Ridge penalty on the logarithms, per customer. Without it, parameters diverge on small samples."""
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,12 +66,7 @@ def log_likelihood(logs: Float, counts: Float, last: Float, age: Float) -> Float
 def fit_counts(counts: Float, last: Float, age: Float) -> Parameters:
     """Return the maximum-likelihood parameters; arguments as for `log_likelihood`, at least one customer."""
     scale = max(float(age.max()), 1.0) / 10.0  # times near 1 let one bound fit all four logarithms
-
-    def loss(logs: Float) -> float:
-        return float(-log_likelihood(logs, counts, last / scale, age / scale).mean() + _RIDGE * (logs**2).mean())
-
-    optimum = minimize(loss, np.zeros(4), method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 4)
-    r, alpha, s, beta = np.exp(optimum.x)
+    r, alpha, s, beta = fit_parameters(lambda logs: log_likelihood(logs, counts, last / scale, age / scale), 4)
     return Parameters(float(r), float(alpha * scale), float(s), float(beta * scale))
 
 
@@ -97,12 +87,12 @@ def fit_visits(rows: pl.DataFrame, seed: int) -> VisitParameters | None:
     visits, last, age = visit_counts(columns)
     orders = np.minimum(columns["orders_90d"], visits)
 
-    def loss(logs: Float) -> float:
+    def share_likelihood(logs: Float) -> Float:
         one, other = np.exp(logs)
-        likelihood = betaln(one + orders, other + visits - orders) - betaln(one, other)
-        return float(-likelihood.mean() + _RIDGE * (logs**2).mean())
+        likelihood: Float = betaln(one + orders, other + visits - orders) - betaln(one, other)
+        return likelihood
 
-    share = np.exp(minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 2).x)
+    share = fit_parameters(share_likelihood, 2)
     rate = fit_counts(visits, last, age)
     return VisitParameters(rate.r, rate.alpha, rate.s, rate.beta, float(share[0]), float(share[1]))
 

@@ -44,7 +44,6 @@ class BundleScorer:
     def score(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Score rows as the protocol defines."""
         inputs = self.model.inputs(numbers(rows))
-        prepared = self.model.filled(inputs)
         probability, next_purchase = self.model.scores(inputs)
         high_risk = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
         return scored(
@@ -53,7 +52,7 @@ class BundleScorer:
             self.rules,
             churn_probability=pl.Series(probability, dtype=pl.Float64),
             thresholds=self.thresholds,
-            churn_reasons=self._reasons(prepared, high_risk),
+            churn_reasons=self._reasons(inputs, high_risk),
             next_purchase={name: pl.Series(values) for name, values in next_purchase.items()},
         )
 
@@ -77,10 +76,7 @@ class BundleScorer:
         if self.model.kind == "paced_hazard":
             return self._of_hazard(prepared)
         if self.model.kind == "xgboost":
-            import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
-
-            changes = self.model.booster.predict(xgboost.DMatrix(prepared), pred_contribs=True)
-            return np.asarray(changes[:, :-1], np.float64)
+            return self._tree_shap(prepared)[:, :-1]
         if self.model.kind == "lightgbm":
             return np.asarray(self.model.booster.predict(prepared, pred_contrib=True)[:, :-1], np.float64)
         typical = np.asarray(self.model.preparation["typical"], np.float32)
@@ -92,6 +88,12 @@ class BundleScorer:
             changes[:, column] = base - _log_odds(self.model.of_matrix(replaced))
         return changes
 
+    def _tree_shap(self, prepared: Float32) -> Float64:
+        """Return the tree SHAP values of the inputs of each row, and their mean as the last column, (n, k + 1)."""
+        import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
+
+        return np.asarray(self.model.booster.predict(xgboost.DMatrix(prepared), pred_contribs=True), np.float64)
+
     def _of_hazard(self, prepared: Float32) -> Float64:
         """Return the contributions of a paced hazard: the mean of exact tree SHAP and exact linear contributions.
 
@@ -100,10 +102,8 @@ class BundleScorer:
         method of Aumann and Shapley on the line from the mean to the row. All contributions of a row add up to
         the change of its log odds of churn, before calibration.
         """
-        import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
-
         hazard = self.model.preparation["hazard"]
-        shap = np.asarray(self.model.booster.predict(xgboost.DMatrix(prepared), pred_contribs=True), np.float64)
+        shap = self._tree_shap(prepared)
         columns = prepared.shape[1]
         linear = linear_inputs(prepared, hazard["fill"], hazard["missing"]) - np.asarray(hazard["means"])
         linear *= np.asarray(hazard["coefficients"])
@@ -118,13 +118,13 @@ class BundleScorer:
         contributions: Float64 = of_order / 2 * slope[:, None]
         return contributions
 
-    def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
+    def _reasons(self, inputs: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
         """Return the names of the REASONS inputs with the highest contributions where `high_risk`, null elsewhere."""
         reasons: list[Any] = [None] * len(high_risk)
         rows = np.flatnonzero(high_risk)
         if len(rows):
             names = self.model.preparation["names"]
-            order = np.argsort(-self.contributions(prepared[rows]), axis=1, kind="stable")[:, :REASONS]
+            order = np.argsort(-self.contributions(self.model.filled(inputs[rows])), axis=1, kind="stable")[:, :REASONS]
             for row, best in zip(rows.tolist(), order.tolist(), strict=True):
                 reasons[row] = [names[column] for column in best]
         return pl.Series(reasons, dtype=pl.List(pl.String))
@@ -135,9 +135,9 @@ class QuickScorer(BundleScorer):
 
     __slots__ = ()
 
-    def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
+    def _reasons(self, inputs: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
         del high_risk
-        return pl.Series([None] * len(prepared), dtype=SCORE_SCHEMA[_REASONS_COLUMN])
+        return pl.Series([None] * len(inputs), dtype=SCORE_SCHEMA[_REASONS_COLUMN])
 
 
 def trend_scorer(scorer: BundleScorer, rules: Rules) -> Scorer:

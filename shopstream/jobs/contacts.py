@@ -23,6 +23,7 @@ from features.backfill import rows_at
 from features.errors import UsageError
 from features.hold_out import HoldOut
 from features.schema import DAY_MS, TS_MAX
+from features.scores.score import REASONED_RISKS, Scorer
 from features.workspace import CONTACTS, DONE_MS, INACTIVE_AFTER_DAYS, Contact
 from shopstream import embedded
 from shopstream.jobs.archive_features import archive_days
@@ -200,25 +201,24 @@ def measure_effect(
     position_of = {day: position for position, day in enumerate(days)}
     qualified: dict[int, pl.DataFrame] = {}
     if waves:
+        scorer = bundle.scorer()
 
         def on_day(day: int) -> None:
             on_step("customers who qualify", position_of[day] / len(days))
 
         for time, rows in rows_at(days, read_day, waves, None, on_day):
-            qualified[time] = _qualified(rows, bundle, hold_out)
+            qualified[time] = _qualified(rows, scorer, hold_out)
     on_step("orders", None)
     orders = valid_orders(days, read_day).select("customer_id", "ts", (col("cents") / 100).alias("revenue"))
     entered, pending = enter(qualified, contacts, orders, horizon_ms, history.end_ms)
     return measure_uplift(entered, bundle.horizon_days, pending, hold_out.share)
 
 
-def _qualified(rows: pl.DataFrame, bundle: Bundle, hold_out: HoldOut) -> pl.DataFrame:
+def _qualified(rows: pl.DataFrame, scorer: Scorer, hold_out: HoldOut) -> pl.DataFrame:
     """Return the customers of the list *Contact today* by their rows: customer_id, held_out, savable."""
     frame = whole_profiles(rows)
-    scored = frame.hstack(bundle.scorer().score(frame))
-    at_risk = scored.filter(
-        col("churn_risk").is_in(["high", "critical"]), col("days_since_visit") <= INACTIVE_AFTER_DAYS
-    )
+    scored = frame.hstack(scorer.score(frame))
+    at_risk = scored.filter(col("churn_risk").is_in(REASONED_RISKS), col("days_since_visit") <= INACTIVE_AFTER_DAYS)
     history = col("revenue_365d") * 90 / 365
     worth = pl.coalesce("expected_revenue_90d", history) if "expected_revenue_90d" in scored.columns else history
     return at_risk.select(

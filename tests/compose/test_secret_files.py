@@ -75,7 +75,7 @@ def test_short_key_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_only_the_reader_may_read_a_file(tmp_path, monkeypatch):
-    """Elasticsearch requires mode 400 or 600, and a volume is readable by whoever mounts it."""
+    """Elasticsearch requires mode 400 or 600, and every service that mounts a volume can read it."""
     given = []
     monkeypatch.setattr(secret_files.os, "geteuid", lambda: 0)
     monkeypatch.setattr(secret_files.os, "fchown", lambda _, user, group: given.append((user, group)))

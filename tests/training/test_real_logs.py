@@ -61,7 +61,7 @@ def test_churn_model_of_the_demo_shop_beats_the_baselines(seed, tmp_path):
     assert against[chosen, "pr_auc", "recency"] > 0
     assert against[chosen, "pr_auc", "bgnbd"] > 0
     posterior, truth = report["bounds"]["posterior"], report["bounds"]["knows_present"]
-    assert posterior["metrics"]["ece"] < 0.03  # the truth is told right
+    assert posterior["metrics"]["ece"] < 0.03  # knows the process, so it is calibrated
     assert truth["metrics"]["ece"] < 0.03
     assert 0.82 < posterior["metrics"]["roc_auc"] < truth["metrics"]["roc_auc"]
     assert truth["way"]["xgboost"] < posterior["way"]["xgboost"] < 1

@@ -22,7 +22,7 @@ HORIZON = 90
 
 
 def customers(seed, effect, count=3_000, share=0.2, reach=0.6, base=0.3):
-    """Customers of whom the better ones are contacted more often: a plain comparison would be wrong."""
+    """The better customers are contacted more often, so a plain comparison is wrong."""
     rng = np.random.default_rng(seed)
     held_out = rng.random(count) < share
     liking = rng.normal(0, 1, count)

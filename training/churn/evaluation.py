@@ -47,8 +47,7 @@ def day(time_ms: int) -> str:
 def described(labels: npt.NDArray[np.int8], predictions: Predictions, weights: list[Float64]) -> Report:
     """Return the metrics of one set of scores, with intervals, confusion matrix and curves."""
     return {
-        "metrics": metrics.measure(labels, predictions),
-        "intervals": {name: list(span) for name, span in metrics.intervals(labels, predictions, weights).items()},
+        **_measured(labels, predictions, weights),
         "confusion": metrics.confusion(labels, predictions.scores),
         "curves": metrics.curves(labels, predictions),
     }
@@ -69,14 +68,12 @@ def by_segment(
     segment_reports = {}
     for name, count in segments.value_counts().sort(["count", "segment"], descending=[True, False]).iter_rows():
         inside = (segments == name).to_numpy()
-        if count < SEGMENT_ROWS_MIN or labels[inside].min() == labels[inside].max():
+        if not _testable(labels[inside]):
             continue
-        spans = metrics.intervals(labels[inside], predictions.where(inside), [each[inside] for each in weights[:100]])
         segment_reports[name] = {
             "rows": int(count),
             "churned": float(labels[inside].mean()),
-            "metrics": metrics.measure(labels[inside], predictions.where(inside)),
-            "intervals": {metric: list(span) for metric, span in spans.items()},
+            **_measured(labels[inside], predictions.where(inside), [each[inside] for each in weights[:100]]),
         }
     return segment_reports
 

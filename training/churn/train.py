@@ -151,7 +151,7 @@ def train(
             f"The model cannot be tested: its {len(tested_rows):,} held-out rows all have the same label.",
             "Give another --horizon, --validation customers, or a longer archive.",
         )
-    tested = _tested(training, plan, kind, parts, on_step, learner)
+    tested, searched = _tested(training, plan, kind, parts, on_step, learner)
     train_fold, parameters = _train_fold(training, TrainSplit(), plan)
     limited = train_fold.limited(SEARCH_ROWS_MAX)
     # a calibration of these rows, or of a hazard, whose pace and levels follow the latest rows without one
@@ -161,7 +161,7 @@ def train(
     elif learner is not None:
         candidate = _usable(search(limited, "xgboost", plan.tries, _progress(on_step, "all")), learner)[0].candidate
     elif kind == "time":
-        pick = chosen([choices[0] for choices in tested.choices.values()], *_search_labels(training, parts[0], plan))
+        pick = chosen([tried[0] for tried in tested.choices.values()], searched.labels, searched.customers)
         candidate, known = pick.candidate, pick if pick.candidate.family == "paced_hazard" else None
     else:
         best = [search(limited, family, plan.tries, _progress(on_step, "all"))[0] for family in tested.choices]
@@ -390,11 +390,6 @@ def _teaches(periods: Periods) -> bool:
     return len(sides) > 1 and min(sides) >= LABEL_ROWS_MIN
 
 
-def _search_labels(training: TrainingSet, split: Split, plan: TrainingPlan) -> tuple[Labels, npt.NDArray[np.int64]]:
-    limited = _train_fold(training, split.train_split, plan)[0].limited(SEARCH_ROWS_MAX)
-    return limited.labels, limited.customers
-
-
 def _tested(
     training: TrainingSet,
     plan: TrainingPlan,
@@ -402,7 +397,8 @@ def _tested(
     parts: Sequence[Split],
     on_step: Step,
     learner: Learner | None,
-) -> Tested:
+) -> tuple[Tested, TrainFold]:
+    """Return the test results, and the rows of the search in the last split."""
     rows = training.rows
     scores_by_family: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
     choices: dict[Family, list[Choice]] = {}
@@ -411,7 +407,7 @@ def _tested(
     for number, split in enumerate(parts, 1):
         train_fold, parameters = _train_fold(training, split.train_split, plan)
         limited = train_fold.limited(SEARCH_ROWS_MAX)
-        test_rows = rows.filter(split.test)
+        wide = inputs_of(rows.filter(split.test), parameters, training.horizon_days)
         times = rows["as_of"].to_numpy()
         now = int(times[split.test].min())
         season = _Season(training, parameters, np.unique(times[split.train]).tolist(), now) if kind == "time" else None
@@ -426,12 +422,12 @@ def _tested(
             model = _fitted(tried[0].candidate, train_fold, task, plan, learner)
             model, calibration, levels[family] = _in_season(model, tried[0].calibration, season, now)
             folds[split.test] = number
-            test = inputs_of(test_rows, parameters_of(parameters, model.candidate), training.horizon_days)
+            test = wide[:, : train_fold.inputs(model.candidate).shape[1]]
             scores[split.test] = calibrated(model.probability(test), calibration)
             choices[family] = tried
     tested = np.any([split.test for split in parts], axis=0)
     train_rows = np.any([split.train for split in parts], axis=0)
-    return Tested(
+    results = Tested(
         kind,
         rows.filter(tested),
         {
@@ -442,3 +438,4 @@ def _tested(
         sorted(rows.filter(train_rows)["as_of"].unique().to_list()),
         levels,
     )
+    return results, limited

@@ -199,7 +199,8 @@ def _closed_weekdays(sales: Float64, ordinary: Bool) -> Bool:
     """Return which weekdays are closed: without sales for improbably long, [7].
 
     A weekday is closed if its last ordinary days, at least ZEROS_MIN, have no sales. The share of days without sales
-    among the other weekdays of these weeks gives the probability of so many zeros. It is at most ZEROS_PROBABILITY_MAX.
+    among the other weekdays of these weeks gives the probability of this number of zeros. It is at most
+    ZEROS_PROBABILITY_MAX.
     """
     closed = np.zeros(WEEK, np.bool_)
     weekdays = np.arange(len(sales)) % WEEK

@@ -17,14 +17,13 @@ from polars import col
 
 from connectors.formats.money_format import PLAIN_MONEY, MoneyFormat
 from features.errors import ShopstreamError
+from features.scores.score import REASONED_RISKS
 from training.options import Costs, Effort
 from training.report.funnel import WINDOW_DAYS
 from training.report.uplift import Uplift
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 YEAR_DAYS: Final = 365
-MEASURED_RISKS: Final = ("high", "critical")
-"""Bands of the customers on the work list, whose contacts the hold-out group measures."""
 
 
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,8 +121,8 @@ def _retained(
             continue
         revenue = float(band["revenue_365d"].sum()) * share
         lost = float((band["revenue_365d"] * band["churn_probability"]).sum()) * share
-        # the work list holds high and critical risk, so that is what the hold-out group measures
-        measured = uplift.saved if uplift is not None and risk in MEASURED_RISKS else None
+        # the work list holds the explained risks, so that is what the hold-out group measures
+        measured = uplift.saved if uplift is not None and risk in REASONED_RISKS else None
         saved = (effort.saved,) if measured is None else measured
         effect, *ends = (one * lost - effort.cost * revenue for one in saved)
         success, interval = "assumed", ""
